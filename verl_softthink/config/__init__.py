@@ -1,0 +1,1 @@
+"""Validated settings: one node per recipe, checked before any worker starts."""

@@ -1,0 +1,146 @@
+"""The settings of soft thinking, as users write them under ``softthink:``; every field has a range and a unit.
+
+The same three groups (law, filter, phase) are what one vLLM request carries in
+``SamplingParams.extra_args["softthink"]``, so a recipe and a hand-written request are checked by one schema.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from verl_softthink.laws import LAWS
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(gt=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Unknown keys are errors, and settings never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LawSettings(Settings):
+    """Which law draws the soft positions."""
+
+    name: str = "gumbel"
+    tau: PositiveFloat = 0.1
+    noise_scale: PositiveFloat = 1.0
+    normalise_over: Literal["candidates", "vocabulary"] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in LAWS:
+            raise ValueError(f"unknown law; use one of {', '.join(sorted(LAWS))}")
+        return name
+
+    @model_validator(mode="after")
+    def _discrete_scores_the_vocabulary(self) -> Self:
+        if self.name == "discrete" and self.normalise_over == "candidates":
+            raise ValueError("the discrete law is scored over the vocabulary; remove law.normalise_over")
+        return self
+
+    @property
+    def normaliser(self) -> str:
+        """What log-probabilities are normalised over: the setting, or else the law's own default."""
+        return self.normalise_over or LAWS[self.name].normalise_over
+
+
+class FilterSettings(Settings):
+    """Which tokens may enter a mixture: applied in the order top-k, top-p, min-p, max_topk."""
+
+    temperature: PositiveFloat = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 5
+    top_p: Probability = 0.95
+    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    max_topk: Annotated[int, Field(ge=1, le=64)] = 5
+
+
+class PhaseSettings(Settings):
+    """When thinking starts, ends, and how it is ended."""
+
+    end_of_thinking: str | list[int] = "</think>"
+    budget: Annotated[int, Field(ge=1)] | None = None
+    cold_entropy: Annotated[float, Field(ge=0)] = 0.0
+    cold_length: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("end_of_thinking")
+    @classmethod
+    def _not_empty(cls, marker: str | list[int]) -> str | list[int]:
+        if not marker:
+            raise ValueError("the marker is empty; give the text, e.g. '</think>', or its token ids")
+        return marker
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.cold_entropy > 0) != (self.cold_length > 0):
+            raise ValueError(
+                "a cold stop needs both phase.cold_entropy > 0 (nats) and phase.cold_length > 0 (steps); set both or neither"
+            )
+        return self
+
+
+class RequestSettings(Settings):
+    """One soft request: the value of ``SamplingParams.extra_args["softthink"]``."""
+
+    law: LawSettings = LawSettings()
+    filter: FilterSettings = FilterSettings()
+    phase: PhaseSettings = PhaseSettings()
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    record_entropy: bool = False
+
+
+class LikelihoodSettings(Settings):
+    """How training scores a trace."""
+
+    detach_inputs: bool = False
+
+
+class RolloutSettings(Settings):
+    """Soft rollouts during training and validation."""
+
+    validation: Literal["soft", "discrete"] = "soft"
+    prefix_cache_salt: bool = True
+    record_entropy: bool = False
+    seed: int = 0
+
+
+class SoftThinkSettings(Settings):
+    """The ``softthink:`` node of a recipe."""
+
+    law: LawSettings = LawSettings()
+    filter: FilterSettings = FilterSettings()
+    phase: PhaseSettings = PhaseSettings()
+    likelihood: LikelihoodSettings = LikelihoodSettings()
+    rollout: RolloutSettings = RolloutSettings()
+
+    def request(self, seed: int) -> RequestSettings:
+        """The settings of one request of this recipe."""
+        return RequestSettings(
+            law=self.law, filter=self.filter, phase=self.phase, seed=seed, record_entropy=self.rollout.record_entropy
+        )
+
+
+def parse(model: type[Settings], values: dict, prefix: str) -> Settings:
+    """Validate ``values``, turning every problem into one line that names the key, the value and the fix.
+
+    Raises:
+        ValueError: listing all problems.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(problem, prefix, model) for problem in error.errors())) from None
+
+
+def _explain(problem: dict, prefix: str, model: type[Settings]) -> str:
+    key = ".".join((prefix, *(str(part) for part in problem["loc"])))
+    if problem["type"] == "extra_forbidden":
+        group = model
+        for part in problem["loc"][:-1]:
+            group = group.model_fields[part].annotation
+        return f"{key}={problem['input']!r}: unknown key; known keys are {', '.join(group.model_fields)}"
+    reason = problem["msg"].removeprefix("Value error, ")
+    shown = problem["input"]
+    return f"{key}={shown!r}: {reason}"

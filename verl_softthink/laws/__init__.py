@@ -1,0 +1,43 @@
+"""The laws of soft tokens: one file each, ``sample`` and ``log_prob`` side by side, in plain torch.
+
+    logits --select_candidates--> candidates --law.sample--> action --law.weights--> mixture of embeddings
+    other logits, action.ids --candidate_log_probs--> l --law.log_prob(action, l)--> one number per position
+"""
+
+from verl_softthink.laws.action import NO_CANDIDATE, Action, Candidates, LawParameters
+from verl_softthink.laws.base import Law
+from verl_softthink.laws.candidates import FilterParameters, candidate_log_probs, select_candidates
+from verl_softthink.laws.concrete import ConcreteLaw
+from verl_softthink.laws.deterministic import DeterministicLaw
+from verl_softthink.laws.discrete import DiscreteLaw
+from verl_softthink.laws.gumbel import GumbelLaw
+from verl_softthink.laws.gumbel_reference import GumbelReferenceLaw
+
+LAWS: dict[str, Law] = {
+    law.name: law for law in (DiscreteLaw(), DeterministicLaw(), GumbelLaw(), ConcreteLaw(), GumbelReferenceLaw())
+}
+
+
+def get_law(name: str) -> Law:
+    """The law of that name.
+
+    Raises:
+        ValueError: when no such law exists.
+    """
+    if name not in LAWS:
+        raise ValueError(f"softthink.law.name={name!r} is unknown; use one of {', '.join(sorted(LAWS))}")
+    return LAWS[name]
+
+
+__all__ = [
+    "LAWS",
+    "NO_CANDIDATE",
+    "Action",
+    "Candidates",
+    "FilterParameters",
+    "Law",
+    "LawParameters",
+    "candidate_log_probs",
+    "get_law",
+    "select_candidates",
+]

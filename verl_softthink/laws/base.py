@@ -1,0 +1,69 @@
+"""What every law is: draw an action from candidates, feed it, and score it under other candidates' log-probs."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from verl_softthink.laws.action import Action, Candidates, LawParameters
+
+
+class Law(ABC):
+    """A distribution over soft positions, given the log-probabilities l of the step's candidates.
+
+    Subclasses are stateless; all randomness comes in as noise and all settings as per-row parameters.
+    """
+
+    name: ClassVar[str]
+    #: Whether training may use the law: a deterministic mixture has no likelihood to differentiate.
+    trainable: ClassVar[bool] = True
+    #: Whether the candidates must be the whole vocabulary (only the discrete law).
+    whole_vocabulary: ClassVar[bool] = False
+    #: What l is normalised over unless the settings say otherwise.
+    normalise_over: ClassVar[str] = "candidates"
+
+    @abstractmethod
+    def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
+        """Draw one action per row.
+
+        Args:
+            candidates: [N, K] candidates.
+            parameters: [N] parameters.
+            noise: [N, K] standard Gumbel noise.
+        """
+
+    @abstractmethod
+    def weights(self, action: Action, parameters: LawParameters) -> Tensor:
+        """[N, K] float32 weights of the mixture, each row summing to 1; 0 in unused slots."""
+
+    @abstractmethod
+    def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:
+        """[N] log-density of the action given the candidates' log-probabilities [N, K], differentiable in them."""
+
+    @abstractmethod
+    def token_log_prob(self, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
+        """[N] log-probability that the shown token (argmax of the mixture) is the candidate in ``slot`` [N].
+
+        It scores the position whose shown token completes the end-of-thinking marker: there the token itself is
+        fed, so the event is discrete.
+        """
+
+    @staticmethod
+    def embed(weights: Tensor, embeddings: Tensor) -> Tensor:
+        """Mix embeddings: weights [N, K] and embeddings [N, K, H] give [N, H] in the embeddings' dtype."""
+        return torch.einsum("nk,nkh->nh", weights.to(embeddings.dtype), embeddings)
+
+    def shown_slot(self, action: Action, parameters: LawParameters) -> Tensor:
+        """[N] slot of the largest weight: the token that the text shows."""
+        return self.weights(action, parameters).argmax(-1)
+
+
+def masked_sum(terms: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the candidates, unused slots contributing neither value nor gradient (they may be inf or nan)."""
+    return torch.where(mask, terms, 0.0).sum(-1)
+
+
+def finite(log_probs: Tensor, mask: Tensor) -> Tensor:
+    """Replace the ``-inf`` of unused slots by 0, so that no inf - inf reaches a gradient."""
+    return torch.where(mask, log_probs, 0.0)

@@ -1,0 +1,97 @@
+"""One soft request as the engine sees it: validated settings with the marker as token ids and the noise seed fixed.
+
+The frontend (where the tokenizer lives and where an error reaches only the caller) resolves a request once; the
+engine and its workers read the resolved form and validate nothing again.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from verl_softthink.config.settings import RequestSettings, parse
+from verl_softthink.laws import LAWS
+
+#: Key of ``SamplingParams.extra_args`` under which a soft request travels.
+EXTRA_ARGS_KEY = "softthink"
+
+
+@dataclass(frozen=True)
+class SoftRequest:
+    """What a worker needs to know about a request; plain values only, so that it travels by msgpack."""
+
+    law: str
+    tau: float
+    noise_scale: float
+    normalise_over: str
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    max_topk: int
+    marker: tuple[int, ...]
+    budget: int
+    cold_entropy: float
+    cold_length: int
+    seed: int
+    record_entropy: bool
+
+    def as_dict(self) -> dict:
+        """The resolved form stored back into ``extra_args``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "SoftRequest":
+        """Read what ``as_dict`` gave (tuples come back as lists)."""
+        return cls(**values | {"marker": tuple(values["marker"])})
+
+
+def resolve(values: dict, *, max_tokens: int, width: int, tokenize: Callable[[str], list[int]] | None) -> SoftRequest:
+    """Validate the user's settings of one request and resolve what depends on tokenizer and engine.
+
+    Args:
+        values: ``extra_args["softthink"]`` as the user wrote it.
+        max_tokens: cap of the response, in tokens; the default soft budget.
+        width: candidate slots of the engine.
+        tokenize: text to token ids without special tokens; None if the engine has no tokenizer.
+
+    Raises:
+        ValueError: naming the key, the value and the fix.
+    """
+    settings: RequestSettings = parse(RequestSettings, values, EXTRA_ARGS_KEY)
+    if settings.filter.max_topk > width:
+        raise ValueError(
+            f"softthink.filter.max_topk={settings.filter.max_topk} exceeds the engine's {width} candidate slots; raise "
+            f"additional_config.softthink.max_candidates or lower max_topk"
+        )
+    marker = settings.phase.end_of_thinking
+    if isinstance(marker, str):
+        if tokenize is None:
+            raise ValueError(
+                f"softthink.phase.end_of_thinking={marker!r} is a text, but the engine has no tokenizer "
+                "(skip_tokenizer_init); give the marker's token ids"
+            )
+        marker = tokenize(marker)
+    budget = settings.phase.budget if settings.phase.budget is not None else max_tokens
+    if settings.phase.budget is not None and budget > max_tokens:
+        raise ValueError(
+            f"softthink.phase.budget={budget} exceeds the response length of {max_tokens} tokens; lower the budget or "
+            "raise the response length (max_tokens)"
+        )
+    seed = settings.seed if settings.seed is not None else secrets.randbits(63)
+    return SoftRequest(
+        law=settings.law.name,
+        tau=settings.law.tau,
+        noise_scale=settings.law.noise_scale,
+        normalise_over=settings.law.normaliser,
+        temperature=settings.filter.temperature,
+        top_k=0 if LAWS[settings.law.name].whole_vocabulary else settings.filter.top_k,
+        top_p=settings.filter.top_p,
+        min_p=settings.filter.min_p,
+        max_topk=settings.filter.max_topk,
+        marker=tuple(marker),
+        budget=budget,
+        cold_entropy=settings.phase.cold_entropy,
+        cold_length=settings.phase.cold_length,
+        seed=seed,
+        record_entropy=settings.record_entropy,
+    )

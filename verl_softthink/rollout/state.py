@@ -1,0 +1,167 @@
+"""Device-side memory of the soft requests of one engine: their settings and everything they have drawn so far.
+
+A request owns a slot from its first schedule to its end, preemptions included: history is keyed by request and
+output index, never by batch row. Row ``trash`` of every table belongs to nobody; batch rows without a soft request
+read and write there, so that no step needs a host decision or a boolean index.
+"""
+
+import torch
+from torch import Tensor
+
+from verl_softthink.laws import LAWS, FilterParameters, LawParameters, NO_CANDIDATE
+from verl_softthink.rollout.phase import ANSWERING, THINKING, PhaseParameters, PhaseState
+from verl_softthink.rollout.request import SoftRequest
+
+LAW_NAMES = tuple(LAWS)
+#: Longest end-of-thinking marker, in tokens.
+MAX_MARKER = 16
+
+
+class SoftState:
+    """Slots, settings and history.
+
+    Args:
+        slots: how many soft requests can live at once.
+        length: longest response, in tokens.
+        width: K, candidate slots per position.
+        device: where the tables live.
+    """
+
+    def __init__(self, *, slots: int, length: int, width: int, device: torch.device):
+        self.slots, self.length, self.width, self.device = slots, length, width, device
+        self.trash = slots
+        rows = slots + 1
+
+        def table(*shape: int, dtype: torch.dtype, fill: float = 0) -> Tensor:
+            return torch.full((rows, *shape), fill, dtype=dtype, device=device)
+
+        # Settings, one row a request.
+        self.law = table(dtype=torch.int64)
+        self.over_vocabulary = table(dtype=torch.bool)
+        self.seed = table(dtype=torch.int64)
+        self.tau = table(dtype=torch.float32, fill=1)
+        self.noise_scale = table(dtype=torch.float32, fill=1)
+        self.temperature = table(dtype=torch.float32, fill=1)
+        self.top_k = table(dtype=torch.int64, fill=1)
+        self.top_p = table(dtype=torch.float32, fill=1)
+        self.min_p = table(dtype=torch.float32)
+        self.max_topk = table(dtype=torch.int64, fill=1)
+        self.budget = table(dtype=torch.int64)
+        self.cold_entropy = table(dtype=torch.float32)
+        self.cold_length = table(dtype=torch.int64)
+        self.marker = table(MAX_MARKER, dtype=torch.int64, fill=-1)
+        self.marker_length = table(dtype=torch.int64, fill=1)
+        # History, one row a request and output index.
+        self.ids = table(length, width, dtype=torch.int32, fill=NO_CANDIDATE)
+        self.values = table(length, width, dtype=torch.float32)
+        self.soft = table(length, dtype=torch.bool)
+        self.shown = table(length, dtype=torch.int32, fill=-1)
+        self.phase = table(length, dtype=torch.int8, fill=ANSWERING)
+        self.forced = table(length, dtype=torch.int32)
+        self.cold = table(length, dtype=torch.int32)
+
+        self._free = list(range(slots - 1, -1, -1))
+        self._slot_of: dict[str, int] = {}
+        self._requests: dict[str, SoftRequest] = {}
+        self._refresh()
+
+    def __len__(self) -> int:
+        return len(self._slot_of)
+
+    def slot(self, request_id: str) -> int | None:
+        """The slot of a request, None for an ordinary one."""
+        return self._slot_of.get(request_id)
+
+    def add(self, request_id: str, request: SoftRequest) -> None:
+        """Give a request a slot; a request that comes back after preemption keeps its own.
+
+        Raises:
+            RuntimeError: when more requests live than the engine was sized for.
+        """
+        if request_id in self._slot_of:
+            return
+        if not self._free:
+            raise RuntimeError(
+                f"more than {self.slots} soft requests are alive; raise max_num_seqs, from which the number of soft "
+                "slots is taken"
+            )
+        slot = self._free.pop()
+        self._slot_of[request_id] = slot
+        self._requests[request_id] = request
+        self.law[slot] = LAW_NAMES.index(request.law)
+        self.over_vocabulary[slot] = request.normalise_over == "vocabulary"
+        for name in (
+            "seed",
+            "tau",
+            "noise_scale",
+            "temperature",
+            "top_k",
+            "top_p",
+            "min_p",
+            "max_topk",
+            "budget",
+            "cold_entropy",
+            "cold_length",
+        ):
+            getattr(self, name)[slot] = getattr(request, name)
+        self.marker[slot] = -1
+        self.marker[slot, MAX_MARKER - len(request.marker) :] = torch.tensor(request.marker, device=self.device)
+        self.marker_length[slot] = len(request.marker)
+        self._refresh()
+
+    def drop(self, request_id: str) -> None:
+        """Free the slot of a finished request; ordinary requests are ignored."""
+        slot = self._slot_of.pop(request_id, None)
+        if slot is not None:
+            self._free.append(slot)
+            del self._requests[request_id]
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """What a step must compute for the requests alive now; known on the host, so it costs no synchronisation."""
+        alive = self._requests.values()
+        self.laws_alive = tuple(sorted({request.law for request in alive}))
+        self.normalisers_alive = {request.normalise_over for request in alive}
+        self.whole_vocabulary = any(LAWS[name].whole_vocabulary for name in self.laws_alive)
+        self.fetch = max((max(self.width, request.top_k) for request in alive), default=self.width)
+        self.unit_temperature = all(request.temperature == 1 for request in alive)
+        self.needs_entropy = any(request.record_entropy or request.cold_length > 0 for request in alive)
+
+    def law_parameters(self, slots: Tensor) -> LawParameters:
+        """Law parameters of rows, [N]."""
+        return LawParameters(tau=self.tau[slots], noise_scale=self.noise_scale[slots])
+
+    def filter_parameters(self, slots: Tensor) -> FilterParameters:
+        """Candidate filters of rows, [N]; a step divides its logits by the temperature once for all."""
+        return FilterParameters(
+            temperature=None,
+            top_k=self.top_k[slots],
+            top_p=self.top_p[slots],
+            min_p=self.min_p[slots],
+            max_topk=self.max_topk[slots],
+        )
+
+    def phase_parameters(self, slots: Tensor) -> PhaseParameters:
+        """Phase settings of rows."""
+        return PhaseParameters(
+            budget=self.budget[slots],
+            cold_entropy=self.cold_entropy[slots],
+            cold_length=self.cold_length[slots],
+            marker=self.marker[slots],
+            marker_length=self.marker_length[slots],
+        )
+
+    def phase_state(self, slots: Tensor, index: Tensor) -> PhaseState:
+        """State of rows just before generating output ``index`` [N]; the trash row is always answering."""
+        previous = (index - 1).clamp(min=0)
+        first = (index == 0) & (slots != self.trash)
+        back = torch.arange(MAX_MARKER - 1, 0, -1, device=self.device)
+        at = index[:, None] - back
+        tail = torch.where(at >= 0, self.shown[slots[:, None], at.clamp(min=0)], -1)
+        return PhaseState(
+            index=index,
+            phase=torch.where(first, THINKING, self.phase[slots, previous]),
+            forced=torch.where(first, 0, self.forced[slots, previous]).long(),
+            cold=torch.where(first, 0, self.cold[slots, previous]).long(),
+            tail=tail.long(),
+        )

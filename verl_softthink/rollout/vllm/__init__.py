@@ -1,0 +1,1 @@
+"""Everything that touches vLLM. ``plugin.py`` lists each touch; the mathematics is elsewhere."""

@@ -1,0 +1,47 @@
+"""Engine-wide settings of soft requests, and the engine features they cannot run with."""
+
+#: Candidate slots per position unless ``additional_config.softthink.max_candidates`` says otherwise.
+DEFAULT_CANDIDATE_SLOTS = 16
+
+
+def candidate_slots(vllm_config) -> int:
+    """K of this engine: the widest mixture any request may ask for."""
+    settings = _settings(vllm_config)
+    return int(settings.get("max_candidates", DEFAULT_CANDIDATE_SLOTS))
+
+
+def _settings(vllm_config) -> dict:
+    additional = vllm_config.additional_config
+    settings = additional.get("softthink", {}) if isinstance(additional, dict) else {}
+    unknown = set(settings) - {"max_candidates"}
+    if unknown:
+        raise ValueError(
+            f"additional_config.softthink has unknown keys {sorted(unknown)}; the only key is max_candidates"
+        )
+    return settings
+
+
+def check_engine(vllm_config) -> None:
+    """Refuse an engine on which a soft request would be wrong.
+
+    Raises:
+        ValueError: naming the setting, its value and the fix.
+    """
+    parallel = vllm_config.parallel_config
+    if parallel.pipeline_parallel_size > 1:
+        raise ValueError(
+            f"pipeline_parallel_size={parallel.pipeline_parallel_size}: soft tokens need the logits and the embedding "
+            "in one process; set it to 1 and use tensor parallelism"
+        )
+    if vllm_config.speculative_config is not None:
+        raise ValueError(
+            "speculative_config is set: a draft model proposes tokens, not mixtures; remove it to use soft tokens"
+        )
+    if vllm_config.model_config.enable_prompt_embeds:
+        raise ValueError(
+            "enable_prompt_embeds=True takes the embedding layer out of the model that soft tokens act in; set it to False"
+        )
+    if vllm_config.model_config.enable_return_routed_experts:
+        raise ValueError(
+            "enable_return_routed_experts=True uses the channel that carries soft traces; set it to False"
+        )

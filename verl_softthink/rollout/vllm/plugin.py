@@ -1,0 +1,41 @@
+"""What this package changes in vLLM, all of it, through the ``vllm.general_plugins`` entry point.
+
+vLLM calls ``register`` in its API server, engine core and workers, before any engine is built.
+
+| upstream symbol                                          | how        | why                                        |
+|----------------------------------------------------------|------------|--------------------------------------------|
+| ``VocabParallelEmbedding``                               | plug-in    | feeds mixtures (``embedding``)             |
+| ``GPUModelRunner._update_states, _preprocess, _sample, sample_tokens`` | wrapped | the soft step (``runner_v1``)      |
+| ``Scheduler.update_from_output``                         | wrapped    | trace rows leave the engine (``return_path``) |
+| ``generate_block_hash_extra_keys``                       | wrapped    | private prefix-cache keys (``prefix_cache``) |
+| ``InputProcessor.process_inputs``                        | wrapped    | requests are checked and resolved (``frontend``) |
+
+``VERL_SOFTTHINK_DISABLE=1`` turns all of it off. An engine without soft requests behaves as before.
+"""
+
+import os
+
+_registered = False
+
+
+def register() -> None:
+    """Install every change once per process."""
+    global _registered
+    if _registered or os.environ.get("VERL_SOFTTHINK_DISABLE") == "1":
+        return
+    _registered = True
+
+    from vllm.model_executor.custom_op import PluggableLayer
+    from vllm.v1.core import block_pool, kv_cache_utils
+    from vllm.v1.core.sched.scheduler import Scheduler
+    from vllm.v1.engine.input_processor import InputProcessor
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+    from verl_softthink.rollout.vllm import frontend, prefix_cache, return_path, runner_v1
+    from verl_softthink.rollout.vllm.embedding import SoftVocabParallelEmbedding
+
+    PluggableLayer.register_oot(name="VocabParallelEmbedding")(SoftVocabParallelEmbedding)
+    runner_v1.install(GPUModelRunner)
+    return_path.install(Scheduler)
+    prefix_cache.install(kv_cache_utils, block_pool)
+    frontend.install(InputProcessor)
