@@ -1,0 +1,96 @@
+"""Everything that verl_softthink registers with verl and Hydra: this one list.
+
+verl loads this module on ``import verl`` in every process of a run (entry-point group ``verl.plugins``) and swallows
+whatever it raises, so the module only sets import hooks: each line below names an upstream module and the function of
+ours that is called, with that module, once somebody imports it. An error in such a function fails that import.
+"""
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+from verl_softthink import compat
+from verl_softthink.hooks import when_imported
+
+logger = logging.getLogger(__name__)
+
+
+def always() -> bool:
+    """The registration is wanted on every platform."""
+    return True
+
+
+def on_cpu() -> bool:
+    """The run was asked to use the CPU: VERL_PLATFORM=cpu."""
+    return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
+
+
+@dataclass(frozen=True)
+class After:
+    """After ``module`` has been imported call ``function`` ("package.module:function") with it, if ``wanted()``."""
+
+    module: str
+    function: str
+    wanted: Callable[[], bool] = always
+
+
+_CORE_ALGOS = "verl.trainer.ppo.core_algos"
+_FSDP_ENGINE = "verl.workers.engine.fsdp.transformer_impl"
+_PLATFORMS = "verl.plugin.platform.platform_manager"
+_TRAINER = "verl.trainer.ppo.v1.trainer_sync"
+_TRANSFER = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
+
+REGISTRATIONS: tuple[After, ...] = (
+    # Hydra: `+softthink=<recipe>` on the stock entry point.
+    After("hydra.core.config_store", "verl_softthink.compat:check_versions"),
+    After("hydra.core.config_store", "verl_softthink.config.store:register_recipes"),
+    # Advantage estimators and policy losses: _CORE_ALGOS
+    # Trainer modes: _TRAINER
+    # Engines: _FSDP_ENGINE
+    # Rollout: verl.workers.rollout.base, verl.workers.rollout.replica
+    # CPU platform.
+    After(_PLATFORMS, "verl_softthink.cpu.platform:register", on_cpu),
+    After(_PLATFORMS, "verl_softthink.cpu.distribution:register", on_cpu),
+    After("verl.utils.distributed", "verl_softthink.cpu.process_group:register", on_cpu),
+    After("verl.utils.fsdp_utils", "verl_softthink.cpu.placement:register", on_cpu),
+    After(_FSDP_ENGINE, "verl_softthink.cpu.engine:register", on_cpu),
+    After("vllm.model_executor.layers.utils", "verl_softthink.cpu.linear:register", on_cpu),
+)
+
+
+def register(registrations: tuple[After, ...] = REGISTRATIONS) -> None:
+    """Set an import hook for every wanted registration; VERL_SOFTTHINK_DISABLE=1 sets none."""
+    if compat.disabled():
+        logger.warning("VERL_SOFTTHINK_DISABLE=1: verl_softthink registers nothing with verl")
+        return
+    wanted = [registration for registration in registrations if registration.wanted()]
+    for module in dict.fromkeys(registration.module for registration in wanted):
+        when_imported(module)(compat.check_module)
+    for registration in wanted:
+        when_imported(registration.module)(_caller(registration.function))
+
+
+def _caller(function: str) -> Callable[[ModuleType], None]:
+    def call(module: ModuleType) -> None:
+        module_name, _, name = function.partition(":")
+        getattr(importlib.import_module(module_name), name)(module)
+
+    call.__qualname__ = function
+    return call
+
+
+def _register_loudly() -> None:
+    done = False
+    try:
+        register()
+        done = True
+    finally:
+        if not done:
+            logger.error("verl_softthink could not be registered with verl", exc_info=sys.exc_info())
+
+
+_register_loudly()
