@@ -1,0 +1,52 @@
+"""One real vLLM engine in this process, on a tiny model; small enough to preempt and to chunk prompts."""
+
+import gc
+import os
+from pathlib import Path
+
+import pytest
+
+# Read by vLLM when it is imported.
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+CANDIDATES = 6
+# 24 blocks of 16 tokens hold about three of the test's requests: running eight at once preempts.
+SMALL_CACHE = {"num_gpu_blocks_override": 24, "block_size": 16}
+
+
+@pytest.fixture(scope="module")
+def engine_factory():
+    """Build vLLM engines; each is torn down before the next one and at the end of the module."""
+    from vllm import LLM
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    alive = []
+
+    def tear_down():
+        while alive:
+            engine = alive.pop()
+            engine.llm_engine.engine_core.shutdown()
+            del engine
+        gc.collect()
+        cleanup_dist_env_and_memory()
+
+    def build(model: Path, **overrides) -> LLM:
+        tear_down()
+        arguments = {
+            "dtype": "float32",
+            "enforce_eager": True,
+            "max_model_len": 256,
+            "max_num_seqs": 8,
+            "max_num_batched_tokens": 48,
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "additional_config": {"softthink": {"max_candidates": CANDIDATES}},
+        }
+        alive.append(LLM(str(model), **arguments | overrides))
+        return alive[-1]
+
+    yield build
+    tear_down()

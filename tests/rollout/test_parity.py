@@ -1,0 +1,225 @@
+"""Soft rollouts of a real vLLM engine against a plain Hugging Face loop, preemption and chunked prefill included."""
+
+import random
+
+import pytest
+import torch
+from conftest import CANDIDATES, SMALL_CACHE
+from support.tiny_models import END_1, END_2, VOCABULARY, make_tiny_model
+from transformers import AutoModelForCausalLM
+from vllm import SamplingParams
+
+from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, LawParameters
+from verl_softthink.rollout.reference import draw, rollout, teacher_forced_logits
+from verl_softthink.rollout.request import resolve
+from verl_softthink.rollout.vllm import runner_v1
+from verl_softthink.trace import unpack_rows
+
+pytestmark = pytest.mark.vllm
+
+MODELS = [("llama", False), ("llama", True), ("qwen2", True), ("qwen3", False)]
+LOG_DENSITY_TOLERANCE = 1e-4
+EMBEDDING_TOLERANCE = 1e-6
+MARKER = [END_1, END_2]
+
+
+def _settings(index: int) -> dict | None:
+    """A mixed batch: every fourth request is ordinary, the others differ in law, filter and budget."""
+    if index % 4 == 3:
+        return None
+    law = ("gumbel", "concrete", "deterministic", "gumbel", "discrete", "concrete")[index % 6]
+    return {
+        "law": {"name": law, "tau": (0.1, 0.5, 1.0)[index % 3], "noise_scale": (1.0, 0.7)[index % 2]},
+        "filter": {
+            "top_k": (5, 0, 12)[index % 3],
+            "top_p": (0.95, 1.0, 0.8)[index % 3],
+            "min_p": (0.0, 0.02)[index % 2],
+            "max_topk": (5, 3, CANDIDATES)[index % 3],
+            "temperature": (1.0, 0.8)[index % 2],
+        },
+        "phase": {"end_of_thinking": MARKER, "budget": (9, 25, 16)[index % 3]},
+        "seed": 1000 + index,
+        "record_entropy": index % 2 == 0,
+    }
+
+
+def _request(settings: dict, max_tokens: int):
+    return resolve(settings, max_tokens=max_tokens, width=CANDIDATES, tokenize=None)
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m[0]}-{'tied' if m[1] else 'untied'}")
+def run(request, tmp_path_factory, engine_factory):
+    """One generation of 20 mixed requests, with every mixture that entered the model written down."""
+    architecture, tied = request.param
+    path = make_tiny_model(tmp_path_factory.mktemp("model") / architecture, architecture, tied=tied)
+    llm = engine_factory(path, **SMALL_CACHE)
+    fed, refed = {}, 0
+    mixture_embeddings = runner_v1.mixture_embeddings
+
+    def recording(state, slots, index, embed):
+        nonlocal refed
+        mixed, soft = mixture_embeddings(state, slots, index, embed)
+        request_of = {slot: name for name, slot in state._slot_of.items()}
+        for row in soft.nonzero()[:, 0].tolist():
+            key = (request_of[int(slots[row])].split("-")[0], int(index[row]))
+            refed += key in fed
+            fed.setdefault(key, []).append(mixed[row].clone())
+        return mixed, soft
+
+    runner_v1.mixture_embeddings = recording
+    rng = random.Random(7)
+    prompts = [[rng.randrange(5, VOCABULARY) for _ in range(rng.randrange(3, 90))] for _ in range(20)]
+    lengths = [(30, 45, 18)[i % 3] for i in range(20)]
+    params = [
+        SamplingParams(
+            max_tokens=lengths[i],
+            temperature=0,
+            logprobs=0,
+            ignore_eos=True,
+            extra_args={"softthink": _settings(i)} if _settings(i) else None,
+        )
+        for i in range(20)
+    ]
+    outputs = llm.generate([{"prompt_token_ids": p} for p in prompts], params, use_tqdm=False)
+    runner_v1.mixture_embeddings = mixture_embeddings
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+    return model, prompts, lengths, outputs, fed, refed
+
+
+def test_soft_positions_were_fed_again_after_preemption(run):
+    """The control of the whole module: without preemption it would not test replay."""
+    assert run[-1] > 0
+
+
+def test_every_soft_request_returns_a_trace_of_its_length(run):
+    _, _, lengths, outputs, _, _ = run
+    for i, output in enumerate(outputs):
+        completion = output.outputs[0]
+        if _settings(i) is None:
+            assert completion.routed_experts is None
+        else:
+            trace = unpack_rows(completion.routed_experts)
+            assert len(trace) == len(completion.token_ids) == lengths[i]
+
+
+def test_embeddings_fed_are_the_mixtures_of_the_trace(run):
+    model, _, _, outputs, fed, _ = run
+    table = model.get_input_embeddings().weight.detach()
+    checked = 0
+    for i, output in enumerate(outputs):
+        if _settings(i) is None:
+            continue
+        trace = unpack_rows(output.outputs[0].routed_experts)
+        for position in trace.soft.nonzero()[:-1, 0].tolist():
+            expected = (_weights(trace, position, _settings(i))[:, None] * table[_ids(trace, position)]).sum(0)
+            for mixed in fed[str(i), position]:
+                torch.testing.assert_close(mixed, expected, rtol=0, atol=EMBEDDING_TOLERANCE)
+                checked += 1
+    assert checked > 150
+
+
+def test_candidates_values_and_densities_match_the_teacher_forced_loop(run):
+    model, prompts, lengths, outputs, _, _ = run
+    drawn = 0
+    for i, output in enumerate(outputs):
+        settings = _settings(i)
+        if settings is None:
+            continue
+        completion = output.outputs[0]
+        trace = unpack_rows(completion.routed_experts)
+        logits = teacher_forced_logits(model, prompts[i], _inputs(model, trace, completion.token_ids, settings))
+        request = _request(settings, lengths[i])
+        for position in trace.drawn.nonzero()[:, 0].tolist():
+            expected = draw(logits[position], request, position)
+            assert _ids(trace, position).tolist() == expected.ids
+            assert completion.token_ids[position] == expected.shown
+            width = len(expected.ids)
+            torch.testing.assert_close(
+                trace.values[position, :width].double(), torch.tensor(expected.values).double(), rtol=1e-4, atol=1e-4
+            )
+            log_prob = expected.log_prob if trace.soft[position] else expected.shown_log_prob
+            scale = max(1.0, abs(log_prob) / 50)
+            assert abs(float(trace.log_prob[position]) - log_prob) < LOG_DENSITY_TOLERANCE * scale
+            reported = completion.logprobs[position][completion.token_ids[position]].logprob
+            assert reported == float(trace.log_prob[position])
+            drawn += 1
+    assert drawn > 200
+
+
+def test_tokens_match_the_free_running_loop_before_rounding_is_amplified(run):
+    """Soft rollouts are chaotic (a relative 1e-7 grows by about ten a step), so only the first positions can agree."""
+    model, prompts, lengths, outputs, _, _ = run
+    steps = 4
+    for i, output in enumerate(outputs):
+        if _settings(i) is None:
+            continue
+        tokens, positions, soft = rollout(model, prompts[i], _request(_settings(i), lengths[i]), max_tokens=steps)
+        assert list(output.outputs[0].token_ids[:steps]) == tokens
+        trace = unpack_rows(output.outputs[0].routed_experts)
+        assert trace.soft[:steps].tolist() == soft
+        assert trace.drawn[:steps].tolist() == [position is not None for position in positions]
+
+
+def test_budget_forces_the_whole_marker_and_answers_are_greedy_afterwards(run):
+    model, prompts, lengths, outputs, _, _ = run
+    budget_ends = answers = 0
+    for i, output in enumerate(outputs):
+        settings = _settings(i)
+        if settings is None:
+            continue
+        completion = output.outputs[0]
+        trace = unpack_rows(completion.routed_experts)
+        budget = settings["phase"]["budget"]
+        if trace.end_reason == "budget":
+            budget_ends += 1
+            stop = min(budget + 2, lengths[i])
+            assert list(completion.token_ids[budget:stop]) == MARKER[: stop - budget]
+            assert trace.forced.nonzero()[:, 0].tolist() == list(range(budget, stop))
+            assert trace.soft[:budget].all()
+            assert not trace.drawn[budget:].any()
+        logits = teacher_forced_logits(model, prompts[i], _inputs(model, trace, completion.token_ids, settings))
+        for position in range(len(trace)):
+            if not trace.drawn[position] and not trace.forced[position]:
+                best = logits[position].topk(2)
+                if best.values[0] - best.values[1] > 1e-3:
+                    assert completion.token_ids[position] == int(best.indices[0])
+                    answers += 1
+    assert budget_ends >= 8
+    assert answers > 40
+
+
+def test_entropy_is_recorded_where_asked_and_only_there(run):
+    model, prompts, _, outputs, _, _ = run
+    for i, output in enumerate(outputs):
+        settings = _settings(i)
+        if settings is None:
+            continue
+        trace = unpack_rows(output.outputs[0].routed_experts)
+        logits = teacher_forced_logits(
+            model, prompts[i], _inputs(model, trace, output.outputs[0].token_ids, settings)
+        ).double()
+        log_probs = (logits / settings["filter"]["temperature"]).log_softmax(-1)
+        expected = -(log_probs.exp() * log_probs).sum(-1)
+        if settings["record_entropy"]:
+            torch.testing.assert_close(trace.entropy.double(), expected, rtol=0, atol=1e-3)
+
+
+def _ids(trace, position):
+    ids = trace.ids[position]
+    return ids[ids != NO_CANDIDATE].long()
+
+
+def _weights(trace, position, settings):
+    law = settings["law"]
+    parameters = LawParameters.uniform(1, tau=law["tau"], noise_scale=law["noise_scale"])
+    action = Action(ids=trace.ids[position][None].long(), values=trace.values[position][None])
+    return LAWS[law["name"]].weights(action, parameters)[0, : len(_ids(trace, position))]
+
+
+def _inputs(model, trace, token_ids, settings):
+    """Input embeddings of the response, rebuilt from the trace alone."""
+    table = model.get_input_embeddings().weight.detach()
+    inputs = table[torch.tensor(list(token_ids))].clone()
+    for position in trace.soft.nonzero()[:, 0].tolist():
+        inputs[position] = (_weights(trace, position, settings)[:, None] * table[_ids(trace, position)]).sum(0)
+    return inputs

@@ -1,0 +1,143 @@
+"""A plain Hugging Face loop for soft rollouts: slow, obvious, and independent of the code that it checks.
+
+Nothing of ``laws`` or of the vLLM path is used but the noise, whose definition is the contract (a pure function of
+seed, output index and token id). One sequence, one position at a time, the whole prefix recomputed, float32 model and
+float64 arithmetic.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from verl_softthink.laws.noise import gumbel
+from verl_softthink.rollout.request import SoftRequest
+
+
+@dataclass
+class ReferencePosition:
+    """What the law does at one position, in float64.
+
+    Attributes:
+        ids: candidate token ids, most likely first.
+        values: perturbed scores, or log-probabilities for the deterministic law.
+        weights: mixture weights.
+        log_prob: log-density of the action.
+        shown_log_prob: log-probability that the shown token is the argmax.
+    """
+
+    ids: list[int]
+    values: list[float]
+    weights: list[float]
+    log_prob: float
+    shown_log_prob: float
+
+    @property
+    def shown(self) -> int:
+        """The token of the largest weight."""
+        return self.ids[max(range(len(self.ids)), key=lambda slot: self.weights[slot])]
+
+
+def draw(logits: Tensor, request: SoftRequest, index: int) -> ReferencePosition:
+    """One action of the request's law from the logits [V] of output position ``index``."""
+    probs = (logits.double() / request.temperature).softmax(-1)
+    order = probs.argsort(descending=True).tolist()
+    kept = order[: request.top_k] if request.top_k else order
+    kept = _nucleus(kept, probs, request.top_p)
+    kept = [token for token in kept if probs[token] >= request.min_p * probs[kept[0]]]
+    kept = kept[: request.max_topk]
+    if request.law == "discrete":
+        kept = order
+    total = 1.0 if request.normalise_over == "vocabulary" else sum(float(probs[token]) for token in kept)
+    log_probs = [math.log(float(probs[token]) / total) for token in kept]
+    noise = gumbel(torch.tensor([request.seed]), torch.tensor([index]), torch.tensor([kept]))[0].tolist()
+    if request.law == "deterministic":
+        return ReferencePosition(kept, log_probs, [math.exp(value) for value in log_probs], 0.0, 0.0)
+    if request.law == "discrete":
+        winner = max(range(len(kept)), key=lambda slot: log_probs[slot] + noise[slot])
+        return ReferencePosition([kept[winner]], [0.0], [1.0], log_probs[winner], log_probs[winner])
+    return _gumbel_position(kept, log_probs, noise, request)
+
+
+def _nucleus(kept: list[int], probs: Tensor, top_p: float) -> list[int]:
+    if top_p >= 1:
+        return kept
+    total, mass, nucleus = sum(float(probs[token]) for token in kept), 0.0, []
+    for token in kept:
+        if mass >= top_p:
+            break
+        nucleus.append(token)
+        mass += float(probs[token]) / total
+    return nucleus
+
+
+def _gumbel_position(
+    kept: list[int], log_probs: list[float], noise: list[float], request: SoftRequest
+) -> ReferencePosition:
+    scale, tau, count = request.noise_scale, request.tau, len(kept)
+    scores = [log_prob + scale * eps for log_prob, eps in zip(log_probs, noise, strict=True)]
+    log_weights = torch.tensor([score / tau for score in scores], dtype=torch.float64).log_softmax(-1).tolist()
+    if request.law == "gumbel":
+        density = sum(-eps - math.exp(-eps) - math.log(scale) for eps in noise)
+    elif request.law == "concrete":
+        t = tau / scale
+        terms = [log_prob / scale - t * log_y for log_prob, log_y in zip(log_probs, log_weights, strict=True)]
+        density = (
+            math.lgamma(count)
+            + (count - 1) * math.log(t)
+            + sum(lp / scale - (t + 1) * log_y for lp, log_y in zip(log_probs, log_weights, strict=True))
+            - count * float(torch.tensor(terms, dtype=torch.float64).logsumexp(-1))
+        )
+    else:
+        raise ValueError(f"the reference does not know the law {request.law!r}; use one of gumbel, concrete, deterministic, discrete")
+    winner = max(range(count), key=lambda slot: scores[slot])
+    tempered = torch.tensor([lp / scale for lp in log_probs], dtype=torch.float64).log_softmax(-1)
+    return ReferencePosition(kept, scores, [math.exp(w) for w in log_weights], density, float(tempered[winner]))
+
+
+@torch.no_grad()
+def teacher_forced_logits(model: torch.nn.Module, prompt: list[int], inputs: Tensor) -> Tensor:
+    """Logits [T, V] that predict each of T response positions whose own input embeddings are ``inputs`` [T, H]."""
+    table = model.get_input_embeddings().weight
+    embeddings = torch.cat((table[torch.tensor(prompt)], inputs))
+    return model(inputs_embeds=embeddings[None]).logits[0, len(prompt) - 1 : -1]
+
+
+@torch.no_grad()
+def rollout(
+    model: torch.nn.Module, prompt: list[int], request: SoftRequest, max_tokens: int
+) -> tuple[list[int], list[ReferencePosition | None], list[bool]]:
+    """Free-running greedy-answer rollout: tokens, the law's positions (None elsewhere), and which were fed soft.
+
+    Answer tokens are the argmax, so that the loop has no randomness but the law's. Cold stops are not modelled here.
+    """
+    table = model.get_input_embeddings().weight
+    embeddings = table[torch.tensor(prompt)]
+    tokens: list[int] = []
+    positions: list[ReferencePosition | None] = []
+    fed_soft: list[bool] = []
+    thinking, pending = True, []
+    for index in range(max_tokens):
+        logits = model(inputs_embeds=embeddings[None]).logits[0, -1]
+        position = None
+        if thinking and index >= request.budget:
+            thinking, pending = False, list(request.marker)
+        if thinking:
+            position = draw(logits, request, index)
+            tokens.append(position.shown)
+            if tuple(tokens[-len(request.marker) :]) == request.marker:
+                thinking = False
+        elif pending:
+            tokens.append(pending.pop(0))
+        else:
+            tokens.append(int(logits.argmax()))
+        soft = position is not None and thinking
+        fed = table[torch.tensor([tokens[-1]])]
+        if soft:
+            weights = torch.tensor(position.weights, dtype=table.dtype)
+            fed = (weights[:, None] * table[torch.tensor(position.ids)]).sum(0, keepdim=True)
+        embeddings = torch.cat((embeddings, fed))
+        positions.append(position)
+        fed_soft.append(soft)
+    return tokens, positions, fed_soft
