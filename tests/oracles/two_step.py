@@ -16,7 +16,7 @@ INNER = _generator.normal(size=(HIDDEN, HIDDEN))
 OUTER = 1.5 * _generator.normal(size=(HIDDEN, VOCABULARY))
 REWARD_1 = np.array([0.3, -0.6, 1.0, 0.1])
 REWARD_12 = _generator.normal(size=(VOCABULARY, VOCABULARY))
-THETA = np.array([[0.6, 0.0, -0.5, 0.3], [-0.2, 0.5, 0.1, -0.4]])  # [step, vocabulary]
+THETA = np.array([[0.9, 0.0, -2.4, 0.3], [-0.2, 0.5, 0.1, -0.4]])  # [step, vocabulary]; the third token has p = .02
 
 
 def second_logits(theta_2: np.ndarray, y1: np.ndarray) -> np.ndarray:
