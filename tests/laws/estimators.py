@@ -6,17 +6,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from verl_softthink.laws import LAWS, Action, LawParameters, candidate_log_probs, select_candidates
+from verl_softthink.laws import LAWS, Action, Candidates, LawParameters, candidate_log_probs, select_candidates
 from verl_softthink.laws.candidates import FilterParameters
 from verl_softthink.laws.noise import gumbel
 
 Reward = Callable[[np.ndarray], np.ndarray]  # weights [N, K] to rewards [N]
 
 
-def draw(name: str, logits: Tensor, width: int, parameters: LawParameters, seed: int, step: int = 0) -> Action:
+def draw(
+    name: str,
+    logits: Tensor,
+    width: int,
+    parameters: LawParameters,
+    *,
+    seed: int,
+    step: int = 0,
+    normalise_over: str = "candidates",
+) -> Action:
     """One action per row of logits [N, V] among the ``width`` most likely ids, with the package's noise."""
     rows = len(logits)
     candidates = select_candidates(logits, FilterParameters.uniform(rows, max_topk=width), width=width, fetch=width)
+    if normalise_over == "vocabulary":
+        over_vocabulary = candidate_log_probs(logits, candidates.ids, normalise_over="vocabulary")
+        candidates = Candidates(ids=candidates.ids, log_probs=over_vocabulary)
     seeds = torch.arange(rows) + seed * 1_000_003
     return LAWS[name].sample(candidates, parameters, gumbel(seeds, torch.full((rows,), step), candidates.ids))
 

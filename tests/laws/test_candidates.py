@@ -1,5 +1,7 @@
 """The filter against its slow reference, and the frozen candidates that training renormalises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,50 @@ def test_filter_is_the_published_order(case: tuple[np.ndarray, FilterParameters,
         assert (candidates.ids[row, kept:] == NO_CANDIDATE).all()
         assert torch.isneginf(candidates.log_probs[row, kept:]).all()
         np.testing.assert_allclose(candidates.log_probs[row, :kept].numpy(), expected.log_probs, rtol=1e-5, atol=2e-5)
+
+
+def test_filter_on_two_thousand_rows_of_one_batch() -> None:
+    """Every stage bites: rows, drawn evenly, where the reference's decisions are not a matter of rounding."""
+    rows, vocabulary, width = 2000, 20, 8
+    generator = np.random.default_rng(5)
+    logits = (generator.choice([0.7, 2.0], size=(rows, 1)) * generator.normal(size=(rows, vocabulary))).astype("f4")
+    columns = {
+        "temperature": generator.choice([0.6, 1.0, 1.5], size=rows).astype("f4"),
+        "top_k": generator.choice([0, 2, 4, 7, 12, 20], size=rows),
+        "top_p": generator.choice([0.3, 0.6, 0.8, 0.95, 1.0], size=rows).astype("f4"),
+        "min_p": generator.choice([0.0, 0.05, 0.2, 0.5], size=rows).astype("f4"),
+        "max_topk": generator.choice([1, 3, 5, 8], size=rows),
+    }
+    parameters = FilterParameters(**{name: torch.from_numpy(column) for name, column in columns.items()})
+    candidates = select_candidates(torch.from_numpy(logits), parameters, width=width, fetch=vocabulary)
+    compared = 0
+    for row in range(rows):
+        expected = soft_thinking_filter(logits[row], **{name: column[row].item() for name, column in columns.items()})
+        if expected.margin < MARGIN:
+            continue
+        compared += 1
+        kept = int(candidates.mask[row].sum())
+        assert candidates.ids[row, :kept].tolist() == expected.ids
+        np.testing.assert_allclose(candidates.log_probs[row, :kept].numpy(), expected.log_probs, rtol=1e-5, atol=2e-5)
+    assert compared > 0.95 * rows
+
+
+def test_top_p_counts_the_mass_left_by_top_k() -> None:
+    """Of (.4, .25, .2, .1, .05), top-k 4 leaves .95: .85 / .95 > .86 is reached by three, .85 alone would need four."""
+    logits = torch.tensor([0.05, 0.4, 0.1, 0.25, 0.2]).log()[None]
+    for top_k, kept in ((4, [1, 3, 4]), (0, [1, 3, 4, 2])):
+        parameters = FilterParameters.uniform(1, top_k=top_k, top_p=0.86, max_topk=5)
+        ids = select_candidates(logits, parameters, width=5, fetch=5).ids[0].tolist()
+        assert [token for token in ids if token != NO_CANDIDATE] == kept
+
+
+def test_no_temperature_means_logits_already_divided() -> None:
+    logits = torch.randn(8, 30, generator=torch.Generator().manual_seed(2))
+    parameters = FilterParameters.uniform(8, temperature=0.7, top_k=20, top_p=0.9, min_p=0.01)
+    divided = select_candidates(logits / 0.7, replace(parameters, temperature=None), width=5, fetch=20)
+    expected = select_candidates(logits, parameters, width=5, fetch=20)
+    assert torch.equal(divided.ids, expected.ids)
+    torch.testing.assert_close(divided.log_probs, expected.log_probs)
 
 
 @property_test

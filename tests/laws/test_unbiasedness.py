@@ -123,19 +123,21 @@ def test_concrete_is_never_the_noisier(tau: float, scale: float, baseline: str) 
     assert variance[0] < variance[1]
 
 
-def test_vocabulary_normalisation_suits_the_weights_and_biases_the_scores() -> None:
-    """The draw is centred on l over the candidates. Scored around l over the vocabulary, the scores' density is that
-    of another draw (its score has not mean 0); the weights' density does not see the constant between the two."""
+@pytest.mark.parametrize("drawn_over", ["vocabulary", "candidates"])
+@pytest.mark.parametrize("name", ["gumbel", "concrete"])
+def test_scores_normalised_over_the_vocabulary(name: str, drawn_over: str) -> None:
+    """The weights' density does not see the constant between the two normalisations. The scores' does: it is unbiased
+    when the draw was centred on the same l, and of another draw (a score of mean not 0) when it was not."""
     tau, scale, width = 1.0, 0.7, 3
     logits, parameters = same_row(list(THETA), ROWS), LawParameters.uniform(ROWS, tau=tau, noise_scale=scale)
-    worst = {}
-    for name in ("gumbel", "concrete"):
-        action = draw(name, logits, width, parameters, seed=5)
-        scores = score(name, action, logits, parameters, normalise_over="vocabulary")
-        worst[name] = np.abs(deviation(scores, np.zeros(5)))[:width].max()
-        same = np.allclose(scores, estimate(name, tau, scale, width)[1], atol=1e-5)
-        assert same == (name == "concrete")
-    assert worst["concrete"] < 3.0 and worst["gumbel"] > 10.0
+    action = draw(name, logits, width, parameters, seed=5, normalise_over=drawn_over)
+    rewards = smooth(weights_by_token(name, action, parameters, len(THETA))[:, :width])
+    scores = score(name, action, logits, parameters, normalise_over="vocabulary")
+    if name == "concrete":
+        np.testing.assert_allclose(scores, estimate(name, tau, scale, width)[1], atol=1e-5)
+        return
+    worst = np.abs(deviation(rewards[:, None] * scores, smooth_gradient(tau, scale, width))).max()
+    assert worst < 3.0 if drawn_over == "vocabulary" else worst > 10.0
 
 
 def test_tokens_outside_the_candidates_get_no_gradient() -> None:
