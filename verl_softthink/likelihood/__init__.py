@@ -1,0 +1,12 @@
+"""The likelihood of soft traces under a policy: verl's FSDP engine, fed mixtures and scored by the law.
+
+    fields.py      names and settings of what a batch carries
+    positions.py   the drawn positions of a micro-batch, flattened
+    mixture.py     the input embeddings of soft positions
+    scoring.py     the log-density of every drawn position
+    checks.py      what the engine refuses, by name
+    engine.py      the verl engine that joins them
+    divergence.py  what is compared between two policies, beside the density
+
+Everything but the methods of engine.py needs torch only.
+"""

@@ -1,0 +1,97 @@
+"""What the likelihood engine refuses, in plain values: asked by the configuration before workers start, and again
+by the engine itself."""
+
+STRATEGIES = ("fsdp", "fsdp2")
+
+
+def check_engine(
+    *,
+    strategy: str,
+    use_fused_kernels: bool,
+    ulysses_sequence_parallel_size: int,
+    mtp: bool = False,
+    distillation: bool = False,
+    role: str = "actor",
+) -> None:
+    """Check the engine's part of a configuration.
+
+    Args:
+        strategy: ``actor_rollout_ref.<role>.strategy``.
+        use_fused_kernels: ``actor_rollout_ref.model.use_fused_kernels``.
+        ulysses_sequence_parallel_size: ``actor_rollout_ref.<role>.fsdp_config.ulysses_sequence_parallel_size``.
+        mtp: ``actor_rollout_ref.model.mtp.enable``.
+        distillation: ``distillation.enabled``.
+        role: "actor" or "ref", which only names the keys.
+
+    Raises:
+        ValueError: with one line per refused key: its value, the reason and the fix.
+    """
+    prefix = f"actor_rollout_ref.{role}"
+    refused = []
+    if strategy not in STRATEGIES:
+        refused.append(
+            f"{prefix}.strategy={strategy!r}: soft traces are scored by the FSDP engine; set it to 'fsdp2' or 'fsdp'"
+        )
+    if use_fused_kernels:
+        refused.append(
+            "actor_rollout_ref.model.use_fused_kernels=True: fused kernels return no logits, which the law's density "
+            "needs; set it to False"
+        )
+    if ulysses_sequence_parallel_size != 1:
+        refused.append(
+            f"{prefix}.fsdp_config.ulysses_sequence_parallel_size={ulysses_sequence_parallel_size}: traces are not "
+            "sliced across sequence-parallel ranks; set it to 1"
+        )
+    if mtp:
+        refused.append(
+            "actor_rollout_ref.model.mtp.enable=True: extra prediction heads look up token ids where mixtures were "
+            "fed; set it to False"
+        )
+    if distillation:
+        refused.append(
+            "distillation.enabled=True: a teacher scores tokens, not mixtures, and its top-k loss replaces the "
+            "log-probs; set it to False"
+        )
+    if refused:
+        raise ValueError("\n".join(refused))
+
+
+def check_model(config: object) -> None:
+    """Check a Hugging Face model configuration.
+
+    Raises:
+        ValueError: when the architecture reads more from token ids than one embedding each.
+    """
+    text = config.get_text_config()
+    name = f"{config.model_type} ({type(config).__name__})"
+    if getattr(text, "hidden_size_per_layer_input", 0):
+        raise ValueError(
+            f"{name}: hidden_size_per_layer_input={text.hidden_size_per_layer_input}, so every layer reads the token "
+            "ids again, and a mixture has none; use a model with one input embedding"
+        )
+    rope = getattr(text, "rope_parameters", None) or {}
+    if "mrope_section" in rope:
+        raise ValueError(
+            f"{name}: rope_parameters.mrope_section={rope['mrope_section']} means 3-D position ids, which traces do "
+            "not cover; use a text-only model"
+        )
+
+
+def check_batch(switches: dict[str, bool], position_dimensions: int) -> None:
+    """Check what one micro-batch asks for.
+
+    Args:
+        switches: switches of the batch by name, all of which must be off.
+        position_dimensions: dimensions of ``position_ids``, the batch included.
+
+    Raises:
+        ValueError: naming what is not supported.
+    """
+    for name, on in switches.items():
+        if on:
+            raise ValueError(f"batch.extra_info[{name!r}]=True is not supported with soft traces; set it to False")
+    if position_dimensions != 2:
+        raise ValueError(
+            f"position_ids has {position_dimensions} dimensions (multimodal rope), which traces do not cover; use a "
+            "text-only model and prompts"
+        )

@@ -1,0 +1,126 @@
+"""verl's FSDP engine for soft traces: it feeds the mixtures and returns the law's log-density as ``log_probs``.
+
+Selected by ``actor_rollout_ref.model.model_type=softthink_language_model``, for actor and reference alike. Old,
+reference and current log-probs all come from here, so ratio, clipping and KL need not know what a position is. A
+batch without ``softthink`` settings and without trace fields is computed by verl's own engine, untouched.
+
+At drawn positions ``log_probs`` is the density of the action; ``entropy`` stays the entropy of the next-token
+distribution that the logits define (tempered by verl's answer temperature), not the entropy of the law.
+"""
+
+from types import ModuleType
+
+import torch
+from tensordict import TensorDict
+from verl.utils.tensordict_utils import get_non_tensor_data
+
+from verl_softthink.likelihood.checks import check_batch, check_engine, check_model
+from verl_softthink.likelihood.fields import SETTINGS, TRACE_FIELDS, ScoringSettings
+from verl_softthink.likelihood.mixture import Mixtures, SoftInputs
+from verl_softthink.likelihood.positions import drawn_positions
+from verl_softthink.likelihood.scoring import log_density
+
+MODEL_TYPE = "softthink_language_model"
+BACKENDS = ["fsdp", "fsdp2"]
+DEVICES = ["cuda", "npu", "cpu"]
+#: Switches of a batch whose results would ignore the trace.
+_REFUSED_SWITCHES = ("use_fused_kernels", "distillation_use_topk", "distillation_only")
+#: Key in ``output_args``, which verl hands from its inputs to its outputs.
+_DRAWN = "softthink_drawn_positions"
+
+
+def register(engines: ModuleType) -> None:
+    """Register the engine with ``verl.workers.engine.fsdp.transformer_impl``."""
+    engine = type("SoftThinkFSDPEngine", (SoftTraceLikelihood, engines.FSDPEngineWithLMHead), {})
+    engines.EngineRegistry.register(model_type=MODEL_TYPE, backend=BACKENDS, device=DEVICES)(engine)
+
+
+class SoftTraceLikelihood:
+    """What is put in front of ``FSDPEngineWithLMHead``; a mixin, because verl's module is still being imported when
+    this one is."""
+
+    def __init__(self, model_config, engine_config, optimizer_config, checkpoint_config):
+        check_engine(
+            strategy=engine_config.strategy,
+            use_fused_kernels=model_config.use_fused_kernels,
+            ulysses_sequence_parallel_size=engine_config.ulysses_sequence_parallel_size,
+            mtp=model_config.mtp.enable,
+            role="ref" if engine_config.forward_only else "actor",
+        )
+        check_model(model_config.hf_config)
+        super().__init__(model_config, engine_config, optimizer_config, checkpoint_config)
+
+    def _build_module(self):
+        # verl's builder knows two model types, and ours is its language model.
+        registered, self.model_config.model_type = self.model_config.model_type, "language_model"
+        try:
+            module = super()._build_module()
+        finally:
+            self.model_config.model_type = registered
+        self._soft_inputs = SoftInputs(module.get_input_embeddings())
+        return module
+
+    def _build_lora_module(self, module):
+        module = super()._build_lora_module(module)
+        if not self._soft_inputs.is_on(module.get_input_embeddings()):
+            raise ValueError(
+                f"actor_rollout_ref.model.target_modules={self.model_config.target_modules!r} adapts the input "
+                "embedding, through which mixtures are fed; leave it out"
+            )
+        return module
+
+    def prepare_model_inputs(self, micro_batch):
+        self._soft_inputs.clear()
+        settings = _settings(micro_batch)
+        model_inputs, output_args = super().prepare_model_inputs(micro_batch)
+        if settings is None:
+            return model_inputs, output_args
+        drawn = drawn_positions(
+            {name: micro_batch[name] for name in TRACE_FIELDS}, micro_batch["input_ids"], micro_batch["response_mask"]
+        )
+        packed = get_non_tensor_data(micro_batch, "use_remove_padding", default=True)
+        index = drawn.packed() if packed else drawn.padded(model_inputs["input_ids"].shape[1])
+        output_args[_DRAWN] = drawn, index, settings
+        soft = drawn.soft.nonzero()[:, 0]
+        if len(soft):
+            action = drawn[soft].action
+            weights = settings.law.weights(action, settings.parameters(soft))
+            self._soft_inputs.feed(Mixtures(index[soft], action.ids, weights, settings.detach_inputs))
+        return model_inputs, output_args
+
+    def prepare_model_outputs(self, output, output_args, micro_batch, logits_processor_func):
+        if _DRAWN not in output_args:
+            return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
+        self._soft_inputs.require_fed()
+        drawn, index, settings = output_args[_DRAWN]
+        # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
+        density = log_density(output.logits, index - 1, drawn, settings)
+        model_output = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
+        tokens = model_output["log_probs"]
+        scored = tokens.values().float().index_copy(0, drawn.packed() - 1, density)
+        model_output["log_probs"] = torch.nested.nested_tensor_from_jagged(scored, tokens.offsets())
+        return model_output
+
+
+def _settings(micro_batch: TensorDict) -> ScoringSettings | None:
+    """The settings of a micro-batch with traces; None for one that has neither settings nor traces."""
+    values = get_non_tensor_data(micro_batch, SETTINGS, default=None)
+    present = [name for name in TRACE_FIELDS if name in micro_batch]
+    if values is None and not present:
+        return None
+    if values is None:
+        raise ValueError(
+            f"the batch has {', '.join(present)} but no settings to score them with: set "
+            f"batch.extra_info[{SETTINGS!r}], or do not select the trace fields"
+        )
+    missing = [name for name in TRACE_FIELDS if name not in micro_batch]
+    if missing:
+        raise ValueError(
+            f"batch.extra_info[{SETTINGS!r}] is set, but the batch lacks {', '.join(missing)}: roll out with the soft "
+            "agent loop and select its trace fields, or remove the settings"
+        )
+    check_batch(
+        {name: get_non_tensor_data(micro_batch, name, default=False) for name in _REFUSED_SWITCHES},
+        micro_batch["position_ids"].dim(),
+    )
+    return ScoringSettings.parse(values)

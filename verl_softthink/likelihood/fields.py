@@ -1,0 +1,93 @@
+"""What a batch carries for the likelihood engine: four trace fields per response and one record of settings."""
+
+import math
+from dataclasses import dataclass, fields
+
+from torch import Tensor
+
+from verl_softthink.laws import Law, LawParameters, get_law
+
+#: Key of the batch's non-tensor settings, a dict with the keys of ``ScoringSettings``.
+SETTINGS = "softthink"
+#: [T] bool: the law's mixture was fed at this response position.
+SOFT = "softthink_soft"
+#: [T] bool: the law drew an action at this response position.
+DRAWN = "softthink_drawn"
+#: [T, K] int32 candidate ids, ``NO_CANDIDATE`` in unused slots.
+IDS = "softthink_ids"
+#: [T, K] float32, the action's values.
+VALUES = "softthink_values"
+#: Jagged nested tensors with one row of the response's length per sample.
+TRACE_FIELDS = (SOFT, DRAWN, IDS, VALUES)
+
+NORMALISERS = ("candidates", "vocabulary")
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How the traces of a batch are embedded and scored.
+
+    Attributes:
+        law: the law that drew them.
+        tau: temperature of the Gumbel-softmax relaxation, > 0.
+        noise_scale: scale of the Gumbel noise, > 0.
+        normalise_over: what candidates' log-probabilities are normalised over, one of ``NORMALISERS``.
+        temperature: what divided the raw logits at drawn positions, > 0; the answer has verl's own.
+        detach_inputs: keep gradients out of the mixtures' embeddings.
+    """
+
+    law: Law
+    tau: float
+    noise_scale: float
+    normalise_over: str
+    temperature: float
+    detach_inputs: bool
+
+    @classmethod
+    def parse(cls, values: dict) -> "ScoringSettings":
+        """Read the batch's record, whose ``law`` is a name.
+
+        Raises:
+            ValueError: naming the key, its value and the fix.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in known:
+            if key not in values:
+                raise ValueError(f"batch.extra_info[{SETTINGS!r}] lacks {key!r}; it needs {', '.join(known)}")
+        for key in values:
+            if key not in known:
+                raise ValueError(f"batch.extra_info[{SETTINGS!r}][{key!r}] is unknown; the keys are {', '.join(known)}")
+        for key in ("tau", "noise_scale", "temperature"):
+            if not (values[key] > 0 and math.isfinite(values[key])):
+                raise ValueError(f"softthink: {key}={values[key]!r} must be a finite number above 0")
+        law = trainable_law(values["law"])
+        normalise_over = values["normalise_over"]
+        if normalise_over not in NORMALISERS:
+            raise ValueError(f"softthink: normalise_over={normalise_over!r} is unknown; use {' or '.join(NORMALISERS)}")
+        if law.whole_vocabulary and normalise_over != "vocabulary":
+            raise ValueError(
+                f"softthink: normalise_over={normalise_over!r} does not fit the law {law.name!r}, which is scored over "
+                "the vocabulary; use 'vocabulary'"
+            )
+        return cls(**values | {"law": law})
+
+    def parameters(self, positions: Tensor) -> LawParameters:
+        """The law's parameters for as many positions as ``positions`` has rows, on its device."""
+        return LawParameters.uniform(
+            len(positions), tau=self.tau, noise_scale=self.noise_scale, device=positions.device
+        )
+
+
+def trainable_law(name: str) -> Law:
+    """The law of that name, which must have a likelihood.
+
+    Raises:
+        ValueError: when it has none, or no such law exists.
+    """
+    law = get_law(name)
+    if not law.trainable:
+        raise ValueError(
+            f"softthink.law.name={name!r} has no likelihood, so it cannot be trained: use it for evaluation, and "
+            "train with gumbel or concrete"
+        )
+    return law
