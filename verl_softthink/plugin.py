@@ -48,16 +48,27 @@ REGISTRATIONS: tuple[After, ...] = (
     # Hydra: `+softthink=<recipe>` on the stock entry point.
     After("hydra.core.config_store", "verl_softthink.compat:check_versions"),
     After("hydra.core.config_store", "verl_softthink.config.store:register_recipes"),
+    # Configuration: the `softthink:` node is checked with verl's own.
+    After("verl.utils.config", "verl_softthink.config.check:register"),
     # Advantage estimators and policy losses: _CORE_ALGOS
-    # Trainer modes: _TRAINER
-    # Engines: _FSDP_ENGINE
-    # Rollout: verl.workers.rollout.base, verl.workers.rollout.replica
+    # Trainer mode softthink_sync.
+    After(_TRAINER, "verl_softthink.trainer:register"),
+    # Engine softthink_language_model.
+    After(_FSDP_ENGINE, "verl_softthink.likelihood.engine:register"),
+    # Rollout softthink_vllm and agent loop softthink_agent.
+    After("verl.workers.rollout.base", "verl_softthink.rollout.replica_registry:register_adapter"),
+    After("verl.workers.rollout.replica", "verl_softthink.rollout.replica_registry:register_replica"),
+    After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.rollout.agent_loop:register"),
+    # Bounded waits.
+    After(_TRANSFER, "verl_softthink.liveness.weight_transfer:register"),
+    After("verl.checkpoint_engine.base", "verl_softthink.liveness.weight_sync:register"),
     # CPU platform.
     After(_PLATFORMS, "verl_softthink.cpu.platform:register", on_cpu),
     After(_PLATFORMS, "verl_softthink.cpu.distribution:register", on_cpu),
     After("verl.utils.distributed", "verl_softthink.cpu.process_group:register", on_cpu),
     After("verl.utils.fsdp_utils", "verl_softthink.cpu.placement:register", on_cpu),
     After(_FSDP_ENGINE, "verl_softthink.cpu.engine:register", on_cpu),
+    After(_FSDP_ENGINE, "verl_softthink.cpu.fsdp1:register", on_cpu),
     After("vllm.model_executor.layers.utils", "verl_softthink.cpu.linear:register", on_cpu),
 )
 

@@ -78,7 +78,15 @@ def row_width(candidates: int) -> int:
 
 
 def pack_rows(
-    *, drawn: Tensor, soft: Tensor, forced: Tensor, reason: Tensor, log_prob: Tensor, entropy: Tensor, ids: Tensor, values: Tensor
+    *,
+    drawn: Tensor,
+    soft: Tensor,
+    forced: Tensor,
+    reason: Tensor,
+    log_prob: Tensor,
+    entropy: Tensor,
+    ids: Tensor,
+    values: Tensor,
 ) -> Tensor:
     """Pack N positions into int32 rows [N, 3 + 2K] on the device they are on."""
     flags = (

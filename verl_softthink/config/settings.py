@@ -104,6 +104,7 @@ class RolloutSettings(Settings):
     prefix_cache_salt: bool = True
     record_entropy: bool = False
     seed: int = 0
+    seed_answers: bool = False
 
 
 class SoftThinkSettings(Settings):

@@ -90,7 +90,9 @@ def _gumbel_position(
             - count * float(torch.tensor(terms, dtype=torch.float64).logsumexp(-1))
         )
     else:
-        raise ValueError(f"the reference does not know the law {request.law!r}; use one of gumbel, concrete, deterministic, discrete")
+        raise ValueError(
+            f"the reference does not know the law {request.law!r}; use one of gumbel, concrete, deterministic, discrete"
+        )
     winner = max(range(count), key=lambda slot: scores[slot])
     tempered = torch.tensor([lp / scale for lp in log_probs], dtype=torch.float64).log_softmax(-1)
     return ReferencePosition(kept, scores, [math.exp(w) for w in log_weights], density, float(tempered[winner]))

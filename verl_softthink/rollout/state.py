@@ -8,7 +8,7 @@ read and write there, so that no step needs a host decision or a boolean index.
 import torch
 from torch import Tensor
 
-from verl_softthink.laws import LAWS, FilterParameters, LawParameters, NO_CANDIDATE
+from verl_softthink.laws import LAWS, NO_CANDIDATE, FilterParameters, LawParameters
 from verl_softthink.rollout.phase import ANSWERING, THINKING, PhaseParameters, PhaseState
 from verl_softthink.rollout.request import SoftRequest
 

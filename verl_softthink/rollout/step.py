@@ -142,7 +142,9 @@ def _entropy(scaled: Tensor) -> Tensor:
     return torch.special.entr(scaled.softmax(-1)).sum(-1)
 
 
-def mixture_embeddings(state: SoftState, slots: Tensor, index: Tensor, embed: "torch.nn.Module") -> tuple[Tensor, Tensor]:
+def mixture_embeddings(
+    state: SoftState, slots: Tensor, index: Tensor, embed: "torch.nn.Module"
+) -> tuple[Tensor, Tensor]:
     """Input embeddings of already generated positions, rebuilt from history.
 
     Args:

@@ -42,6 +42,4 @@ def check_engine(vllm_config) -> None:
             "enable_prompt_embeds=True takes the embedding layer out of the model that soft tokens act in; set it to False"
         )
     if vllm_config.model_config.enable_return_routed_experts:
-        raise ValueError(
-            "enable_return_routed_experts=True uses the channel that carries soft traces; set it to False"
-        )
+        raise ValueError("enable_return_routed_experts=True uses the channel that carries soft traces; set it to False")

@@ -158,9 +158,7 @@ def _prepare(runner, soft: SoftRunner, num_input_tokens: int) -> None:
 def override_sampled(output, result: StepResult) -> None:
     """Put the shown token and its log-density where the sampler put its own (column 0 of ids and log-probs)."""
     sampled = output.sampled_token_ids
-    output.sampled_token_ids = torch.where(
-        result.overrides[:, None], result.token[:, None].to(sampled.dtype), sampled
-    )
+    output.sampled_token_ids = torch.where(result.overrides[:, None], result.token[:, None].to(sampled.dtype), sampled)
     tensors = output.logprobs_tensors
     if tensors is not None:
         ids, log_probs = tensors.logprob_token_ids, tensors.logprobs

@@ -1,0 +1,139 @@
+"""Check a whole verl configuration against a recipe, on the driver, before any worker starts."""
+
+import functools
+from types import ModuleType
+
+from omegaconf import DictConfig, OmegaConf
+
+from verl_softthink.config.settings import SoftThinkSettings, parse
+from verl_softthink.likelihood.checks import check_engine
+from verl_softthink.likelihood.fields import trainable_law
+
+#: What every recipe with soft rollouts selects; changing one of these by hand breaks the chain silently.
+SELECTIONS = {
+    "trainer.v1.trainer_mode": "softthink_sync",
+    "actor_rollout_ref.rollout.name": "softthink_vllm",
+    "actor_rollout_ref.rollout.agent.default_agent_loop": "softthink_agent",
+    "actor_rollout_ref.model.model_type": "softthink_language_model",
+    "actor_rollout_ref.rollout.mode": "async",
+    "actor_rollout_ref.rollout.calculate_log_probs": True,
+}
+
+
+def check_config(config: DictConfig) -> SoftThinkSettings:
+    """Validate the ``softthink:`` node and everything in verl's configuration that it depends on.
+
+    Raises:
+        ValueError: with one line per problem, each naming the key, its value and the fix.
+    """
+    settings = parse(SoftThinkSettings, OmegaConf.to_container(config.softthink, resolve=True), "softthink")
+    problems: list[str] = []
+    for key, wanted in SELECTIONS.items():
+        value = OmegaConf.select(config, key)
+        # The trainer itself has set its mode back to "sync" when it checks again.
+        if value != wanted and (key, value) != ("trainer.v1.trainer_mode", "sync"):
+            problems.append(f"{key}={value!r}: soft rollouts need {wanted!r}; remove the override")
+    for check in (_law, _engines, _rollout, _phase):
+        try:
+            check(config, settings)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("the configuration cannot train with soft tokens:\n" + "\n".join(problems))
+    return settings
+
+
+def _law(config: DictConfig, settings: SoftThinkSettings) -> None:
+    trainable_law(settings.law.name)
+
+
+def _engines(config: DictConfig, settings: SoftThinkSettings) -> None:
+    model = config.actor_rollout_ref.model
+    for role in ("actor", "ref"):
+        check_engine(
+            strategy=config.actor_rollout_ref[role].strategy,
+            use_fused_kernels=bool(model.get("use_fused_kernels", False)),
+            ulysses_sequence_parallel_size=OmegaConf.select(
+                config, f"actor_rollout_ref.{role}.fsdp_config.ulysses_sequence_parallel_size", default=1
+            ),
+            mtp=bool(OmegaConf.select(model, "mtp.enable", default=False)),
+            distillation=bool(OmegaConf.select(config, "distillation.enabled", default=False)),
+            role=role,
+        )
+
+
+def _rollout(config: DictConfig, settings: SoftThinkSettings) -> None:
+    rollout = config.actor_rollout_ref.rollout
+    if rollout.enable_prefix_caching and not settings.rollout.prefix_cache_salt:
+        raise ValueError(
+            "softthink.rollout.prefix_cache_salt=False with actor_rollout_ref.rollout.enable_prefix_caching=True: cached "
+            "blocks of soft positions would be read by other requests; set the salt to True or turn prefix caching off"
+        )
+    if rollout.get("enable_rollout_routing_replay", False):
+        raise ValueError(
+            "actor_rollout_ref.rollout.enable_rollout_routing_replay=True uses the channel that carries soft traces; "
+            "set it to False"
+        )
+    if rollout.pipeline_model_parallel_size > 1:
+        raise ValueError(
+            f"actor_rollout_ref.rollout.pipeline_model_parallel_size={rollout.pipeline_model_parallel_size}: soft "
+            "tokens need logits and embedding in one process; set it to 1"
+        )
+
+
+def _phase(config: DictConfig, settings: SoftThinkSettings) -> None:
+    budget, response = settings.phase.budget, config.data.max_response_length
+    if budget is not None and budget >= response:
+        raise ValueError(
+            f"softthink.phase.budget={budget} leaves no room for an answer in data.max_response_length={response}; "
+            "lower the budget or raise the response length"
+        )
+    check_marker_text(config, settings.phase.end_of_thinking)
+
+
+def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
+    """The tokenizer must be able to produce the marker: its text must survive encoding and decoding.
+
+    Raises:
+        ValueError: naming the tokens it becomes.
+    """
+    from verl.utils import hf_tokenizer
+    from verl.utils.fs import copy_to_local
+
+    from verl_softthink.rollout.state import MAX_MARKER
+
+    model = config.actor_rollout_ref.model
+    tokenizer = hf_tokenizer(
+        copy_to_local(model.get("tokenizer_path") or model.path),
+        trust_remote_code=model.get("trust_remote_code", False),
+    )
+    ids = tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
+    text = tokenizer.decode(ids)
+    if isinstance(marker, str) and text != marker:
+        raise ValueError(
+            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer of {model.path} cannot produce it: it becomes {ids}, "
+            f"which reads {text!r}; use a marker of this model, or add the token to the tokenizer"
+        )
+    if not 1 <= len(ids) <= MAX_MARKER:
+        raise ValueError(
+            f"softthink.phase.end_of_thinking={marker!r} is {len(ids)} tokens long; use 1 to {MAX_MARKER} tokens"
+        )
+    foreign = [token for token in ids if not 0 <= token < len(tokenizer)]
+    if foreign:
+        raise ValueError(
+            f"softthink.phase.end_of_thinking={marker!r}: token ids {foreign} are outside the tokenizer's {len(tokenizer)}; "
+            "give ids of this model"
+        )
+
+
+def register(config_utils: ModuleType) -> None:
+    """``verl.utils.config``: verl's own validation also checks the ``softthink:`` node, where there is one."""
+    validate_config = config_utils.validate_config
+
+    @functools.wraps(validate_config)
+    def validate_with_softthink(config, *args, **kwargs):
+        validate_config(config, *args, **kwargs)
+        if "softthink" in config:
+            check_config(config)
+
+    config_utils.validate_config = validate_with_softthink

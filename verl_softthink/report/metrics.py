@@ -1,0 +1,66 @@
+"""Metrics of soft rollouts, under ``softthink/`` in verl's own trackers.
+
+| metric                        | healthy                                   | otherwise                                          |
+|-------------------------------|-------------------------------------------|----------------------------------------------------|
+| soft_fraction                 | most of the response                      | 0: the marker comes at once; 1: it never comes     |
+| effective_tokens/mean         | above 1; 1 is a hard token                | raise law.tau, or the policy has become certain    |
+| thinking_length/mean          | well below phase.budget                   | raise the budget                                   |
+| end_reason/{marker,budget,..} | mostly marker                             | mostly budget: the model does not end its thinking |
+| log_prob_gap/{mean,max}       | mean below 1e-3 in fp32, 1e-1 in bf16     | rollout and actor disagree: weights, precision     |
+| log_ratio_std                 | as log_prob_gap                           | off-policy by more than rounding                   |
+"""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from verl_softthink.config.settings import LawSettings
+from verl_softthink.laws import LAWS, Action, LawParameters
+from verl_softthink.trace import END_REASONS
+
+
+def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
+    """Metrics of one batch of B responses.
+
+    Args:
+        data: jagged trace fields, ``response_mask``, ``rollout_log_probs``, ``old_log_probs`` and ``extra_fields``.
+        law: the law that drew the traces.
+    """
+    soft = _flat(data["softthink_soft"])
+    drawn = _flat(data["softthink_drawn"])
+    mask = _flat(data["response_mask"]).bool()
+    lengths = torch.tensor([len(row) for row in data["softthink_soft"]], dtype=torch.float32)
+    thinking = torch.tensor([int(row.sum()) for row in data["softthink_drawn"]], dtype=torch.float32)
+    metrics = {
+        "softthink/soft_fraction": float(soft.float().mean()),
+        "softthink/thinking_length/mean": float(thinking.mean()),
+        "softthink/thinking_length/max": float(thinking.max()),
+        "softthink/answer_length/mean": float((lengths - thinking).mean()),
+        "softthink/forced_fraction": float(_flat(data["softthink_forced"]).float().mean()),
+    }
+    # A list of dictionaries, whichever container the storage back end wraps it in.
+    reasons = [getattr(fields, "data", fields)["softthink_end_reason"] for fields in list(data["extra_fields"])]
+    for reason in END_REASONS:
+        metrics[f"softthink/end_reason/{reason}"] = reasons.count(reason) / len(reasons)
+    if soft.any():
+        weights = _weights(_flat(data["softthink_ids"])[soft], _flat(data["softthink_values"])[soft], law)
+        metrics["softthink/effective_tokens/mean"] = float((1 / weights.square().sum(-1)).mean())
+        metrics["softthink/mixture_entropy/mean"] = float(torch.special.entr(weights).sum(-1).mean())
+        metrics["softthink/top_weight/mean"] = float(weights.max(-1).values.mean())
+    gap = (_flat(data["old_log_probs"]) - _flat(data["rollout_log_probs"])).float()
+    for name, where in (("", mask), ("/drawn", mask & drawn), ("/answer", mask & ~drawn)):
+        if where.any():
+            metrics[f"softthink/log_prob_gap{name}/mean"] = float(gap[where].abs().mean())
+            metrics[f"softthink/log_prob_gap{name}/max"] = float(gap[where].abs().max())
+    metrics["softthink/log_ratio_std"] = float(gap[mask].std()) if mask.sum() > 1 else 0.0
+    return metrics
+
+
+def _weights(ids: Tensor, values: Tensor, law: LawSettings) -> Tensor:
+    parameters = LawParameters.uniform(len(ids), tau=law.tau, noise_scale=law.noise_scale)
+    return LAWS[law.name].weights(Action(ids=ids.long(), values=values), parameters)
+
+
+def _flat(field: Tensor) -> Tensor:
+    """Concatenate the rows of a jagged or dense batch field along its positions."""
+    return torch.cat(list(field.unbind()))

@@ -1,0 +1,90 @@
+"""The agent loop of soft rollouts: verl's single-turn loop with a soft request, and the trace in its output."""
+
+import hashlib
+import json
+from types import ModuleType
+from typing import Any
+
+from pydantic import ConfigDict
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+
+from verl_softthink.config.settings import SoftThinkSettings, parse
+from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
+from verl_softthink.rollout.fields import AGENT_NAME, END_REASON, ENTROPY, FORCED, ROWS_FIELD
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.trace import SoftTrace, unpack_rows
+
+
+class SoftAgentLoopOutput(AgentLoopOutput):
+    """An agent loop's output with a soft trace, whose tensors travel beside ``responses``."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    trace: SoftTrace
+
+    def as_dict(self) -> dict[str, Any]:
+        """verl's fields plus [T] ``softthink_{soft,drawn,forced,entropy}`` and [T, K] ``softthink_{ids,values}``."""
+        output = super().as_dict()
+        del output["trace"]
+        trace = self.trace
+        # A forced token was sampled by nobody: it takes no part in the loss.
+        output["response_mask"] = output["response_mask"] * (~trace.forced).long()
+        output |= {
+            SOFT: trace.soft,
+            DRAWN: trace.drawn,
+            FORCED: trace.forced,
+            IDS: trace.ids,
+            VALUES: trace.values,
+            ENTROPY: trace.entropy,
+        }
+        output["extra_fields"][END_REASON] = trace.end_reason
+        return output
+
+
+class SoftAgentLoop(SingleTurnAgentLoop):
+    """One soft response to one prompt."""
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs) -> SoftAgentLoopOutput:
+        settings: SoftThinkSettings = parse(SoftThinkSettings, self.rollout_config.custom[EXTRA_ARGS_KEY], "softthink")
+        seed = request_seed(
+            settings.rollout.seed, kwargs["raw_prompt"], int(kwargs["global_steps"]), int(kwargs["session_id"])
+        )
+        request = settings.request(seed).model_dump()
+        sampling_params = sampling_params | {"extra_args": {EXTRA_ARGS_KEY: request}}
+        if settings.rollout.seed_answers:
+            sampling_params["seed"] = seed
+        output = await super().run(sampling_params, **kwargs)
+        return attach_trace(output)
+
+
+def request_seed(seed: int, messages: list, global_steps: int, session: int) -> int:
+    """Noise seed of one request, in [0, 2^63): equal for equal arguments, in this run and after a resume."""
+    record = json.dumps([seed, list(messages), global_steps, session], sort_keys=True, default=str)
+    return int.from_bytes(hashlib.blake2b(record.encode(), digest_size=8).digest()) >> 1
+
+
+def attach_trace(output: AgentLoopOutput) -> SoftAgentLoopOutput:
+    """Move the packed rows out of the extra fields into a trace that covers exactly the response.
+
+    Raises:
+        ValueError: when tokens and trace do not line up.
+    """
+    rows = output.extra_fields.pop(ROWS_FIELD)
+    trace = unpack_rows(rows)
+    length = len(output.response_ids)
+    # The loop cuts responses at response_length, and a chat template may not add tokens to a soft response.
+    if len(trace) < length or len(output.response_mask) != length or not all(output.response_mask):
+        raise ValueError(
+            f"a soft trace of {len(trace)} positions does not line up with {length} response tokens, {sum(output.response_mask)} "
+            "of them generated: the tokenizer's chat template adds tokens after an assistant turn; use a template "
+            "without them"
+        )
+    trace = trace.truncated(length)
+    fields = {name: getattr(output, name) for name in output.model_fields_set}
+    return SoftAgentLoopOutput(**fields, trace=trace)
+
+
+def register(agent_loop: ModuleType) -> None:
+    """``verl.experimental.agent_loop.single_turn_agent_loop``: add agent loop ``softthink_agent``."""
+    agent_loop.register(AGENT_NAME)(SoftAgentLoop)

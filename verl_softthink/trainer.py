@@ -1,0 +1,133 @@
+"""Trainer mode ``softthink_sync``: verl's synchronous trainer, with soft traces in every pass over the model.
+
+It adds what stock verl cannot know: which law scores the traces (sent with each batch), metrics under ``softthink/``,
+which agent loop validates, and a start-up probe that the plugin works in every process of the run.
+"""
+
+import logging
+from types import ModuleType
+
+import ray
+import transfer_queue as tq
+from omegaconf import DictConfig, open_dict
+from tensordict import NonTensorData, TensorDict
+from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from verl_softthink.config.check import check_config
+from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
+from verl_softthink.report.metrics import soft_metrics
+from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at whether the batch is complete; verl's 2 s would dominate short steps.
+POLL_SECONDS = 0.1
+#: verl compares exp(log_prob), which for a density is not a probability and overflows; ours compares log-densities.
+MEANINGLESS_FOR_DENSITIES = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
+
+
+class SoftThinkTrainer(PPOTrainerSync):
+    """GRPO-style training on soft rollouts."""
+
+    def __init__(self, config: DictConfig):
+        self.softthink = check_config(config)
+        with open_dict(config):
+            # Anything but "sync" is treated as asynchronous by the base class.
+            config.trainer.v1.trainer_mode = "sync"
+        super().__init__(config)
+        self.replay_buffer.poll_interval = POLL_SECONDS
+
+    @property
+    def _scoring(self) -> dict:
+        """What the likelihood engine needs beside the traces."""
+        return {
+            "law": self.softthink.law.name,
+            "tau": self.softthink.law.tau,
+            "noise_scale": self.softthink.law.noise_scale,
+            "normalise_over": self.softthink.law.normaliser,
+            "temperature": self.softthink.filter.temperature,
+            "detach_inputs": self.softthink.likelihood.detach_inputs,
+        }
+
+    def on_init_end(self) -> None:
+        super().on_init_end()
+        self._probe_rollout()
+
+    def _probe_rollout(self) -> None:
+        """Generate one soft token on every server: agent-side settings, server, engine core and worker all take part.
+
+        Raises:
+            RuntimeError: when a server answers without a trace.
+        """
+        prompt = [self.tokenizer.eos_token_id]
+        request = self.softthink.request(seed=0).model_dump()
+        request["phase"]["budget"] = 1
+        sampling = {"max_tokens": 1, "temperature": 1.0, "extra_args": {EXTRA_ARGS_KEY: request}}
+        servers = [replica.servers[0] for replica in self.llm_server_manager.get_replicas()]
+        ray.get(
+            [server.generate.remote(prompt, dict(sampling), f"softthink-probe-{i}") for i, server in enumerate(servers)]
+        )
+
+    def on_validate_begin(self) -> None:
+        super().on_validate_begin()
+        if self.softthink.rollout.validation == "discrete":
+            self._training_agents = self.agent_loop_manager
+            self.agent_loop_manager = _DiscreteAgents(self.agent_loop_manager)
+
+    def on_validate_end(self) -> None:
+        super().on_validate_end()
+        if self.softthink.rollout.validation == "discrete":
+            self.agent_loop_manager = self._training_agents
+
+    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        batch.extra_info[SETTINGS] = self._scoring
+        batch = super()._compute_old_log_prob(batch, metrics)
+        for name in [name for name in metrics if name.startswith(MEANINGLESS_FOR_DENSITIES)]:
+            del metrics[name]
+        metrics.update(self._soft_metrics(batch))
+        return batch
+
+    def _compute_ref_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        batch.extra_info[SETTINGS] = self._scoring
+        return super()._compute_ref_log_prob(batch, metrics)
+
+    def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        batch.extra_info[SETTINGS] = self._scoring
+        return super()._update_actor(batch, metrics)
+
+    def _soft_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
+        real = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+        names = [
+            SOFT,
+            DRAWN,
+            FORCED,
+            IDS,
+            VALUES,
+            "response_mask",
+            "rollout_log_probs",
+            "old_log_probs",
+            "extra_fields",
+        ]
+        data = tq.kv_batch_get(keys=real, partition_id=batch.partition_id, select_fields=names)
+        return soft_metrics(data, self.softthink.law)
+
+
+class _DiscreteAgents:
+    """Sends validation prompts to verl's own single-turn loop."""
+
+    def __init__(self, manager):
+        self._manager = manager
+
+    def __getattr__(self, name: str):
+        return getattr(self.__dict__["_manager"], name)
+
+    def generate_sequences(self, prompts: TensorDict) -> None:
+        prompts["agent_name"] = NonTensorData("single_turn_agent", batch_size=prompts.batch_size)
+        self._manager.generate_sequences(prompts)
+
+
+def register(trainer_sync: ModuleType) -> None:
+    """``verl.trainer.ppo.v1.trainer_sync``: add trainer mode ``softthink_sync``."""
+    trainer_sync.register_trainer(TRAINER_MODE)(SoftThinkTrainer)
