@@ -6,7 +6,7 @@ import torch
 from laws.batches import ragged_batch
 from oracles import concrete, gumbel, gumbel_reference
 
-from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Candidates, LawParameters, candidate_log_probs, get_law
+from verl_softthink.laws import LAWS, Action, Candidates, LawParameters, get_law
 
 GUMBEL_DRAWS = ["gumbel", "concrete"]
 
@@ -120,53 +120,6 @@ def test_token_log_prob_is_gumbel_max(name: str) -> None:
             used = int(batch.candidates.mask[row].sum())
             expected = gumbel.argmax_log_probs(batch.other_log_probs[row, :used].numpy(), scale)
             assert float(actual[row]) == pytest.approx(expected[slot] if slot < used else -np.inf, rel=1e-9)
-
-
-def test_discrete_law_is_the_ordinary_token_log_prob() -> None:
-    """Section 5 (i), for one position: the values and the gradient of gather(log_softmax)."""
-    generator = torch.Generator().manual_seed(7)
-    logits = torch.randn(32, 11, generator=generator)
-    candidates = Candidates(ids=torch.arange(11).expand(32, 11), log_probs=logits.log_softmax(-1))
-    noise = -torch.empty(32, 11).exponential_(generator=generator).log()
-    law, parameters = LAWS["discrete"], LawParameters.uniform(32, tau=0.1)
-    action = law.sample(candidates, parameters, noise)
-    drawn = (logits + noise).argmax(-1)
-    assert torch.equal(action.ids[:, 0], drawn) and (action.ids[:, 1:] == NO_CANDIDATE).all()
-    torch.testing.assert_close(law.weights(action, parameters), torch.eye(11)[:1].expand(32, 11))
-    assert (law.shown_slot(action, parameters) == 0).all()
-
-    advantage = torch.randn(32, generator=generator)
-    leaves = [torch.randn(32, 11, generator=torch.Generator().manual_seed(8)).requires_grad_() for _ in range(2)]
-    through_law = law.log_prob(
-        action, candidate_log_probs(leaves[0], action.ids, normalise_over="vocabulary"), parameters
-    )
-    ordinary = leaves[1].log_softmax(-1).gather(-1, drawn[:, None])[:, 0]
-    torch.testing.assert_close(through_law, ordinary)
-    for log_prob in (through_law, ordinary):
-        (advantage * log_prob).sum().backward()
-    torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
-
-
-def test_deterministic_law_feeds_the_renormalised_distribution() -> None:
-    batch = ragged_batch(9)
-    law = LAWS["deterministic"]
-    action = law.sample(batch.candidates, batch.parameters, batch.noise)
-    expected = batch.candidates.log_probs.exp()
-    torch.testing.assert_close(law.weights(action, batch.parameters), expected)
-    assert torch.equal(law.shown_slot(action, batch.parameters), expected.argmax(-1))
-    assert not law.trainable and all(LAWS[name].trainable for name in LAWS if name != "deterministic")
-
-
-@pytest.mark.xfail(strict=True, reason="exp of a log-probability that is normalised over more than the slots")
-def test_deterministic_weights_sum_to_one_whatever_the_normaliser() -> None:
-    """law.normalise_over="vocabulary" hands the law vocabulary log-probabilities, of total mass below 1."""
-    logits = torch.tensor([[1.0, 0.5, 0.0, -0.5]])
-    ids = torch.tensor([[0, 1]])
-    candidates = Candidates(ids=ids, log_probs=candidate_log_probs(logits, ids, normalise_over="vocabulary"))
-    parameters = LawParameters.uniform(1)
-    law = LAWS["deterministic"]
-    weights = law.weights(law.sample(candidates, parameters, torch.zeros(1, 2)), parameters)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(1))
 
 
 def test_float32_is_as_exact_as_float32_allows() -> None:
