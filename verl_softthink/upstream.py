@@ -21,7 +21,7 @@ class Symbol:
 
     @property
     def package(self) -> str:
-        """Top-level package: "verl" or "vllm"."""
+        """Top-level package: "verl", "vllm" or "torch"."""
         return self.module.partition(".")[0]
 
 
@@ -29,6 +29,22 @@ _ENGINE = "verl.workers.engine.fsdp.transformer_impl"
 _TRANSFER = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
 
 SYMBOLS: tuple[Symbol, ...] = (
+    # liveness/weight_transfer.py
+    Symbol(_TRANSFER, "BucketedWeightSender", "replaced: bounded waits"),
+    Symbol(_TRANSFER, "BucketedWeightSender.async_send_weights", "wrapped: names the silent receiver"),
+    Symbol(_TRANSFER, "BucketedWeightSender._init_socket", "wrapped: bounds and checked answers"),
+    Symbol(_TRANSFER, "BucketedWeightReceiver", "replaced: bounded waits"),
+    Symbol(_TRANSFER, "BucketedWeightReceiver.receive_weights", "wrapped: copies buckets and reports failures"),
+    Symbol(_TRANSFER, "BucketedWeightReceiver._init_socket", "wrapped: bounds"),
+    # liveness/weight_sync.py
+    Symbol("verl.checkpoint_engine.base", "CheckpointEngineManager.update_weights", "replaced: bounded wait"),
+    # liveness/watch.py, liveness/guard.py
+    Symbol("verl.workers.rollout.vllm_rollout.vllm_async_server", "vLLMHttpServer.collective_rpc", "called: health"),
+    Symbol("vllm.v1.worker.worker_base", "WorkerBase.check_health", "called: health"),
+    Symbol("verl.trainer.ppo.v1.replay_buffer", "ReplayBuffer.sample", "wrapped: ends when the rollout is lost"),
+    Symbol("verl.trainer.ppo.v1.replay_buffer", "ReplayBuffer._wait_for_next_poll", "wrapped: asks the watch"),
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.get_reward_handles", "called: reward workers to watch"),
+    Symbol("verl.workers.rollout.llm_server", "LLMServerManager.get_replicas", "called: servers to watch"),
     # cpu/platform.py
     Symbol("verl.plugin.platform.platform_base", "PlatformBase", "subclassed: the CPU platform"),
     Symbol("verl.plugin.platform.platform_manager", "PlatformRegistry.register", "called: the CPU platform"),
@@ -40,6 +56,14 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_ENGINE, "FSDPEngineWithLMHead", "registered for device cpu"),
     Symbol(_ENGINE, "FSDPEngineWithValueHead", "registered for device cpu"),
     Symbol(_ENGINE, "CPUOffloadPolicy", "replaced on a CPU: no pinned memory"),
+    # cpu/fsdp1.py
+    Symbol(_ENGINE, "FSDP", "replaced on a CPU: no offloading"),
+    Symbol(
+        "torch.distributed.fsdp._init_utils",
+        "_check_module_states_for_sync_module_states",
+        "replaced on a CPU: parameters may be broadcast over gloo",
+    ),
+    # cpu/placement.py
     Symbol("verl.utils.fsdp_utils", "load_fsdp_model_to_gpu", "replaced on a CPU: nothing to move"),
     # cpu/linear.py
     Symbol(

@@ -1,0 +1,68 @@
+"""Recipes on verl's stock entry point: ``+softthink=...`` composed by Hydra from verl's own configuration."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from verl_softthink.config import store
+
+COMMAND = [sys.executable, "-m", "verl.trainer.main_ppo", "--cfg", "job"]
+
+
+def compose(*overrides: str, **environment: str) -> subprocess.CompletedProcess:
+    """verl's entry point, printing the composed configuration instead of running it."""
+    return subprocess.run(
+        [*COMMAND, *overrides],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.fixture(scope="module")
+def cpu():
+    run = compose("+softthink=cpu", "data.train_batch_size=7", VERL_PLATFORM="cpu")
+    assert run.returncode == 0, run.stderr[-3000:]
+    return yaml.safe_load(run.stdout)
+
+
+def test_cpu_recipe_is_selectable_and_overrides_verl(cpu):
+    assert "cpu" in store.recipe_names()
+    rollout = cpu["actor_rollout_ref"]["rollout"]
+    assert (rollout["name"], rollout["dtype"], rollout["enforce_eager"]) == ("vllm", "float32", True)
+    assert cpu["actor_rollout_ref"]["model"]["use_remove_padding"] is False
+    assert cpu["actor_rollout_ref"]["model"]["override_config"]["attn_implementation"] == "sdpa"
+    assert "softthink" not in cpu, "recipes must be written from the root of verl's configuration"
+
+
+def test_recipe_keeps_the_rest_of_verl_and_the_command_line_wins(cpu):
+    assert cpu["data"]["train_batch_size"] == 7
+    assert cpu["data"]["dataloader_num_workers"] == 0
+    assert cpu["actor_rollout_ref"]["rollout"]["checkpoint_engine"]["backend"] == "naive"
+
+
+def test_unknown_recipe_lists_the_known_ones():
+    run = compose("+softthink=no_such_recipe", VERL_PLATFORM="cpu")
+    assert run.returncode != 0
+    assert "softthink/no_such_recipe" in run.stderr
+    assert "cpu" in run.stderr
+
+
+@pytest.mark.parametrize("name", store.recipe_names())
+def test_recipe_files_explain_themselves(name):
+    """A reader of the YAML file alone must be able to tell what a setting is for."""
+    lines = store.recipe_text(name).splitlines()
+    assert lines[0].startswith("#"), "say first what the recipe is for"
+    assert sum(line.lstrip().startswith("#") for line in lines) >= 3
+
+
+def test_strict_mode_stops_the_run_on_an_untested_version(tmp_path):
+    """compat is asked as soon as the entry point imports Hydra."""
+    (tmp_path / "sitecustomize.py").write_text("from verl_softthink import compat\ncompat.VERL_TESTED = '0.0.0'\n")
+    run = compose("+softthink=cpu", VERL_PLATFORM="cpu", VERL_SOFTTHINK_STRICT="1", PYTHONPATH=str(tmp_path))
+    assert run.returncode != 0
+    assert "is untested with verl_softthink" in run.stderr

@@ -1,0 +1,95 @@
+"""Run by test_weight_transfer.py in a process with VERL_PLATFORM=cpu: prints one JSON object, scenario to outcome.
+
+Sender and receiver are verl's real classes as this package replaces them, in two threads, over a real ZeroMQ socket
+and real shared memory.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import torch
+from verl.workers.rollout.vllm_rollout import bucketed_weight_transfer as transfer
+
+# Three tensors of 0.75 MiB in buckets of 1 MiB: three buckets, each written over the one before.
+WEIGHTS = {f"layer{index}": torch.full((192, 1024), float(index + 1)) for index in range(3)}
+BUCKET_MB = 1
+
+
+def outcome(call) -> str:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001  the outcome of the scenario
+        return f"{type(error).__name__}: {error}"
+    return "done"
+
+
+def exchange(sender, receiver) -> dict[str, str]:
+    """Run both sides and return how each ended; None leaves a side out."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"ipc://{Path(folder, 'weights.sock')}"
+        ends: dict[str, str] = {}
+        threads = [
+            threading.Thread(target=lambda side=side, call=call: ends.__setitem__(side, outcome(lambda: call(address))))
+            for side, call in (("sender", sender), ("receiver", receiver))
+            if call is not None
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return ends
+
+
+def send(address: str) -> None:
+    sender = transfer.BucketedWeightSender(address, bucket_size_mb=BUCKET_MB, use_shm=True)
+    asyncio.run(sender.async_send_weights(iter(WEIGHTS.items())))
+
+
+def receive_into(callback, base=None):
+    receiver_class = base or transfer.BucketedWeightReceiver
+
+    def receive(address: str) -> None:
+        receiver_class(address, device=torch.device("cpu"), use_shm=True).receive_weights(callback)
+
+    return receive
+
+
+def main() -> dict:
+    results = {"classes": [transfer.BucketedWeightSender.__module__, transfer.BucketedWeightReceiver.__module__]}
+
+    kept: dict[str, torch.Tensor] = {}
+    results["kept"] = exchange(send, receive_into(lambda weights, is_last: kept.update(weights)))
+    results["kept"]["equal"] = {name: bool(torch.equal(kept[name], WEIGHTS[name])) for name in WEIGHTS}
+
+    # What verl's own receiver hands out is overwritten by the next bucket: the reason for the copy.
+    aliased: dict[str, torch.Tensor] = {}
+    stock = transfer.BucketedWeightReceiver.__mro__[1]
+    seen: list[bool] = []
+
+    def keep_and_compare(weights, is_last):
+        seen.append(all(torch.equal(tensor, WEIGHTS[name]) for name, tensor in aliased.items()))
+        aliased.update(weights)
+
+    exchange(send, receive_into(keep_and_compare, stock))
+    results["stock_aliases"] = not all(seen)
+
+    results["no_receiver"] = exchange(send, None)
+    results["no_sender"] = exchange(None, receive_into(lambda weights, is_last: None))
+
+    silence = threading.Event()
+    threading.Timer(5 * float(sys.argv[1]), silence.set).start()
+    results["silent_receiver"] = exchange(send, receive_into(lambda weights, is_last: silence.wait()))
+
+    def refuse(weights, is_last):
+        raise KeyError("model.layers.7 has no such weight")
+
+    results["failing_receiver"] = exchange(send, receive_into(refuse))
+    return results
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main()) + "\n")

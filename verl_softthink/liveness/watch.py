@@ -1,0 +1,103 @@
+"""Watch the rollout while the trainer waits for it.
+
+verl's trainer polls the TransferQueue until every prompt is finished or failed. A dead agent worker or a hung vLLM
+engine produces neither, and the trainer polls for ever; a dead engine fails every session, which the trainer reports
+as missing trajectories or, if some had finished before, pads away. The watch asks, on every poll, whether the vLLM
+engines (through server, engine and worker) and the agent workers still answer.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+
+
+class RolloutLost(RuntimeError):
+    """A process that the rollout needs is dead or does not answer, or sessions failed."""
+
+
+@dataclass
+class Probe:
+    """One question to one process, asked again some time after each answer."""
+
+    name: str
+    ask: Callable[[], ObjectRef]
+    asked_at: float = 0.0
+    pending: ObjectRef | None = None
+
+
+@dataclass
+class RolloutWatch:
+    """Health of vLLM servers and agent workers, by name.
+
+    Args:
+        servers: actors with verl's ``vLLMHttpServer.collective_rpc``.
+        workers: any Ray actors.
+        silence_s: longest wait for an answer. An engine answers between two of its steps.
+        probe_every_s: pause between an answer and the next question.
+    """
+
+    servers: Mapping[str, ActorHandle]
+    workers: Mapping[str, ActorHandle]
+    silence_s: float = 120.0
+    probe_every_s: float = 5.0
+    _probes: list[Probe] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._probes = [Probe(name, _engine_question(server)) for name, server in self.servers.items()]
+        self._probes += [Probe(name, _actor_question(worker)) for name, worker in self.workers.items()]
+
+    def check(self) -> None:
+        """Look at the answers that are there and ask anew where it is time; does not wait.
+
+        Raises:
+            RolloutLost: a process is dead, its engine is dead, or it has been silent for too long.
+        """
+        for probe in self._probes:
+            self._collect(probe)
+            now = time.monotonic()
+            if probe.pending is None and now - probe.asked_at >= self.probe_every_s:
+                probe.pending, probe.asked_at = probe.ask(), now
+
+    def require_alive(self) -> None:
+        """Ask everyone and wait for all answers, for ``silence_s`` at most.
+
+        Raises:
+            RolloutLost: as for :meth:`check`.
+        """
+        for probe in self._probes:
+            probe.pending, probe.asked_at = probe.ask(), time.monotonic()
+        for probe in self._probes:
+            ray.wait([probe.pending], timeout=max(0.0, probe.asked_at + self.silence_s - time.monotonic()))
+            self._collect(probe)
+
+    def _collect(self, probe: Probe) -> None:
+        if probe.pending is None:
+            return
+        answered, _ = ray.wait([probe.pending], timeout=0)
+        if answered:
+            pending, probe.pending = probe.pending, None
+            try:
+                ray.get(pending)
+            except RayError as error:
+                raise RolloutLost(f"{probe.name} is dead: {_reason(error)}") from error
+        elif time.monotonic() - probe.asked_at >= self.silence_s:
+            raise RolloutLost(f"{probe.name} has not answered for {self.silence_s:g} s: it hangs.")
+
+
+def _engine_question(server: ActorHandle) -> Callable[[], ObjectRef]:
+    return lambda: server.collective_rpc.remote("check_health")
+
+
+def _actor_question(worker: ActorHandle) -> Callable[[], ObjectRef]:
+    return lambda: worker.__ray_ready__.remote()
+
+
+def _reason(error: RayError) -> str:
+    cause = getattr(error, "cause", None) or error
+    first_line = str(cause).strip().partition("\n")[0]
+    return f"{type(cause).__name__}: {first_line}"

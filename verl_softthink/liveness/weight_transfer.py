@@ -1,0 +1,119 @@
+"""verl's bucketed weight transfer with bounded waits, reported failures and received tensors of their own.
+
+verl sends weights from the trainer to vLLM's worker in buckets over a ZeroMQ request/reply socket, both sides waiting
+without limit. Here every wait ends after VERL_SOFTTHINK_TRANSFER_TIMEOUT_S; a receiver that fails to load a bucket
+answers with its error, so that the sender fails at once and says why; and on a CPU, where "moving" a tensor out of
+shared memory is a view of it, the receiver copies it, for the sender reuses and finally unlinks that memory.
+"""
+
+from types import ModuleType, TracebackType
+
+import torch
+import zmq
+from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver, BucketedWeightSender
+
+from verl_softthink.liveness import limits
+
+_MILLISECONDS = 1000
+
+
+class WeightTransferError(RuntimeError):
+    """The other side of a weight transfer failed or did not answer in time."""
+
+
+class BoundedWeightSender(BucketedWeightSender):
+    """The trainer's side."""
+
+    def _init_socket(self) -> None:
+        super()._init_socket()
+        self.socket = _AnswerChecked(_bounded(self.socket))
+
+    async def async_send_weights(self, weights) -> None:
+        """Send (name, tensor) pairs.
+
+        Raises:
+            WeightTransferError: vLLM's worker did not answer in time or could not load a bucket.
+        """
+        try:
+            await super().async_send_weights(weights)
+        except zmq.Again as error:
+            raise WeightTransferError(_silence("vLLM's worker", "the trainer")) from error
+
+
+class BoundedWeightReceiver(BucketedWeightReceiver):
+    """vLLM's side."""
+
+    def _init_socket(self) -> None:
+        super()._init_socket()
+        _bounded(self.socket)
+
+    def receive_weights(self, on_bucket_received) -> None:
+        """Call ``on_bucket_received([(name, tensor), ...], is_last)`` for every bucket.
+
+        Raises:
+            WeightTransferError: the trainer sent nothing in time.
+        """
+
+        def load(weights: list[tuple[str, torch.Tensor]], is_last: bool) -> None:
+            with _Report(self.socket):
+                on_bucket_received(self._own(weights), is_last)
+
+        try:
+            super().receive_weights(load)
+        except zmq.Again as error:
+            raise WeightTransferError(_silence("the trainer", "vLLM's worker")) from error
+
+    def _own(self, weights: list[tuple[str, torch.Tensor]]) -> list[tuple[str, torch.Tensor]]:
+        if self.use_shm and self.device.type == "cpu":
+            return [(name, tensor.clone()) for name, tensor in weights]
+        return weights
+
+
+class _AnswerChecked:
+    """A request socket on which any answer but the empty one is the receiver's error."""
+
+    def __init__(self, socket: zmq.Socket):
+        self._socket = socket
+
+    def __getattr__(self, name: str):
+        return getattr(self._socket, name)
+
+    def recv(self) -> bytes:
+        answer = self._socket.recv()
+        if answer:
+            raise WeightTransferError(f"vLLM's worker could not load the weights: {answer.decode()}")
+        return answer
+
+
+class _Report:
+    """Answer the pending request with the error of the block, if there is one."""
+
+    def __init__(self, socket: zmq.Socket):
+        self._socket = socket
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        if error is not None:
+            self._socket.send(f"{kind.__name__}: {error}".encode())
+
+
+def _bounded(socket: zmq.Socket) -> zmq.Socket:
+    timeout = round(limits.transfer_timeout_s() * _MILLISECONDS)
+    for option in (zmq.RCVTIMEO, zmq.SNDTIMEO, zmq.LINGER):
+        socket.setsockopt(option, timeout)
+    return socket
+
+
+def _silence(absent: str, waiting: str) -> str:
+    return (
+        f"weight transfer: {waiting} waited {limits.transfer_timeout_s():g} s ({limits.TRANSFER}) for {absent}, "
+        f"which is dead, hung or slower than that; its log says which."
+    )
+
+
+def register(transfer: ModuleType) -> None:
+    """Replace both classes of ``verl.workers.rollout.vllm_rollout.bucketed_weight_transfer``."""
+    transfer.BucketedWeightSender = BoundedWeightSender
+    transfer.BucketedWeightReceiver = BoundedWeightReceiver
