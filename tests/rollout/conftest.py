@@ -5,16 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from support.engine import CANDIDATES
 
 # Read by vLLM when it is imported.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-CANDIDATES = 6
-# 24 blocks of 16 tokens hold about three of the test's requests: running eight at once preempts.
-SMALL_CACHE = {"num_gpu_blocks_override": 24, "block_size": 16}
 
 
 @pytest.fixture(scope="module")

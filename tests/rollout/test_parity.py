@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from conftest import CANDIDATES, SMALL_CACHE
+from support.engine import CANDIDATES, SMALL_CACHE
 from support.tiny_models import END_1, END_2, VOCABULARY, make_tiny_model
 from transformers import AutoModelForCausalLM
 from vllm import SamplingParams

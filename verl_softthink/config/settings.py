@@ -25,7 +25,9 @@ class LawSettings(Settings):
 
     name: str = "gumbel"
     tau: PositiveFloat = 0.1
-    noise_scale: PositiveFloat = 1.0
+    # Below a quarter the Gumbel density overflows float32 once a log-probability rises 88 * noise_scale nats above
+    # a stored score, which a drifted policy then reaches; above four the draw hardly depends on the model.
+    noise_scale: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
     normalise_over: Literal["candidates", "vocabulary"] | None = None
 
     @field_validator("name")
@@ -36,9 +38,15 @@ class LawSettings(Settings):
         return name
 
     @model_validator(mode="after")
-    def _discrete_scores_the_vocabulary(self) -> Self:
+    def _fits_the_law(self) -> Self:
         if self.name == "discrete" and self.normalise_over == "candidates":
             raise ValueError("the discrete law is scored over the vocabulary; remove law.normalise_over")
+        if self.name == "deterministic" and self.normalise_over == "vocabulary":
+            raise ValueError("the deterministic mixture is renormalised over its candidates; remove law.normalise_over")
+        if self.name == "gumbel_reference" and self.noise_scale != 1:
+            raise ValueError(
+                "the released code that gumbel_reference repeats has no noise scale; set law.noise_scale=1"
+            )
         return self
 
     @property

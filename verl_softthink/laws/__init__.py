@@ -1,7 +1,7 @@
 """The laws of soft tokens: one file each, ``sample`` and ``log_prob`` side by side, in plain torch.
 
-    logits --select_candidates--> candidates --law.sample--> action --law.weights--> mixture of embeddings
-    other logits, action.ids --candidate_log_probs--> l --law.log_prob(action, l)--> one number per position
+logits --select_candidates--> candidates --law.sample--> action --law.weights--> mixture of embeddings
+other logits, action.ids --candidate_log_probs--> l --law.log_prob(action, l)--> one number per position
 """
 
 from verl_softthink.laws.action import NO_CANDIDATE, Action, Candidates, LawParameters

@@ -51,8 +51,12 @@ class Law(ABC):
 
     @staticmethod
     def embed(weights: Tensor, embeddings: Tensor) -> Tensor:
-        """Mix embeddings: weights [N, K] and embeddings [N, K, H] give [N, H] in the embeddings' dtype."""
-        return torch.einsum("nk,nkh->nh", weights.to(embeddings.dtype), embeddings)
+        """Mix embeddings: weights [N, K] and embeddings [N, K, H] give [N, H] in the embeddings' dtype.
+
+        Summed in at least float32, in the rollout and in training alike: in bfloat16 the weights would not sum to 1.
+        """
+        wide = torch.promote_types(embeddings.dtype, torch.float32)
+        return torch.einsum("nk,nkh->nh", weights.to(wide), embeddings.to(wide)).to(embeddings.dtype)
 
     def shown_slot(self, action: Action, parameters: LawParameters) -> Tensor:
         """[N] slot of the largest weight: the token that the text shows."""

@@ -64,11 +64,18 @@ def select_candidates(logits: Tensor, parameters: FilterParameters, *, width: in
         logits: [N, V] raw logits.
         parameters: the filter of each row.
         width: K, the number of slots of the result; at least the largest ``max_topk``.
-        fetch: how many of the largest logits to look at; at least ``width`` and the largest finite ``top_k``.
+        fetch: how many of the largest logits to look at; at least ``width`` and the largest ``top_k``, which is not
+            checked row by row because that would wait for the device.
 
     Returns:
-        Candidates with [N, width] slots, log-probabilities renormalised over each row's kept candidates.
+        Candidates with [N, width] slots, log-probabilities renormalised over each row's kept candidates. Tokens of
+        probability 0 (logit -inf) are never candidates.
+
+    Raises:
+        ValueError: when ``fetch`` is below ``width``.
     """
+    if fetch < width:
+        raise ValueError(f"fetch={fetch} looks at fewer tokens than width={width} slots; raise fetch to width")
     scaled = logits.float()
     if parameters.temperature is not None:
         scaled = scaled / parameters.temperature[:, None]
@@ -78,7 +85,7 @@ def select_candidates(logits: Tensor, parameters: FilterParameters, *, width: in
 
     # top-k: the distribution is renormalised over the k largest, or over the vocabulary where top-k is off.
     unlimited = (parameters.top_k == 0)[:, None]
-    keep = unlimited | (rank < parameters.top_k[:, None])
+    keep = (unlimited | (rank < parameters.top_k[:, None])) & (top_logits > -torch.inf)
     normaliser = torch.where(
         unlimited, scaled.logsumexp(-1, keepdim=True), top_logits.masked_fill(~keep, -torch.inf).logsumexp(-1, True)
     )

@@ -1,13 +1,19 @@
-"""The same draw as ``gumbel``, scored by the density of the weights: the Concrete distribution.
+"""The same draw as ``gumbel``, scored by what the model sees of it: the Concrete distribution of the weights.
 
-The weights y discard one degree of freedom of the scores (softmax is shift-invariant), the one that the model
-never sees. Their density (Maddison et al. 2017; Jang et al. 2017) is the marginal over it, hence the
-lower-variance likelihood for the same action:
+The weights y discard one degree of freedom of the scores (softmax is shift-invariant), the one that the model never
+sees. Their density (Maddison et al. 2017; Jang et al. 2017; specs: soft_grpo, section 5) is the marginal over it,
+hence the lower-variance likelihood for the same action:
 
-    log p(y) = log Gamma(K) + (K-1) log t + sum_i (l'_i - (t+1) log y_i) - K logsumexp_i(l'_i - t log y_i)
+    log p(y) = log Gamma(K) + (K-1) log t + sum_i (a_i - (t+1) log y_i) - K logsumexp_i(a_i - t log y_i)
 
-with t = tau / s and l' = l / s for noise scale s. K counts the row's own candidates. With log y_i = g'_i / tau - c,
-c = logsumexp(g' / tau), everything is finite however small a weight is, so the scores stay the stored values.
+with a = l / s, t = tau / s, and K the row's own number of candidates. ``log_prob`` gives the density of the same
+random variable in the coordinates of the K-1 score differences, where log y_i = g'_i / tau - const turns it into
+
+    log p = log Gamma(K) - (K-1) log s + sum_i (l_i - g'_i)/s - K logsumexp_i((l_i - g'_i)/s)
+
+The two differ by a Jacobian without the model's parameters, (K-1) log tau - sum_i log y_i (``log_jacobian``), so
+ratios, gradients and divergences are equal. The Jacobian alone reaches hundreds of nats at small tau and would
+swallow the digits of a float32 ratio; the differences' density never exceeds zero and does not contain tau.
 """
 
 import torch
@@ -26,18 +32,18 @@ class ConcreteLaw(GumbelLaw):
     def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         mask = action.mask
         scale = parameters.noise_scale
-        logits = finite(log_probs, mask) / scale[:, None]
-        scaled_scores = action.values / scale[:, None]
-        count = mask.sum(-1).to(scaled_scores.dtype)
-        # t log y_i = g'_i / s - t c: the shift t c leaves logsumexp as + K t c and the sum as + (t + 1) K c.
-        temperature = parameters.tau / scale
-        log_weights = (action.values / parameters.tau[:, None]).masked_fill(~mask, -torch.inf).log_softmax(-1)
-        gap = logits - scaled_scores
-        shift = (action.values / parameters.tau[:, None]).masked_fill(~mask, -torch.inf).logsumexp(-1)
-        logsumexp = gap.masked_fill(~mask, -torch.inf).logsumexp(-1) + temperature * shift
+        gap = (finite(log_probs, mask) - action.values) / scale[:, None]
+        count = mask.sum(-1).to(gap.dtype)
         return (
             torch.lgamma(count)
-            + (count - 1) * temperature.log()
-            + masked_sum(logits - (temperature + 1)[:, None] * finite(log_weights, mask), mask)
-            - count * logsumexp
+            - (count - 1) * scale.log()
+            + masked_sum(gap, mask)
+            - count * gap.masked_fill(~mask, -torch.inf).logsumexp(-1)
         )
+
+    def log_jacobian(self, action: Action, parameters: LawParameters) -> Tensor:
+        """[N] what turns ``log_prob`` into the density of the weights: log |d differences / d y|."""
+        mask = action.mask
+        log_weights = (action.values / parameters.tau[:, None]).masked_fill(~mask, -torch.inf).log_softmax(-1)
+        count = mask.sum(-1).to(log_weights.dtype)
+        return (count - 1) * parameters.tau.log() - masked_sum(finite(log_weights, mask), mask)

@@ -23,7 +23,7 @@ class DeterministicLaw(Law):
         return Action(ids=candidates.ids, values=finite(candidates.log_probs, candidates.mask))
 
     def weights(self, action: Action, parameters: LawParameters) -> Tensor:
-        return torch.where(action.mask, action.values.exp(), 0.0)
+        return action.values.masked_fill(~action.mask, -torch.inf).softmax(-1)
 
     def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         return torch.zeros_like(log_probs[:, 0])

@@ -2,7 +2,9 @@
 
 Where it departs from the paper's Eq. 9-12 (specs: soft_grpo, section 4): log-probabilities are log(p + 1e-6);
 the noise and the differences delta_i = g'_i - l_i are clamped to [-1.5, 3]; the sum over candidates is a mean over
-those with l_i > -3, a mask that depends on the model, so the ratio jumps where a candidate crosses it.
+those with l_i > -3, a mask that depends on the model, so the ratio jumps where a candidate crosses it. On the edge of
+the clamp, where on-policy draws with clamped noise sit, torch passes the gradient. The released code has no noise
+scale: settings refuse another than 1.
 """
 
 import torch
@@ -13,7 +15,7 @@ from verl_softthink.laws.base import finite, masked_sum
 from verl_softthink.laws.gumbel import GumbelLaw
 
 # All four constants are the released code's.
-PROBABILITY_FLOOR = 1e-6
+PROBABILITY_OFFSET = 1e-6
 NOISE_MIN, NOISE_MAX = -1.5, 3.0
 SCORED_LOG_PROB_MIN = -3.0
 
@@ -24,15 +26,15 @@ class GumbelReferenceLaw(GumbelLaw):
     name = "gumbel_reference"
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
-        log_probs = (candidates.log_probs.exp() + PROBABILITY_FLOOR).log()
+        log_probs = (candidates.log_probs.exp() + PROBABILITY_OFFSET).log()
         clamped = noise.clamp(NOISE_MIN, NOISE_MAX)
         scores = log_probs + parameters.noise_scale[:, None] * clamped
         return Action(ids=candidates.ids, values=torch.where(candidates.mask, scores, 0.0))
 
     def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:
-        floored = (finite(log_probs, action.mask).exp() + PROBABILITY_FLOOR).log()
-        difference = (action.values - floored).clamp(NOISE_MIN, NOISE_MAX)
-        scored = action.mask & (floored > SCORED_LOG_PROB_MIN)
+        shifted = (finite(log_probs, action.mask).exp() + PROBABILITY_OFFSET).log()
+        difference = (action.values - shifted).clamp(NOISE_MIN, NOISE_MAX)
+        scored = action.mask & (shifted > SCORED_LOG_PROB_MIN)
         total = masked_sum(-difference - (-difference).exp(), scored)
         # At least one candidate holds 1/K >= e^-3 of the mass for K <= 20, so only wider sets can score none.
         return total / scored.sum(-1).clamp(min=1)

@@ -12,8 +12,8 @@ from torch import Tensor
 _INCREMENT = 0x9E3779B97F4A7C15 - (1 << 64)
 _MULTIPLIER_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MULTIPLIER_2 = 0x94D049BB133111EB - (1 << 64)
-# A double has 53 bits of mantissa; the half keeps the uniform away from 0 and from 1.
-_UNIFORM_BITS = 53
+# The half keeps the uniform away from 0 and from 1; with it, 52 bits are all that a double's 53 hold exactly.
+_UNIFORM_BITS = 52
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:

@@ -81,13 +81,13 @@ def _gumbel_position(
     if request.law == "gumbel":
         density = sum(-eps - math.exp(-eps) - math.log(scale) for eps in noise)
     elif request.law == "concrete":
-        t = tau / scale
-        terms = [log_prob / scale - t * log_y for log_prob, log_y in zip(log_probs, log_weights, strict=True)]
+        # The density of the K-1 score differences; tests/laws holds it against the density of the weights.
+        gaps = [(log_prob - score) / scale for log_prob, score in zip(log_probs, scores, strict=True)]
         density = (
             math.lgamma(count)
-            + (count - 1) * math.log(t)
-            + sum(lp / scale - (t + 1) * log_y for lp, log_y in zip(log_probs, log_weights, strict=True))
-            - count * float(torch.tensor(terms, dtype=torch.float64).logsumexp(-1))
+            - (count - 1) * math.log(scale)
+            + sum(gaps)
+            - count * float(torch.tensor(gaps, dtype=torch.float64).logsumexp(-1))
         )
     else:
         raise ValueError(

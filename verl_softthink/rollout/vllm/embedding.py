@@ -10,6 +10,8 @@ from vllm.config import get_current_vllm_config
 from vllm.distributed import get_tensor_model_parallel_world_size, tensor_model_parallel_all_reduce
 from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 
+from verl_softthink.laws import Law
+
 
 class SoftVocabParallelEmbedding(VocabParallelEmbedding):
     """``VocabParallelEmbedding`` with soft rows; an ordinary one as long as no row is marked."""
@@ -35,17 +37,16 @@ class SoftVocabParallelEmbedding(VocabParallelEmbedding):
     def mix(self, ids: Tensor, weights: Tensor) -> Tensor:
         """Weighted sums of token embeddings: ids [R, K], weights [R, K] float32 to [R, H] in the weight's dtype.
 
-        Sums are formed in float32. Under tensor parallelism each rank sums the tokens of its own shard and the
+        Under tensor parallelism each rank sums the tokens of its own shard and the
         [R, H] partial sums are reduced: the collective does not grow with K.
         """
         if get_tensor_model_parallel_world_size() == 1:
-            table = torch.nn.functional.embedding(ids, self.weight)
-            return torch.einsum("rk,rkh->rh", weights, table.float()).to(self.weight.dtype)
+            return Law.embed(weights, torch.nn.functional.embedding(ids, self.weight))
         start = self.shard_indices.org_vocab_start_index
         end = self.shard_indices.org_vocab_end_index
         mine = (ids >= start) & (ids < end)
         table = torch.nn.functional.embedding(torch.where(mine, ids - start, 0), self.weight)
-        partial = torch.einsum("rk,rkh->rh", torch.where(mine, weights, 0.0), table.float())
+        partial = Law.embed(torch.where(mine, weights, 0.0), table.float())
         return tensor_model_parallel_all_reduce(partial).to(self.weight.dtype)
 
 
@@ -59,6 +60,6 @@ def find_token_embedding(model: torch.nn.Module) -> SoftVocabParallelEmbedding:
         if type(module) is SoftVocabParallelEmbedding and "lm_head" not in name:
             return module
     raise RuntimeError(
-        f"{type(model).__name__} has no VocabParallelEmbedding for its input tokens, so soft tokens cannot be fed to it; "
-        "use a decoder-only text model, or send requests without extra_args['softthink']"
+        f"{type(model).__name__} has no VocabParallelEmbedding for its input tokens, so soft tokens cannot be fed "
+        "to it; use a decoder-only text model, or send requests without extra_args['softthink']"
     )

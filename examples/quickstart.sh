@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# From a bare clone to a trained model: SofT-GRPO on the pocket reasoner, on two CPU cores, in about ten minutes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source examples/setup_cpu.sh
+
+out=$PWD/outputs/quickstart
+rm -rf "$out"
+mkdir -p "$out"
+python -m verl_softthink.pocket.data --out "$out/data" --train 4096 --val 256
+
+METHOD=soft_grpo OUT=$out bash recipes/soft_grpo/run_pocket_cpu.sh "$@" >"$out/train.log" 2>&1 &
+training=$!
+trap 'kill $training 2>/dev/null || true' INT TERM
+verl-softthink watch "$out/metrics.jsonl" --process "$training" --log "$out/train.log"
+wait "$training"
+
+verl-softthink summary "$out"

