@@ -2,16 +2,12 @@
 
 import pytest
 import torch
+from awkward import ATTRIBUTE, MARKER, NOISE_SCALE, SCRIPT, TAU
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from verl_softthink.laws import LAWS, Candidates, LawParameters
 from verl_softthink.trace import SoftTrace
-
-SCRIPT = "<script>alert(1)</script>"
-ATTRIBUTE = '" onfocus="alert(1)'
-MARKER = "</think>"
-TAU, NOISE_SCALE = 0.5, 1.0
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from awkward import ATTRIBUTE, AWKWARD, MARKER, NOISE_SCALE, SCRIPT, TAU
 from chromium import find, opened
-from conftest import ATTRIBUTE, MARKER, NOISE_SCALE, SCRIPT, TAU
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, LawParameters
@@ -15,8 +15,6 @@ from verl_softthink.report.token_text import token_writer, visible
 from verl_softthink.report.trace_page import TracedResponse, render_page
 
 LAW = LawSettings(name="gumbel", tau=TAU, noise_scale=NOISE_SCALE)
-# A smiley in four bytes, a direction override, a NUL, and what would start a tag or end an attribute.
-AWKWARD = ["🙂", "\u202e", "\0", "\n", "\t", "& <b>", SCRIPT, ATTRIBUTE, "a", MARKER, "4", "2"]
 
 
 class Outline(HTMLParser):
