@@ -130,11 +130,12 @@ def test_summary_of_a_run(run, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.json"]
 
 
-def test_summary_of_a_discrete_run_needs_saying_so(run):
-    text = run.read_text().replace("softthink/soft_fraction", "actor/other")
-    run.write_text(text)
-    assert build_summary(run, soft=False).soft_fraction == 0.0
-    with pytest.raises(ValueError, match="softthink/soft_fraction"):
+def test_soft_fraction_of_a_discrete_run_is_zero_and_of_a_soft_run_is_never_assumed(run):
+    text = run.read_text()
+    run.write_text(text.replace("softthink/soft_fraction", "actor/other"))
+    assert build_summary(run).soft_fraction == 0.0
+    run.write_text(text.replace("softthink/soft_fraction", "softthink/other"))
+    with pytest.raises(ValueError, match="softthink/soft_fraction.*softthink/other"):
         build_summary(run)
 
 

@@ -43,12 +43,11 @@ class Summary(BaseModel):
     vllm_version: str
 
 
-def build_summary(metrics_path: Path | str, *, soft: bool = True, validation: str | None = None) -> Summary:
+def build_summary(metrics_path: Path | str, *, validation: str | None = None) -> Summary:
     """Summarise the metrics of a run.
 
     Args:
         metrics_path: metrics file, or directory of a run.
-        soft: whether the run drew soft positions; a plain GRPO run logs no soft fraction.
         validation: name of the validation metric; the run's only accuracy by default.
 
     Raises:
@@ -62,7 +61,7 @@ def build_summary(metrics_path: Path | str, *, soft: bool = True, validation: st
             f"{name} was logged at step {steps[0]} only; set trainer.val_before_train=True and trainer.test_freq > 0"
         )
     seconds = series(rows, STEP_SECONDS)[1]
-    fractions = series(rows, SOFT_FRACTION)[1] if soft else [0.0]
+    fractions = series(rows, SOFT_FRACTION)[1] if _is_soft(rows) else [0.0]
     return Summary(
         accuracy_before=accuracies[0],
         accuracy_after=accuracies[-1],
@@ -92,6 +91,11 @@ def rollout_tokens(rows: Rows) -> int:
     )
 
 
+def _is_soft(rows: Rows) -> bool:
+    """A discrete run logs nothing under ``softthink/``."""
+    return any(name.startswith("softthink/") for _, data in rows for name in data)
+
+
 def write_summary(summary: Summary, path: Path) -> None:
     """Write ``summary.json``, atomically: a reader sees the old file or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,12 +115,11 @@ def _vllm_version() -> str:
 def main(
     run: Annotated[Path, typer.Argument(help="Metrics file, or directory of a run.")],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
-    soft: Annotated[bool, typer.Option(help="The run drew soft positions.")] = True,
     validation: Annotated[str | None, typer.Option(help="Name of the validation metric.")] = None,
 ) -> None:
     """Write the summary of a verl run."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    write_summary(build_summary(run, soft=soft, validation=validation), out)
+    write_summary(build_summary(run, validation=validation), out)
 
 
 if __name__ == "__main__":
