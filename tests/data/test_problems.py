@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_softthink.data import gsm8k, word_problems
+from verl_softthink.data import gsm8k, reasoning, word_problems
 from verl_softthink.data.math_reward import compute_score
 from verl_softthink.data.parquet import write_rows
 from verl_softthink.data.prompts import ANSWER_MARKER, PROMPTS
@@ -113,6 +113,16 @@ def test_gsm8k_from_its_json_lines(tmp_path):
 def test_gsm8k_answers_without_a_marker_are_refused():
     with pytest.raises(ValueError, match="without ####: 'just 4'"):
         gsm8k.final_answer("just 4")
+
+
+def test_reasoning_problems_ask_for_a_box():
+    (row,) = reasoning.convert([{"problem": "Half of one?", "answer": "\\frac12", "solution": "..."}], "math500")
+    assert (
+        row["prompt"][0]["content"].startswith("Half of one? Let's think")
+        and "\\boxed{}" in row["prompt"][0]["content"]
+    )
+    assert (row["data_source"], row["reward_model"]["ground_truth"]) == ("math500", "\\frac12")
+    assert row["extra_info"]["split"] == "test"
 
 
 def test_an_empty_file_is_not_written(tmp_path):
