@@ -13,7 +13,6 @@ as one contiguous array: ``[flags, log_prob, entropy, ids * K, values * K]``.
 """
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -114,32 +113,3 @@ def unpack_rows(rows: np.ndarray) -> SoftTrace:
         entropy=packed[:, 2].contiguous().view(torch.float32),
         end_reason=END_REASONS[int(reasons[ended[0, 0]])] if len(ended) else "none",
     )
-
-
-def save_traces(traces: dict[str, SoftTrace], path: Path) -> None:
-    """Write traces to one safetensors file, atomically: a reader sees the old file or the whole new one."""
-    from safetensors.torch import save_file
-
-    tensors, reasons = {}, {}
-    for key, trace in traces.items():
-        reasons[key] = trace.end_reason
-        for field in fields(trace):
-            if field.name != "end_reason":
-                tensors[f"{key}/{field.name}"] = getattr(trace, field.name).contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    save_file(tensors, partial, metadata=reasons)
-    partial.replace(path)
-
-
-def load_traces(path: Path) -> dict[str, SoftTrace]:
-    """Read what ``save_traces`` wrote."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        reasons = file.metadata()
-        names = [f.name for f in fields(SoftTrace) if f.name != "end_reason"]
-        return {
-            key: SoftTrace(**{name: file.get_tensor(f"{key}/{name}") for name in names}, end_reason=reason)
-            for key, reason in reasons.items()
-        }

@@ -5,6 +5,7 @@ which agent loop validates, and a start-up probe that the plugin works in every 
 """
 
 import logging
+from pathlib import Path
 from types import ModuleType
 
 import ray
@@ -16,9 +17,11 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from verl_softthink.config.check import check_config
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
+from verl_softthink.report.dump import DumpedResponse, dump_path, write_dump
 from verl_softthink.report.metrics import soft_metrics
-from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
+from verl_softthink.rollout.fields import END_REASON, ENTROPY, FORCED, TRAINER_MODE
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.trace import SoftTrace
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 #: verl compares exp(log_prob), which for a density is not a probability and overflows; ours compares log-densities.
 MEANINGLESS_FOR_DENSITIES = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
+RENAMED = {"actor/kl_loss": "softthink/log_density_k3", "actor/entropy": "softthink/next_token_entropy"}
 
 
 class SoftThinkTrainer(PPOTrainerSync):
@@ -95,7 +99,22 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch.extra_info[SETTINGS] = self._scoring
-        return super()._update_actor(batch, metrics)
+        batch = super()._update_actor(batch, metrics)
+        # Named for what they are at soft positions: k3 of the log-density, not of a token distribution; and the
+        # entropy of the next-token distribution, not of the law.
+        for verl_name, name in RENAMED.items():
+            if verl_name in metrics:
+                metrics[name] = metrics.pop(verl_name)
+        return batch
+
+    def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict, rollout_data_dir: str) -> None:
+        super()._log_rollout_data(batch, timing_raw, rollout_data_dir)
+        keys = _real_keys(batch)
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=list(_DUMPED))
+        columns = {name: list(data[name]) for name in _DUMPED}
+        responses = [_dumped(key, {name: columns[name][row] for name in _DUMPED}) for row, key in enumerate(keys)]
+        law = self.softthink.law.model_dump()
+        write_dump(responses, law, dump_path(Path(rollout_data_dir), self.global_steps))
 
     def _soft_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
         real = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
@@ -112,6 +131,53 @@ class SoftThinkTrainer(PPOTrainerSync):
         ]
         data = tq.kv_batch_get(keys=real, partition_id=batch.partition_id, select_fields=names)
         return soft_metrics(data, self.softthink.law)
+
+
+_DUMPED = (
+    SOFT,
+    DRAWN,
+    FORCED,
+    IDS,
+    VALUES,
+    ENTROPY,
+    "rollout_log_probs",
+    "prompts",
+    "responses",
+    "rm_scores",
+    "reward_model",
+    "extra_fields",
+)
+
+
+def _real_keys(batch: KVBatchMeta) -> list[str]:
+    """Keys of the batch without verl's synthetic padding rows."""
+    return [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+
+
+def _dumped(key: str, row: dict) -> DumpedResponse:
+    plain = {
+        name: getattr(value, "data", value) if name in ("reward_model", "extra_fields") else value
+        for name, value in row.items()
+    }
+    trace = SoftTrace(
+        soft=plain[SOFT],
+        drawn=plain[DRAWN],
+        forced=plain[FORCED],
+        ids=plain[IDS],
+        values=plain[VALUES],
+        log_prob=plain["rollout_log_probs"],
+        entropy=plain[ENTROPY],
+        end_reason=plain["extra_fields"][END_REASON],
+    )
+    answer = plain["reward_model"].get("ground_truth")
+    return DumpedResponse(
+        key=key,
+        prompt_ids=plain["prompts"],
+        response_ids=plain["responses"],
+        trace=trace,
+        reward=float(plain["rm_scores"].sum()),
+        answer=None if answer is None else str(answer),
+    )
 
 
 class _DiscreteAgents:

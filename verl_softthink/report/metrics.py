@@ -1,13 +1,16 @@
 """Metrics of soft rollouts, under ``softthink/`` in verl's own trackers.
 
-| metric                        | healthy                                   | otherwise                                          |
-|-------------------------------|-------------------------------------------|----------------------------------------------------|
-| soft_fraction                 | most of the response                      | 0: the marker comes at once; 1: it never comes     |
-| effective_tokens/mean         | above 1; 1 is a hard token                | raise law.tau, or the policy has become certain    |
-| thinking_length/mean          | well below phase.budget                   | raise the budget                                   |
-| end_reason/{marker,budget,..} | mostly marker                             | mostly budget: the model does not end its thinking |
-| log_prob_gap/{mean,max}       | mean below 1e-3 in fp32, 1e-1 in bf16     | rollout and actor disagree: weights, precision     |
-| log_ratio_std                 | as log_prob_gap                           | off-policy by more than rounding                   |
+soft_fraction               share of positions that were fed a mixture. Near 0: the marker comes at once.
+effective_tokens/mean       1 / sum y^2. At 1 the mixtures are hard tokens: raise law.tau, or the policy is certain.
+mixture_entropy, top_weight the same in nats, and as the largest weight.
+thinking_length/mean        drawn positions. Well below phase.budget; otherwise raise the budget.
+end_reason/*                shares of marker, budget, cold_stop and none; mostly budget: thinking does not end itself.
+forced_fraction             tokens placed by phase control; they take no part in the loss.
+log_prob_gap/{mean,max}     |actor - rollout| log-density. Mean below 1e-3 in fp32 and about 1e-1 in bf16; more means
+                            stale weights or a precision that differs. Also for drawn and for answer positions.
+log_ratio_std               spread of the same difference.
+log_density_k3              the KL loss: k3 of the log-density at soft positions, not a KL of token distributions.
+next_token_entropy          entropy of the next-token distribution at every position, not of the law.
 """
 
 import torch

@@ -76,9 +76,9 @@ def attach_trace(output: AgentLoopOutput) -> SoftAgentLoopOutput:
     # The loop cuts responses at response_length, and a chat template may not add tokens to a soft response.
     if len(trace) < length or len(output.response_mask) != length or not all(output.response_mask):
         raise ValueError(
-            f"a soft trace of {len(trace)} positions does not line up with {length} response tokens, {sum(output.response_mask)} "
-            "of them generated: the tokenizer's chat template adds tokens after an assistant turn; use a template "
-            "without them"
+            f"a soft trace of {len(trace)} positions does not line up with {length} response tokens, "
+            f"{sum(output.response_mask)} of them generated: the tokenizer's chat template adds tokens after an "
+            "assistant turn; use a template without them"
         )
     trace = trace.truncated(length)
     fields = {name: getattr(output, name) for name in output.model_fields_set}

@@ -2,6 +2,7 @@
 
 import functools
 
+from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, resolve
@@ -17,7 +18,11 @@ def install(input_processor_class: type) -> None:
     def with_soft_settings(self, request_id, prompt, params, *args, **kwargs):
         extra = getattr(params, "extra_args", None) or {}
         if EXTRA_ARGS_KEY in extra:
-            params = _resolved(self, params)
+            try:
+                params = _resolved(self, params)
+            except ValueError as error:
+                # The one kind of error whose message vLLM's asynchronous engine hands to the caller.
+                raise VLLMValidationError(str(error)) from error
         return process_inputs(self, request_id, prompt, params, *args, **kwargs)
 
     input_processor_class.process_inputs = with_soft_settings
@@ -27,8 +32,8 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
     check_engine(processor.vllm_config)
     if params.n > 1:
         raise ValueError(
-            f"n={params.n}: one soft request draws one response, its noise being a function of its seed; send {params.n} "
-            "requests with different extra_args['softthink']['seed']"
+            f"n={params.n}: one soft request draws one response, its noise being a function of its seed; send "
+            f"{params.n} requests with different extra_args['softthink']['seed']"
         )
     tokenizer = processor.tokenizer
     limit = processor.model_config.max_model_len
@@ -52,7 +57,7 @@ def check_marker(marker: tuple[int, ...], vocabulary: int) -> None:
     """
     if not 1 <= len(marker) <= MAX_MARKER:
         raise ValueError(
-            f"softthink.phase.end_of_thinking is {len(marker)} tokens long ({list(marker)}); use 1 to {MAX_MARKER} tokens"
+            f"softthink.phase.end_of_thinking is {len(marker)} tokens long ({list(marker)}); use 1 to {MAX_MARKER}"
         )
     foreign = [token for token in marker if not 0 <= token < vocabulary]
     if foreign:

@@ -2,13 +2,12 @@
 
 vLLM calls ``register`` in its API server, engine core and workers, before any engine is built.
 
-| upstream symbol                                          | how        | why                                        |
-|----------------------------------------------------------|------------|--------------------------------------------|
-| ``VocabParallelEmbedding``                               | plug-in    | feeds mixtures (``embedding``)             |
-| ``GPUModelRunner._update_states, _preprocess, _sample, sample_tokens`` | wrapped | the soft step (``runner_v1``)      |
-| ``Scheduler.update_from_output``                         | wrapped    | trace rows leave the engine (``return_path``) |
-| ``generate_block_hash_extra_keys``                       | wrapped    | private prefix-cache keys (``prefix_cache``) |
-| ``InputProcessor.process_inputs``                        | wrapped    | requests are checked and resolved (``frontend``) |
+VocabParallelEmbedding           replaced by plug-in   feeds mixtures (embedding)
+GPUModelRunner._update_states, _preprocess, _sample, sample_tokens
+                                 wrapped               the soft step (runner_v1)
+Scheduler.update_from_output     wrapped               trace rows leave the engine (return_path)
+generate_block_hash_extra_keys   wrapped               private prefix-cache keys (prefix_cache)
+InputProcessor.process_inputs    wrapped               requests are checked and resolved (frontend)
 
 ``VERL_SOFTTHINK_DISABLE=1`` turns all of it off. An engine without soft requests behaves as before.
 """

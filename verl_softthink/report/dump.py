@@ -1,0 +1,94 @@
+"""The rollout dump: every response of a training step with its trace, in one safetensors file per step.
+
+Written beside verl's own JSONL dump (``trainer.rollout_data_dir``) as ``traces-<step>.safetensors``, atomically, so a
+crash leaves whole files only. A position costs 8K + 19 bytes for K candidate slots (59 bytes for K = 5).
+"""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from verl_softthink.trace import SoftTrace
+
+_TRACE_TENSORS = tuple(field.name for field in fields(SoftTrace) if field.name != "end_reason")
+_RECORD = "responses"
+
+
+@dataclass(frozen=True)
+class DumpedResponse:
+    """One response of a dump.
+
+    Attributes:
+        key: verl's key of the trajectory, ``{prompt uid}_{session}_{index}``.
+        prompt_ids, response_ids: [P] and [T] int32.
+        trace: T positions.
+        reward: what the response earned.
+        answer: the right answer, where the data set has one.
+    """
+
+    key: str
+    prompt_ids: Tensor
+    response_ids: Tensor
+    trace: SoftTrace
+    reward: float
+    answer: str | None
+
+
+def dump_path(directory: Path, step: int) -> Path:
+    """The file of one step."""
+    return directory / f"traces-{step}.safetensors"
+
+
+def write_dump(responses: list[DumpedResponse], law: dict, path: Path) -> None:
+    """Write one step's responses; ``law`` holds the settings that the traces were drawn with."""
+    tensors: dict[str, Tensor] = {}
+    record = {"law": law, _RECORD: []}
+    for number, response in enumerate(responses):
+        record[_RECORD].append(
+            {
+                "key": response.key,
+                "reward": response.reward,
+                "answer": response.answer,
+                "end_reason": response.trace.end_reason,
+            }
+        )
+        tensors[f"{number}/prompt_ids"] = response.prompt_ids.int().contiguous()
+        tensors[f"{number}/response_ids"] = response.response_ids.int().contiguous()
+        for name in _TRACE_TENSORS:
+            tensors[f"{number}/{name}"] = getattr(response.trace, name).contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={_RECORD: json.dumps(record)})
+    partial.replace(path)
+
+
+def read_dump(path: Path) -> tuple[list[DumpedResponse], dict]:
+    """Read a dump back: its responses and the law's settings.
+
+    Raises:
+        ValueError: when the file is not a dump.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if _RECORD not in metadata:
+            raise ValueError(f"{path} is not a rollout dump of verl_softthink; give a traces-<step>.safetensors file")
+        record = json.loads(metadata[_RECORD])
+        responses = []
+        for number, entry in enumerate(record[_RECORD]):
+            tensors: dict[str, torch.Tensor] = {name: file.get_tensor(f"{number}/{name}") for name in _TRACE_TENSORS}
+            responses.append(
+                DumpedResponse(
+                    key=entry["key"],
+                    prompt_ids=file.get_tensor(f"{number}/prompt_ids"),
+                    response_ids=file.get_tensor(f"{number}/response_ids"),
+                    trace=SoftTrace(**tensors, end_reason=entry["end_reason"]),
+                    reward=entry["reward"],
+                    answer=entry["answer"],
+                )
+            )
+    return responses, record["law"]

@@ -1,0 +1,60 @@
+"""What a run leaves for its reader: summary.json, curve.png and trace.html."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoTokenizer
+
+from verl_softthink.config.settings import LawSettings
+from verl_softthink.pocket import checkpoint_path
+from verl_softthink.report.curve import plot_curve
+from verl_softthink.report.dump import read_dump
+from verl_softthink.report.summary import build_summary, write_summary
+from verl_softthink.report.trace_page import TracedResponse, render_page
+
+#: Responses on the page of a run: enough to compare, few enough to read.
+PAGE_RESPONSES = 4
+
+
+def write_overview(run: Path, model: Path | None = None) -> None:
+    """Summarise a run in its own directory.
+
+    Args:
+        run: holds ``metrics*.jsonl`` and, where rollouts were dumped, ``rollouts/traces-<step>.safetensors``.
+        model: checkpoint for the tokenizer; the pocket reasoner by default.
+    """
+    summary = build_summary(run)
+    write_summary(summary, run / "summary.json")
+    plot_curve({run.name: run}, run / "curve.png", title=f"SofT-GRPO: {run.name}")
+    dumps = sorted((run / "rollouts").glob("traces-*.safetensors"), key=lambda path: int(path.stem.split("-")[1]))
+    if dumps:
+        write_trace_page(dumps[-1], model or checkpoint_path(), run / "trace.html", PAGE_RESPONSES)
+    table = Table(title=str(run), show_header=False)
+    for key, value in summary.model_dump().items():
+        table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
+    table.add_row("curve", str(run / "curve.png"))
+    if dumps:
+        table.add_row("soft traces", str(run / "trace.html"))
+    Console().print(table)
+
+
+def write_trace_page(dump: Path, model: Path, out: Path, count: int) -> None:
+    """Show the first ``count`` responses of a dump, the best rewarded first."""
+    responses, law = read_dump(dump)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    best = sorted(responses, key=lambda response: -response.reward)[:count]
+    pages = [
+        TracedResponse(
+            trace=response.trace,
+            token_ids=response.response_ids.tolist(),
+            tokenizer=tokenizer,
+            law=LawSettings(**law),
+            prompt=tokenizer.decode(response.prompt_ids.tolist()),
+            answer=response.answer,
+            reward=response.reward,
+        )
+        for response in best
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render_page(pages, title=f"Soft traces: {dump.name}"), encoding="utf-8")
