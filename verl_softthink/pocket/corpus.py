@@ -29,8 +29,8 @@ class Habits:
         hasty_stop: probability of stopping after the first step; it doubles with every further step.
     """
 
-    slip: float = 0.07
-    hasty_stop: float = 0.04
+    slip: float = 0.09
+    hasty_stop: float = 0.035
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.slip < 1.0:

@@ -76,8 +76,8 @@ def batches(
 def main(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the corpus.")] = 0,
-    steps: Annotated[int, typer.Option(min=WARMUP_STEPS, help="Optimizer steps.")] = 500,
-    batch_size: Annotated[int, typer.Option(min=1, help="Responses per step.")] = 64,
+    steps: Annotated[int, typer.Option(min=WARMUP_STEPS + 1, help="Optimizer steps.")] = 600,
+    batch_size: Annotated[int, typer.Option(min=1, help="Responses per step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Peak of the linear schedule.")] = 2e-3,
     slip: Annotated[float, typer.Option(help="Rate of wrong results in the corpus, per step.")] = Habits.slip,
     hasty_stop: Annotated[float, typer.Option(help="Rate of hasty stops after the first step.")] = Habits.hasty_stop,
