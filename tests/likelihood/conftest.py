@@ -8,7 +8,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 import torch.distributed
-from torch.distributed.fsdp import _init_utils
 
 from .models import write_model
 
@@ -16,8 +15,6 @@ from .models import write_model
 @pytest.fixture(scope="session", autouse=True)
 def process_group(tmp_path_factory):
     """A process group of one, as verl's workers have."""
-    # FSDP 1 broadcasts the initial weights and insists on an accelerator for it; gloo needs none.
-    _init_utils._check_module_states_for_sync_module_states = lambda module_states: None
     store = tmp_path_factory.mktemp("store") / "file"
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
     yield

@@ -81,15 +81,21 @@ def _gumbel(scores: list[float], log_probs: list[Tensor], tau: float, noise_scal
 
 
 def _concrete(scores: list[float], log_probs: list[Tensor], tau: float, noise_scale: float) -> Tensor:
-    """Density of the score differences: that of the weights but for a Jacobian without parameters."""
-    count = len(scores)
-    gaps = [(log_prob - score) / noise_scale for score, log_prob in zip(scores, log_probs, strict=True)]
-    return (
+    count, temperature = len(scores), tau / noise_scale
+    peak = max(scores) / tau
+    normaliser = peak + math.log(sum(math.exp(score / tau - peak) for score in scores))
+    log_weights = [score / tau - normaliser for score in scores]
+    locations = [log_prob / noise_scale for log_prob in log_probs]
+    pairs = list(zip(locations, log_weights, strict=True))
+    total = sum((a - temperature * w).exp() for a, w in pairs)
+    density_of_weights = (
         math.lgamma(count)
-        - (count - 1) * math.log(noise_scale)
-        + sum(gaps)
-        - count * sum(gap.exp() for gap in gaps).log()
+        + (count - 1) * math.log(temperature)
+        + sum(a - (temperature + 1) * w for a, w in pairs)
+        - count * total.log()
     )
+    # The same draw in the coordinates of the score differences: |dy / d differences| = prod_i y_i / tau^(K-1).
+    return density_of_weights + sum(log_weights) - (count - 1) * math.log(tau)
 
 
 def _released_code(scores: list[float], log_probs: list[Tensor], tau: float, noise_scale: float) -> Tensor:

@@ -14,16 +14,13 @@ from verl.workers.config import (
     PolicyLossConfig,
 )
 from verl.workers.engine import BaseEngine, EngineRegistry
-from verl.workers.engine.fsdp import transformer_impl
 from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import no_padding_2_padding
-from verl_softthink.likelihood.engine import MODEL_TYPE, register
+
+from verl_softthink.likelihood.engine import MODEL_TYPE
 
 STOCK = "language_model"
 FP32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
-
-if MODEL_TYPE not in EngineRegistry._engines:  # unless the plugin did
-    register(transformer_impl)
 
 
 def build(path: Path, *, model_type: str = MODEL_TYPE, strategy: str = "fsdp2", packed: bool = False, **options):

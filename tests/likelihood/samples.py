@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import torch
 from verl.utils import tensordict_utils as tu
-from verl_softthink.laws import NO_CANDIDATE, Action, Candidates, LawParameters, get_law
+
+from verl_softthink.laws import NO_CANDIDATE, Candidates, LawParameters, get_law
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
 
 from .models import VOCABULARY
@@ -100,7 +101,7 @@ def make_batch(samples: list[Sample], values: dict | None, *, packed: bool, micr
     tensors = {
         "input_ids": jagged(sequences),
         "position_ids": jagged([torch.arange(len(s)) for s in sequences]),
-        "prompts": jagged([torch.tensor(s.prompt) for s in samples]),
+        "prompts": jagged([torch.tensor(s.prompt, dtype=torch.int64) for s in samples]),
         "responses": jagged(responses),
         "response_mask": jagged(masks),
         "loss_mask": jagged(masks),

@@ -7,12 +7,15 @@ from . import reference
 from .runs import build, infer, train, weighted_log_probs
 from .samples import make_batch, random_samples, settings
 
+# FSDP 2 loses its backward hook when a module returns a view that is then changed in place.
+pytestmark = pytest.mark.filterwarnings("error:.*returned a view tensor")
+
 ANSWER_TEMPERATURE = 0.8  # of make_batch
 ARCHITECTURES = ["llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "granite"]
 
 
 def check(engine, path, samples, values, *, packed, **batch_options):
-    """Compare log-probs and gradients; returns the largest deviations, relative to the largest value."""
+    """Compare log-probs and gradients."""
     batch = make_batch(samples, values, packed=packed, **batch_options)
     model = reference.load(path)
     expected = [reference.response_log_probs(model, s, values, ANSWER_TEMPERATURE) for s in samples]
