@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# DeepSeek-R1-Distill-Qwen-1.5B on DeepScaleR with the paper's settings (arXiv 2511.06411), on 8 GPUs of 80 GB or more.
+#
+#   bash recipes/soft_grpo/run_qwen_gpu.sh [verl overrides ...]
+#
+# Environment: METHOD, OUT, PYTHON (see common.sh); MODEL: hub name or directory; DATA: directory that is made when it is
+# missing; GPUS: GPUs of this machine.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+MODEL=${MODEL:-deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B}
+DATA=${DATA:-$PWD/outputs/data/reasoning}
+GPUS=${GPUS:-8}
+choose_output qwen
+if [ ! -f "$DATA/math500.parquet" ]; then
+    "$PYTHON" -m verl_softthink.data.reasoning --out "$DATA"
+fi
+
+prompt_length=1024 response_length=8192
+shared=(
+    "data.train_files=$DATA/deepscaler.parquet" "data.val_files=$DATA/math500.parquet" data.seed=0
+    data.train_batch_size=64
+    data.max_prompt_length=$prompt_length data.max_response_length=$response_length
+    data.filter_overlong_prompts=True
+    "actor_rollout_ref.model.path=$MODEL"
+    actor_rollout_ref.actor.optim.lr=1e-6 actor_rollout_ref.actor.optim.weight_decay=0.01
+    actor_rollout_ref.actor.grad_clip=1.0 actor_rollout_ref.actor.clip_ratio=0.2
+    actor_rollout_ref.actor.ppo_mini_batch_size=32
+    actor_rollout_ref.actor.use_dynamic_bsz=True
+    actor_rollout_ref.actor.ppo_max_token_len_per_gpu=$((2 * (prompt_length + response_length)))
+    actor_rollout_ref.actor.use_kl_loss=True actor_rollout_ref.actor.kl_loss_coef=0.001
+    actor_rollout_ref.actor.kl_loss_type=low_var_kl
+    actor_rollout_ref.rollout.n=8 actor_rollout_ref.rollout.temperature=1.0 actor_rollout_ref.rollout.top_p=1.0
+    actor_rollout_ref.rollout.tensor_model_parallel_size=1 actor_rollout_ref.rollout.gpu_memory_utilization=0.6
+    actor_rollout_ref.rollout.max_model_len=$((prompt_length + response_length))
+    actor_rollout_ref.rollout.val_kwargs.do_sample=True actor_rollout_ref.rollout.val_kwargs.temperature=1.0
+    "reward.custom_reward_function.path=pkg://verl_softthink.data.math_reward"
+    +reward.custom_reward_function.reward_kwargs.grader=math_verify
+    "trainer.n_gpus_per_node=$GPUS" trainer.nnodes=1
+    trainer.total_epochs=1 trainer.test_freq=50 trainer.save_freq=50
+)
+soft=(
+    softthink.law.name=gumbel softthink.law.tau=0.1 softthink.law.noise_scale=1.0
+    softthink.filter.temperature=1.0 softthink.filter.top_k=5 softthink.filter.max_topk=5 softthink.filter.top_p=0.95
+    'softthink.phase.end_of_thinking="</think>"'
+)
+train gpu "$@"
