@@ -5,14 +5,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source examples/setup_cpu.sh
 
 out=$PWD/outputs/quickstart
+steps=${STEPS:-60}
 rm -rf "$out"
 mkdir -p "$out"
-python -m verl_softthink.pocket.data --out "$out/data" --train 4096 --val 256
 
-METHOD=soft_grpo OUT=$out bash recipes/soft_grpo/run_pocket_cpu.sh "$@" >"$out/train.log" 2>&1 &
+METHOD=soft_grpo OUT=$out bash recipes/soft_grpo/run_pocket_cpu.sh \
+    "trainer.total_training_steps=$steps" "trainer.test_freq=$steps" trainer.save_freq=-1 \
+    "$@" >"$out/train.log" 2>&1 &
 training=$!
-trap 'kill $training 2>/dev/null || true' INT TERM
-verl-softthink watch "$out/metrics.jsonl" --process "$training" --log "$out/train.log"
+trap 'kill "$training" 2>/dev/null || true' INT TERM
+verl-softthink watch "$out/metrics.jsonl" --process "$training" --log "$out/train.log" --steps "$steps"
 wait "$training"
 
 verl-softthink summary "$out"

@@ -70,6 +70,7 @@ REGISTRATIONS: tuple[After, ...] = (
     After(_FSDP_ENGINE, "verl_softthink.cpu.engine:register", on_cpu),
     After(_FSDP_ENGINE, "verl_softthink.cpu.fsdp1:register", on_cpu),
     After("vllm.model_executor.layers.utils", "verl_softthink.cpu.linear:register", on_cpu),
+    After("vllm.v1.worker.gpu_model_runner", "verl_softthink.cpu.seeded_requests:register", on_cpu),
 )
 
 

@@ -13,10 +13,12 @@ import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from tensordict import NonTensorData, TensorDict
 from transfer_queue import KVBatchMeta
+from verl.experimental.agent_loop import AgentLoopManager
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from verl_softthink.config.check import check_config
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
+from verl_softthink.liveness import guard
 from verl_softthink.report.dump import DumpedResponse, dump_path, write_dump
 from verl_softthink.report.metrics import soft_metrics
 from verl_softthink.rollout.fields import END_REASON, ENTROPY, FORCED, TRAINER_MODE
@@ -41,7 +43,6 @@ class SoftThinkTrainer(PPOTrainerSync):
             # Anything but "sync" is treated as asynchronous by the base class.
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
-        self.replay_buffer.poll_interval = POLL_SECONDS
 
     @property
     def _scoring(self) -> dict:
@@ -54,6 +55,11 @@ class SoftThinkTrainer(PPOTrainerSync):
             "temperature": self.softthink.filter.temperature,
             "detach_inputs": self.softthink.likelihood.detach_inputs,
         }
+
+    def fit(self, agent_loop_manager: AgentLoopManager) -> None:
+        watch = guard.watch_of(self, agent_loop_manager)
+        guard.attach(self.replay_buffer, watch, poll_interval_s=POLL_SECONDS)
+        super().fit(agent_loop_manager)
 
     def on_init_end(self) -> None:
         super().on_init_end()

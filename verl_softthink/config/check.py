@@ -66,8 +66,9 @@ def _rollout(config: DictConfig, settings: SoftThinkSettings) -> None:
     rollout = config.actor_rollout_ref.rollout
     if rollout.enable_prefix_caching and not settings.rollout.prefix_cache_salt:
         raise ValueError(
-            "softthink.rollout.prefix_cache_salt=False with actor_rollout_ref.rollout.enable_prefix_caching=True: cached "
-            "blocks of soft positions would be read by other requests; set the salt to True or turn prefix caching off"
+            "softthink.rollout.prefix_cache_salt=False with actor_rollout_ref.rollout.enable_prefix_caching=True: "
+            "cached blocks of soft positions would be read by other requests; set the salt to True or turn prefix "
+            "caching off"
         )
     if rollout.get("enable_rollout_routing_replay", False):
         raise ValueError(
@@ -111,8 +112,8 @@ def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
     text = tokenizer.decode(ids)
     if isinstance(marker, str) and text != marker:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer of {model.path} cannot produce it: it becomes {ids}, "
-            f"which reads {text!r}; use a marker of this model, or add the token to the tokenizer"
+            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer of {model.path} cannot produce it: it becomes "
+            f"{ids}, which reads {text!r}; use a marker of this model, or add the token to the tokenizer"
         )
     if not 1 <= len(ids) <= MAX_MARKER:
         raise ValueError(
@@ -121,8 +122,8 @@ def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
     foreign = [token for token in ids if not 0 <= token < len(tokenizer)]
     if foreign:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: token ids {foreign} are outside the tokenizer's {len(tokenizer)}; "
-            "give ids of this model"
+            f"softthink.phase.end_of_thinking={marker!r}: token ids {foreign} are outside the tokenizer's "
+            f"{len(tokenizer)}; give ids of this model"
         )
 
 
@@ -132,8 +133,8 @@ def register(config_utils: ModuleType) -> None:
 
     @functools.wraps(validate_config)
     def validate_with_softthink(config, *args, **kwargs):
-        validate_config(config, *args, **kwargs)
         if "softthink" in config:
             check_config(config)
+        validate_config(config, *args, **kwargs)
 
     config_utils.validate_config = validate_with_softthink

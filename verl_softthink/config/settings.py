@@ -84,7 +84,8 @@ class PhaseSettings(Settings):
     def _both_or_neither(self) -> Self:
         if (self.cold_entropy > 0) != (self.cold_length > 0):
             raise ValueError(
-                "a cold stop needs both phase.cold_entropy > 0 (nats) and phase.cold_length > 0 (steps); set both or neither"
+                "a cold stop needs both phase.cold_entropy > 0 (nats) and phase.cold_length > 0 (steps); set both or "
+                "neither"
             )
         return self
 

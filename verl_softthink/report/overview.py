@@ -29,7 +29,7 @@ def write_overview(run: Path, model: Path | None = None) -> None:
     plot_curve({run.name: run}, run / "curve.png", title=f"SofT-GRPO: {run.name}")
     dumps = sorted((run / "rollouts").glob("traces-*.safetensors"), key=lambda path: int(path.stem.split("-")[1]))
     if dumps:
-        write_trace_page(dumps[-1], model or checkpoint_path(), run / "trace.html", PAGE_RESPONSES)
+        write_trace_page(dumps[-1], model, run / "trace.html", PAGE_RESPONSES)
     table = Table(title=str(run), show_header=False)
     for key, value in summary.model_dump().items():
         table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
@@ -39,10 +39,10 @@ def write_overview(run: Path, model: Path | None = None) -> None:
     Console().print(table)
 
 
-def write_trace_page(dump: Path, model: Path, out: Path, count: int) -> None:
-    """Show the first ``count`` responses of a dump, the best rewarded first."""
+def write_trace_page(dump: Path, model: Path | None, out: Path, count: int) -> None:
+    """Show ``count`` responses of a dump, the best rewarded first; ``model`` as in ``write_overview``."""
     responses, law = read_dump(dump)
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model or checkpoint_path())
     best = sorted(responses, key=lambda response: -response.reward)[:count]
     pages = [
         TracedResponse(

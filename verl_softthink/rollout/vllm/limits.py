@@ -39,8 +39,8 @@ def check_engine(vllm_config) -> None:
         )
     if vllm_config.model_config.enable_prompt_embeds:
         raise ValueError(
-            "enable_prompt_embeds=True takes the embedding layer, in which soft tokens act, out of the model; set it to "
-            "False"
+            "enable_prompt_embeds=True takes the embedding layer, in which soft tokens act, out of the model; set it "
+            "to False"
         )
     if vllm_config.model_config.enable_return_routed_experts:
         raise ValueError("enable_return_routed_experts=True uses the channel that carries soft traces; set it to False")

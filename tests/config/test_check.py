@@ -1,0 +1,108 @@
+"""Wrong settings are refused on the driver, before Ray starts, by a line with the key, the value and the fix."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from verl_softthink.config.check import check_config
+from verl_softthink.config.settings import SoftThinkSettings, parse
+from verl_softthink.config.store import recipe_text
+from verl_softthink.pocket import checkpoint_path
+
+BASE = [
+    "+softthink=soft_grpo",
+    f"actor_rollout_ref.model.path={checkpoint_path()}",
+    "data.max_response_length=64",
+]
+
+
+def _config(*overrides):
+    import verl  # noqa: F401 - stores the recipes
+
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose("ppo_trainer", overrides=[*BASE, *overrides])
+
+
+def test_the_recipe_as_it_is_passes():
+    settings = check_config(_config())
+    assert settings.law.name == "gumbel"
+    assert settings.filter.max_topk == 5
+
+
+def test_settings_reach_the_workers_resolved():
+    config = _config("softthink.law.tau=0.3")
+    OmegaConf.resolve(config)
+    assert config.actor_rollout_ref.rollout.custom.softthink.law.tau == 0.3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("softthink.law.tau=0", "softthink.law.tau=0: Input should be greater than 0"),
+        ("softthink.law.tau=-1", "softthink.law.tau=-1"),
+        ("softthink.law.name=gumble", "softthink.law.name='gumble': unknown law; use one of concrete"),
+        ("softthink.law.noise_scale=0.01", "softthink.law.noise_scale=0.01"),
+        ("+softthink.law.temp=1", "softthink.law.temp=1: unknown key; known keys are name, tau"),
+        ("softthink.filter.max_topk=65", "softthink.filter.max_topk=65"),
+        ("softthink.filter.top_p=0", "softthink.filter.top_p=0"),
+        ("softthink.phase.cold_length=3", "set both or neither"),
+        ("softthink.law.name=deterministic", "has no likelihood"),
+        ("softthink.phase.budget=64", "leaves no room for an answer in data.max_response_length=64"),
+        ("softthink.phase.end_of_thinking='❄'", "cannot produce it"),
+        ("softthink.phase.end_of_thinking=[5000]", "outside the tokenizer"),
+        ("softthink.rollout.prefix_cache_salt=false", "softthink.rollout.prefix_cache_salt=False with"),
+        ("softthink.rollout.validation=hard", "softthink.rollout.validation='hard'"),
+        ("actor_rollout_ref.model.use_fused_kernels=true", "use_fused_kernels=True"),
+        ("actor_rollout_ref.actor.strategy=megatron", "actor_rollout_ref.actor.strategy='megatron'"),
+        ("actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.rollout.name='vllm'"),
+        ("trainer.v1.trainer_mode=colocate_async", "trainer.v1.trainer_mode='colocate_async'"),
+        ("actor_rollout_ref.model.model_type=language_model", "actor_rollout_ref.model.model_type"),
+        ("actor_rollout_ref.rollout.calculate_log_probs=false", "calculate_log_probs=False"),
+        ("actor_rollout_ref.rollout.pipeline_model_parallel_size=2", "pipeline_model_parallel_size=2"),
+        ("actor_rollout_ref.rollout.enable_rollout_routing_replay=true", "enable_rollout_routing_replay=True"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value_and_the_fix(override, message):
+    with pytest.raises(ValueError) as error:
+        check_config(_config(override))
+    assert message in str(error.value)
+
+
+def test_all_problems_are_reported_at_once():
+    with pytest.raises(ValueError) as error:
+        check_config(_config("actor_rollout_ref.rollout.name=vllm", "softthink.phase.budget=100"))
+    assert "rollout.name" in str(error.value)
+    assert "phase.budget=100" in str(error.value)
+
+
+def test_every_key_of_the_recipe_is_commented_and_every_setting_is_in_it():
+    lines = recipe_text("soft_grpo").splitlines()
+    for number, line in enumerate(lines):
+        if ":" in line and not line.strip().startswith("#") and not line.strip().endswith(":"):
+            above = lines[:number][::-1]
+            block = [other for other in above[:4] if other.strip().startswith("#")]
+            assert block, f"line {number + 1} has no comment near it: {line}"
+    recipe = OmegaConf.create(recipe_text("soft_grpo")).softthink
+    plain = OmegaConf.to_container(recipe)
+    dumped = SoftThinkSettings().model_dump()
+    assert {group: set(values) for group, values in plain.items()} == {
+        group: set(values) for group, values in dumped.items()
+    }
+    assert parse(SoftThinkSettings, plain, "softthink") == SoftThinkSettings()
+
+
+def test_the_stock_entry_point_refuses_before_ray_starts():
+    result = subprocess.run(
+        [sys.executable, "-m", "verl.trainer.main_ppo", *BASE, "softthink.law.tau=0"],
+        env=os.environ | {"VERL_PLATFORM": "cpu", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert result.returncode != 0
+    assert "softthink.law.tau=0: Input should be greater than 0" in result.stderr
+    assert "ray init kwargs" not in result.stdout
