@@ -67,7 +67,7 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_the_worked_examples_earn_their_reward_and_tell_no_held_out_fact():
-    messages = PROMPTS["worked_examples"]("What is 2 plus 3?")
+    messages = PROMPTS["add_or_subtract"]("What is 2 plus 3?")
     assert [m["role"] for m in messages] == ["system", "user", "assistant", "user", "assistant", "user"]
     for solution, truth in ((messages[2]["content"], "8"), (messages[4]["content"], "4")):
         assert f"\n{ANSWER_MARKER} " in solution and compute_score("any", solution, truth) == 1.0

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from verl_softthink.data.prompts import ANSWER_MARKER, worked_examples
+from verl_softthink.data.prompts import ANSWER_MARKER, add_or_subtract
 from verl_softthink.data.smollm2 import MANIFEST, is_complete, make_checkpoint
 
 pytestmark = pytest.mark.skipif(
@@ -59,7 +59,7 @@ def test_text_survives_and_digits_are_single_tokens(tokenizer, text):
 
 def test_the_marker_is_one_token_at_the_start_of_a_line(tokenizer):
     (marker,) = tokenizer.encode(ANSWER_MARKER, add_special_tokens=False)
-    for message in worked_examples("?"):
+    for message in add_or_subtract("?"):
         if message["role"] == "assistant":
             assert tokenizer.encode(message["content"], add_special_tokens=False).count(marker) == 1
 

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink.data.parquet import training_row, write_rows
-from verl_softthink.data.prompts import worked_examples
+from verl_softthink.data.prompts import add_or_subtract
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def main(
     for split, count in (("train", train), ("heldout", heldout)):
         problems = generate(split, count, seed, tuple(digits))
         path = out / f"{split}.parquet"
-        write_rows(rows(problems, split, worked_examples), path)
+        write_rows(rows(problems, split, add_or_subtract), path)
         logger.info("wrote %s: %d problems", path, len(problems))
 
 
