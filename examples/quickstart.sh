@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source examples/setup_cpu.sh
 
 out=$PWD/outputs/quickstart
-steps=${STEPS:-60}
+steps=${STEPS:-30}
 rm -rf "$out"
 mkdir -p "$out"
 
