@@ -82,7 +82,7 @@ def random_samples(law: str, values: dict, seed: int = 0) -> list[Sample]:
         (4, [SOFT_POSITION] * 5 + [COLLAPSED] + [FORCED] * 2 + [TOKEN] * 4),
         (7, [TOKEN] * 6),
         (2, [SOFT_POSITION] * 9),
-        (3, [COLLAPSED, TOKEN, SOFT_POSITION, SOFT_POSITION, FORCED]),
+        (5, [COLLAPSED, TOKEN, SOFT_POSITION, SOFT_POSITION, FORCED, TOKEN, TOKEN, SOFT_POSITION]),
     ]
     return [random_sample(generator, prompt, kinds, law, values=values) for prompt, kinds in shapes]
 

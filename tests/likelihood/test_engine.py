@@ -45,10 +45,11 @@ def test_synthetic_padding_rows_change_nothing(shared_engine, packed):
         torch.testing.assert_close(gradients[name], gradient, rtol=0, atol=1e-5 * max(1.0, size))
 
 
+@pytest.mark.parametrize("normalise_over", ["candidates", "vocabulary"])
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
-def test_the_density_is_float32_arithmetic_on_bfloat16_logits(model_path, packed):
+def test_the_density_is_float32_arithmetic_on_bfloat16_logits(model_path, packed, normalise_over):
     """verl's default precision: bf16 autocast. The density of the very logits that the model gave, recomputed."""
-    values = settings("concrete", normalise_over="vocabulary")
+    values = settings("concrete", normalise_over=normalise_over)
     samples = random_samples("concrete", values)
     engine = build(model_path("llama"), packed=packed, mixed_precision=None)
     batch = make_batch(samples, values, packed=packed, micro_batch=4)
@@ -67,7 +68,7 @@ def test_the_density_is_float32_arithmetic_on_bfloat16_logits(model_path, packed
             raw = logits[0, starts[row] + column] if packed else logits[row, column]
             action = Action(ids=sample.ids[position][None].long(), values=sample.values[position][None])
             log_probs = candidate_log_probs(
-                (raw.float() / values["temperature"])[None], action.ids, normalise_over="vocabulary"
+                (raw.float() / values["temperature"])[None], action.ids, normalise_over=normalise_over
             )
             parameters = LawParameters.uniform(1, tau=values["tau"], noise_scale=values["noise_scale"])
             expected = law.log_prob(action, log_probs, parameters)[0]
@@ -85,6 +86,19 @@ def test_the_reference_worker_scores_alike(model_path, strategy):
     frozen = infer(build(path, strategy=strategy, forward_only=True, model_dtype="fp32"), batch)
     for ours, theirs in zip(frozen, actor, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_fsdp1_with_flat_parameters_takes_the_step_of_fsdp2(model_path):
+    """``use_orig_params=False`` is verl's default under FSDP 1; there gradients have no names, but a norm."""
+    values = settings("gumbel")
+    path = model_path("qwen2", tied=True)
+    batch = make_batch(random_samples("gumbel", values), values, packed=False)
+    norms = []
+    for engine in (build(path, strategy="fsdp", use_orig_params=False), build(path, strategy="fsdp2")):
+        with engine.train_mode():
+            norms.append(engine.train_batch(batch, weighted_log_probs)["metrics"]["grad_norm"])
+        norms.append(sum(row.sum().item() for row in infer(engine, batch)))
+    assert norms[:2] == pytest.approx(norms[2:], rel=1e-5)
 
 
 def test_lora_adapters_learn_from_soft_positions(model_path):
