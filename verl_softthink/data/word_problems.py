@@ -24,22 +24,27 @@ logger = logging.getLogger(__name__)
 SOURCE = "word_problems"
 NAMES = ("Ava", "Ben", "Cora", "Dan", "Ella", "Finn", "Gina", "Hugo", "Iris", "Jack", "Kira", "Leo", "Mia", "Noah")
 THINGS = ("apples", "books", "buttons", "cards", "coins", "eggs", "marbles", "pencils", "shells", "stamps", "stickers")
+#: Half of the wordings of each operation name it, and half tell a story from which it must be understood.
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "+": (
-        "{name} has {a} {things}. {other} gives {name} {b} more {things}. How many {things} does {name} have now?",
-        "There are {a} {things} in a red box and {b} {things} in a blue box. How many {things} are there in total?",
-        "{name} collects {a} {things} on Monday and {b} {things} on Tuesday. How many {things} is that in total?",
-        "{name} has {a} {things} and {other} has {b} {things}. How many {things} do they have together?",
         "What is {a} plus {b}?",
-        "{name} adds {a} and {b}. What does {name} get?",
+        "How much is {a} plus {b}?",
+        "What is the sum of {a} and {b}?",
+        "Add {b} to {a}.",
+        "{name} has {a} {things}. {other} gives {name} {b} more {things}. How many {things} does {name} have now?",
+        "{name} has {a} {things} and gets {b} more. How many {things} does {name} have now?",
+        "There are {a} {things} in a box. {name} adds {b} {things}. How many {things} are in the box now?",
+        "{name} has {a} {things} and {other} has {b} {things}. How many {things} do they have together?",
     ),
     "-": (
-        "{name} has {a} {things} and gives {b} of them to {other}. How many {things} does {name} have left?",
-        "There are {a} {things} in a box. {name} takes out {b} {things}. How many {things} are left in the box?",
-        "{name} has {a} {things} and {other} has {b} {things}. How many more {things} does {name} have?",
-        "{name} had {a} {things} and lost {b} {things}. How many {things} are left?",
         "What is {a} minus {b}?",
-        "{name} takes {b} away from {a}. What is left?",
+        "How much is {a} minus {b}?",
+        "What is the difference of {a} and {b}?",
+        "Subtract {b} from {a}.",
+        "{name} has {a} {things} and gives {b} of them to {other}. How many {things} does {name} have left?",
+        "{name} had {a} {things} and lost {b} {things}. How many {things} are left?",
+        "{name} had {a} {things} and sold {b}. How many {things} does {name} have left?",
+        "There were {a} {things}. {name} took {b} of them away. How many {things} are left?",
     ),
 }
 #: Smallest and largest number of a fact, by how many digits its numbers may have.
