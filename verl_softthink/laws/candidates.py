@@ -57,7 +57,9 @@ class FilterParameters:
         )
 
 
-def select_candidates(logits: Tensor, parameters: FilterParameters, *, width: int, fetch: int) -> Candidates:
+def select_candidates(
+    logits: Tensor, parameters: FilterParameters, *, width: int, fetch: int, limited: bool = False
+) -> Candidates:
     """Filter each row's vocabulary down to at most ``width`` candidates.
 
     Args:
@@ -66,6 +68,7 @@ def select_candidates(logits: Tensor, parameters: FilterParameters, *, width: in
         width: K, the number of slots of the result; at least the largest ``max_topk``.
         fetch: how many of the largest logits to look at; at least ``width`` and the largest ``top_k``, which is not
             checked row by row because that would wait for the device.
+        limited: the caller knows that no row has ``top_k`` 0; saves a pass over the vocabulary.
 
     Returns:
         Candidates with [N, width] slots, log-probabilities renormalised over each row's kept candidates. Tokens of
@@ -86,9 +89,9 @@ def select_candidates(logits: Tensor, parameters: FilterParameters, *, width: in
     # top-k: the distribution is renormalised over the k largest, or over the vocabulary where top-k is off.
     unlimited = (parameters.top_k == 0)[:, None]
     keep = (unlimited | (rank < parameters.top_k[:, None])) & (top_logits > -torch.inf)
-    normaliser = torch.where(
-        unlimited, scaled.logsumexp(-1, keepdim=True), top_logits.masked_fill(~keep, -torch.inf).logsumexp(-1, True)
-    )
+    normaliser = top_logits.masked_fill(~keep, -torch.inf).logsumexp(-1, keepdim=True)
+    if not limited:
+        normaliser = torch.where(unlimited, scaled.logsumexp(-1, keepdim=True), normaliser)
     probs = (top_logits - normaliser).exp().masked_fill(~keep, 0.0)
 
     # top-p: the smallest set that reaches top_p, so a token stays while the mass before it is below top_p.

@@ -124,6 +124,8 @@ class SoftState:
         self.normalisers_alive = {request.normalise_over for request in alive}
         self.whole_vocabulary = any(LAWS[name].whole_vocabulary for name in self.laws_alive)
         self.fetch = max((max(self.width, request.top_k) for request in alive), default=self.width)
+        # Rows without a soft request read the trash slot, whose top-k is 1.
+        self.limited = all(request.top_k > 0 for request in alive)
         self.unit_temperature = all(request.temperature == 1 for request in alive)
         self.needs_entropy = any(request.record_entropy or request.cold_length > 0 for request in alive)
 

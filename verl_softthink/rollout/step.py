@@ -113,7 +113,9 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> tup
 
 
 def _filtered(state: SoftState, scaled: Tensor, slots: Tensor) -> Candidates:
-    candidates = select_candidates(scaled, state.filter_parameters(slots), width=state.width, fetch=state.fetch)
+    candidates = select_candidates(
+        scaled, state.filter_parameters(slots), width=state.width, fetch=state.fetch, limited=state.limited
+    )
     if state.normalisers_alive == {"candidates"}:
         return candidates
     over_vocabulary = candidate_log_probs(scaled, candidates.ids, normalise_over="vocabulary")

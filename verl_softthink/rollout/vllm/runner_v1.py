@@ -17,6 +17,7 @@ from verl_softthink.rollout.step import StepResult, mixture_embeddings, soft_ste
 from verl_softthink.rollout.vllm.embedding import SoftVocabParallelEmbedding, find_token_embedding
 from verl_softthink.rollout.vllm.limits import candidate_slots
 from verl_softthink.rollout.vllm.return_path import attach_rows
+from verl_softthink.rollout.vllm.sampled import override_sampled, replaces_sampling, sampled_by_law
 
 
 @dataclass
@@ -58,6 +59,8 @@ def install(runner_class: type) -> None:
             return sample(self, logits, spec_decode_metadata)
         # Before the sampler: it scales logits in place.
         soft.result = soft_step(soft.state, logits, soft.slots, soft.index)
+        if replaces_sampling(soft.result, self.input_batch):
+            return sampled_by_law(soft.result, self.input_batch.sampling_metadata)
         output = sample(self, logits, spec_decode_metadata)
         override_sampled(output, soft.result)
         return output
@@ -153,14 +156,3 @@ def _prepare(runner, soft: SoftRunner, num_input_tokens: int) -> None:
         embedding.soft_rows.index_copy_(0, rows, mixed)
         embedding.soft_on.index_copy_(0, rows, on)
         soft.rows_marked = True
-
-
-def override_sampled(output, result: StepResult) -> None:
-    """Put the shown token and its log-density where the sampler put its own (column 0 of ids and log-probs)."""
-    sampled = output.sampled_token_ids
-    output.sampled_token_ids = torch.where(result.overrides[:, None], result.token[:, None].to(sampled.dtype), sampled)
-    tensors = output.logprobs_tensors
-    if tensors is not None:
-        ids, log_probs = tensors.logprob_token_ids, tensors.logprobs
-        ids[:, 0] = torch.where(result.overrides, result.token.to(ids.dtype), ids[:, 0])
-        log_probs[:, 0] = torch.where(result.overrides, result.log_prob, log_probs[:, 0])
