@@ -61,18 +61,24 @@ def attach(
     def sample(global_steps: int, partition_id: str, batch_size: int):
         try:
             sampled = stock_sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
-        except RuntimeError:
-            # verl's own message does not say why there are no trajectories.
-            watch.require_alive()
+        except RolloutLost:
             raise
+        except RuntimeError as error:
+            # verl's own message does not say why there are no trajectories.
+            raise_lost(global_steps, partition_id, batch_size, error)
+            raise
+        if not tolerate_failed_prompts:
+            raise_lost(global_steps, partition_id, batch_size)
+        return sampled
+
+    def raise_lost(global_steps: int, partition_id: str, batch_size: int, cause: RuntimeError | None = None) -> None:
         failed = len(replay_buffer.failure_keys[partition_id])
-        if failed and not tolerate_failed_prompts:
+        if failed:
             watch.require_alive()
             raise RolloutLost(
                 f"step {global_steps}: {failed} of {batch_size} prompts ({partition_id}) have failed sessions; "
                 "the logs of the agent workers say why (search for 'Error in _run_prompt')."
-            )
-        return sampled
+            ) from cause
 
     replay_buffer._wait_for_next_poll = wait_for_next_poll
     replay_buffer.sample = sample

@@ -99,5 +99,7 @@ def _actor_question(worker: ActorHandle) -> Callable[[], ObjectRef]:
 
 def _reason(error: RayError) -> str:
     cause = getattr(error, "cause", None) or error
-    first_line = str(cause).strip().partition("\n")[0]
+    # Ray doubles the arguments of the error that it carries over.
+    text = next((argument for argument in cause.args if isinstance(argument, str)), str(cause))
+    first_line = text.strip().partition("\n")[0]
     return f"{type(cause).__name__}: {first_line}"

@@ -1,0 +1,55 @@
+"""Trainer mode ``watched_sync`` for the tests: verl's synchronous trainer, watched, with faults on request.
+
+Loaded in every process with VERL_USE_EXTERNAL_MODULES=watched_trainer. FAULT=<step>:<when>:<process>:<signal> strikes
+all processes of this run whose command line contains <process>: <when> is "rollout" (a moment after the trainer has
+started to wait) or "sync" (just before the weights are sent).
+"""
+
+import os
+import signal
+import threading
+
+import psutil
+
+from verl_softthink.hooks import when_imported
+
+# The rollout of the fault tests takes several seconds.
+STRIKE_AFTER_S = 1.5
+
+
+@when_imported("verl.trainer.ppo.v1.trainer_sync")
+def register(trainer_sync) -> None:
+    from verl_softthink.liveness import guard
+
+    @trainer_sync.register_trainer("watched_sync")
+    class WatchedTrainer(trainer_sync.PPOTrainerSync):
+        def __init__(self, config):
+            config.trainer.v1.trainer_mode = "sync"
+            super().__init__(config)
+
+        def fit(self, agent_loop_manager):
+            silence_s = float(os.environ["WATCH_SILENCE_S"])
+            self.watch = guard.watch_of(self, agent_loop_manager, silence_s=silence_s, probe_every_s=1.0)
+            guard.attach(self.replay_buffer, self.watch, poll_interval_s=0.1)
+            super().fit(agent_loop_manager)
+
+        def on_sample_begin(self):
+            super().on_sample_begin()
+            threading.Timer(STRIKE_AFTER_S, strike, args=(self.global_steps, "rollout")).start()
+
+        def on_step_end(self):
+            self.watch.require_alive()
+            strike(self.global_steps, "sync")
+            super().on_step_end()
+
+
+def strike(step: int, when: str) -> None:
+    step_and_moment = f"{step}:{when}:"
+    fault = os.environ.get("FAULT", "")
+    if not fault.startswith(step_and_moment):
+        return
+    process, _, name = fault.removeprefix(step_and_moment).rpartition(":")
+    raylet = psutil.Process(os.getppid())
+    for child in raylet.children(recursive=True):
+        if process in " ".join(child.cmdline()):
+            child.send_signal(signal.Signals[name])
