@@ -97,7 +97,8 @@ def pack_rows(
 
 def unpack_rows(rows: np.ndarray) -> SoftTrace:
     """Read the packed rows of one response, [T, 3 + 2K] int32, back into a trace."""
-    packed = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int32))
+    # A copy: what arrives through shared memory is read-only.
+    packed = torch.from_numpy(np.array(rows, dtype=np.int32))
     candidates = (packed.shape[1] - _HEADER_COLUMNS) // 2
     flags = packed[:, 0]
     reasons = flags >> _REASON_SHIFT

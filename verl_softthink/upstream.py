@@ -53,6 +53,12 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._update_actor", "overridden: scoring, metric names"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._log_rollout_data", "overridden: dumps traces"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.on_validate_begin", "overridden: discrete validation"),
+    # likelihood/engine.py
+    Symbol(_ENGINE, "FSDPEngine._build_module", "overridden: hooks on the input embedding"),
+    Symbol(_ENGINE, "FSDPEngine._build_lora_module", "overridden: no adapter on the input embedding"),
+    Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_inputs", "overridden: feeds mixtures"),
+    Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_outputs", "overridden: scores drawn positions"),
+    Symbol("verl.utils.tensordict_utils", "get_non_tensor_data", "called: the batch's scoring settings"),
     # config/check.py
     Symbol("verl.utils.config", "validate_config", "wrapped: checks the softthink node"),
     # rollout/agent_loop.py, rollout/replica_registry.py, rollout/server.py

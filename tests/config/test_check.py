@@ -58,6 +58,7 @@ def test_settings_reach_the_workers_resolved():
         ("softthink.rollout.validation=hard", "softthink.rollout.validation='hard'"),
         ("actor_rollout_ref.model.use_fused_kernels=true", "use_fused_kernels=True"),
         ("actor_rollout_ref.actor.strategy=megatron", "actor_rollout_ref.actor.strategy='megatron'"),
+        ("actor_rollout_ref.actor.ulysses_sequence_parallel_size=2", "ulysses_sequence_parallel_size=2"),
         ("actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.rollout.name='vllm'"),
         ("trainer.v1.trainer_mode=colocate_async", "trainer.v1.trainer_mode='colocate_async'"),
         ("actor_rollout_ref.model.model_type=language_model", "actor_rollout_ref.model.model_type"),

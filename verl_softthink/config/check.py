@@ -53,13 +53,17 @@ def _engines(config: DictConfig, settings: SoftThinkSettings) -> None:
         check_engine(
             strategy=config.actor_rollout_ref[role].strategy,
             use_fused_kernels=bool(model.get("use_fused_kernels", False)),
-            ulysses_sequence_parallel_size=OmegaConf.select(
-                config, f"actor_rollout_ref.{role}.fsdp_config.ulysses_sequence_parallel_size", default=1
-            ),
+            ulysses_sequence_parallel_size=_ulysses_size(config, role),
             mtp=bool(OmegaConf.select(model, "mtp.enable", default=False)),
             distillation=bool(OmegaConf.select(config, "distillation.enabled", default=False)),
             role=role,
         )
+
+
+def _ulysses_size(config: DictConfig, role: str) -> int:
+    """The larger of the engine's key and the older one beside it, which verl copies over it later."""
+    keys = ("fsdp_config.ulysses_sequence_parallel_size", "ulysses_sequence_parallel_size")
+    return max(OmegaConf.select(config, f"actor_rollout_ref.{role}.{key}") or 1 for key in keys)
 
 
 def _rollout(config: DictConfig, settings: SoftThinkSettings) -> None:
