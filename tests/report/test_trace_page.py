@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from awkward import ATTRIBUTE, AWKWARD, MARKER, NOISE_SCALE, SCRIPT, TAU
 from chromium import find, opened
 
@@ -13,6 +14,7 @@ from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, LawParameters
 from verl_softthink.report.token_text import token_writer, visible
 from verl_softthink.report.trace_page import TracedResponse, render_page
+from verl_softthink.trace import SoftTrace
 
 LAW = LawSettings(name="gumbel", tau=TAU, noise_scale=NOISE_SCALE)
 
@@ -159,6 +161,22 @@ def test_invisible_characters_are_written_out():
     assert visible(" a\n\t") == "␣a⏎⇥"
     assert visible("\u202e\0\u200d\u00a0") == "\\u{202e}\\u{0}\\u{200d}\\u{a0}"
     assert visible("\u0301") == "◌\u0301" and visible("") == ""
+
+
+def test_small_weights_are_not_rounded_away(tokenizer):
+    trace = SoftTrace(
+        soft=torch.tensor([True, True]),
+        drawn=torch.tensor([True, True]),
+        forced=torch.tensor([False, False]),
+        ids=torch.tensor([[5, 6], [5, -1]], dtype=torch.int32),
+        values=torch.tensor([[0.0, -5.0], [0.0, 0.0]]),
+        log_prob=torch.zeros(2),
+        entropy=torch.zeros(2),
+        end_reason="none",
+    )
+    page = render_page([TracedResponse(trace, [5, 5], tokenizer, LAW, prompt="")], "weights")
+    shares = [element["text"] for element in Outline(page).all(tag="span") if element["text"].endswith(" %")]
+    assert shares == ["> 99.9 %", "< 0.1 %", "100.0 %"]
 
 
 def test_unknown_ids_are_numbers(tokenizer):
