@@ -40,6 +40,8 @@ shared=(
     actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=8
     actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=8
     actor_rollout_ref.rollout.n=8 "actor_rollout_ref.rollout.max_model_len=$((prompt_length + response_length))"
+    # 46 KB a token: 64 responses and their prompts fit without preemption.
+    actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes=$((1 << 30))
     actor_rollout_ref.rollout.val_kwargs.do_sample=True actor_rollout_ref.rollout.val_kwargs.temperature=1.0
     "reward.custom_reward_function.path=pkg://verl_softthink.data.math_reward"
     trainer.total_training_steps=40 trainer.total_epochs=1 trainer.test_freq=10 trainer.save_freq=10
