@@ -51,3 +51,14 @@ def test_plugin_adds_nothing_heavy_to_what_verl_imports_by_itself(platform):
 
 def test_plugin_imported_by_itself_loads_neither_verl_nor_vllm():
     assert not top_level(loaded_by("import verl_softthink.plugin")) & set(HEAVY)
+
+
+def test_our_module_may_be_imported_before_the_upstream_module_it_registers_with():
+    """Its import of upstream sets off its own registration, half-way through."""
+    loaded_by(
+        "from verl_softthink.liveness.weight_sync import BoundedCheckpointEngineManager as ours\n"
+        "import verl_softthink.liveness.weight_sync as module\n"
+        "import verl.checkpoint_engine.base as upstream\n"
+        "assert upstream.CheckpointEngineManager is ours is module.BoundedCheckpointEngineManager",
+        VERL_PLATFORM="cpu",
+    )

@@ -87,9 +87,16 @@ def register(registrations: tuple[After, ...] = REGISTRATIONS) -> None:
 
 
 def _caller(function: str) -> Callable[[ModuleType], None]:
-    def call(module: ModuleType) -> None:
-        module_name, _, name = function.partition(":")
-        getattr(importlib.import_module(module_name), name)(module)
+    module_name, _, name = function.partition(":")
+
+    def call(upstream: ModuleType) -> None:
+        ours = importlib.import_module(module_name)
+        if getattr(ours.__spec__, "_initializing", False):
+            # It is our module that imports upstream, and it has not got as far as ``name``. A second copy, which finds
+            # upstream imported, is finished here and takes its place: ``import`` returns what is in sys.modules.
+            del sys.modules[module_name]
+            ours = importlib.import_module(module_name)
+        getattr(ours, name)(upstream)
 
     call.__qualname__ = function
     return call

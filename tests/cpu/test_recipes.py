@@ -12,11 +12,12 @@ from verl_softthink.config import store
 COMMAND = [sys.executable, "-m", "verl.trainer.main_ppo", "--cfg", "job"]
 
 
-def compose(*overrides: str, **environment: str) -> subprocess.CompletedProcess:
+def compose(*overrides: str, command: list[str] = COMMAND, **environment: str) -> subprocess.CompletedProcess:
     """verl's entry point, printing the composed configuration instead of running it."""
+    inherited = {name: value for name, value in os.environ.items() if name != "VERL_PLATFORM"}
     return subprocess.run(
-        [*COMMAND, *overrides],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        [*command, *overrides],
+        env={**inherited, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
         timeout=240,
@@ -66,3 +67,10 @@ def test_strict_mode_stops_the_run_on_an_untested_version(tmp_path):
     run = compose("+softthink=cpu", VERL_PLATFORM="cpu", VERL_SOFTTHINK_STRICT="1", PYTHONPATH=str(tmp_path))
     assert run.returncode != 0
     assert "is untested with verl_softthink" in run.stderr
+
+
+def test_forgotten_platform_is_named_before_anything_starts():
+    run = compose("+softthink=cpu", command=COMMAND[:3])
+    assert run.returncode != 0
+    assert "VERL_PLATFORM" in run.stderr
+    assert "trainer.device" in run.stderr

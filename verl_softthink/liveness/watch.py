@@ -22,7 +22,7 @@ class RolloutLost(RuntimeError):
 
 @dataclass
 class Probe:
-    """One question to one process, asked again some time after each answer."""
+    """One question to one process, asked again and again, one at a time."""
 
     name: str
     ask: Callable[[], ObjectRef]
@@ -38,7 +38,7 @@ class RolloutWatch:
         servers: actors with verl's ``vLLMHttpServer.collective_rpc``.
         workers: any Ray actors.
         silence_s: longest wait for an answer. An engine answers between two of its steps.
-        probe_every_s: pause between an answer and the next question.
+        probe_every_s: time between two questions to one process, at least.
     """
 
     servers: Mapping[str, ActorHandle]
@@ -58,8 +58,9 @@ class RolloutWatch:
             RolloutLost: a process is dead, its engine is dead, or it has been silent for too long.
         """
         for probe in self._probes:
-            self._collect(probe)
             now = time.monotonic()
+            if probe.pending is not None and not self._collect(probe) and now - probe.asked_at >= self.silence_s:
+                raise self._silent(probe)
             if probe.pending is None and now - probe.asked_at >= self.probe_every_s:
                 probe.pending, probe.asked_at = probe.ask(), now
 
@@ -72,21 +73,22 @@ class RolloutWatch:
         for probe in self._probes:
             probe.pending, probe.asked_at = probe.ask(), time.monotonic()
         for probe in self._probes:
-            ray.wait([probe.pending], timeout=max(0.0, probe.asked_at + self.silence_s - time.monotonic()))
-            self._collect(probe)
+            if not self._collect(probe, max(0.0, probe.asked_at + self.silence_s - time.monotonic())):
+                raise self._silent(probe)
 
-    def _collect(self, probe: Probe) -> None:
-        if probe.pending is None:
-            return
-        answered, _ = ray.wait([probe.pending], timeout=0)
+    def _collect(self, probe: Probe, wait_s: float = 0.0) -> bool:
+        """Whether the pending question was answered within ``wait_s``."""
+        answered, _ = ray.wait([probe.pending], timeout=wait_s)
         if answered:
             pending, probe.pending = probe.pending, None
             try:
                 ray.get(pending)
             except RayError as error:
                 raise RolloutLost(f"{probe.name} is dead: {_reason(error)}") from error
-        elif time.monotonic() - probe.asked_at >= self.silence_s:
-            raise RolloutLost(f"{probe.name} has not answered for {self.silence_s:g} s: it hangs.")
+        return bool(answered)
+
+    def _silent(self, probe: Probe) -> RolloutLost:
+        return RolloutLost(f"{probe.name} has not answered for {self.silence_s:g} s: it hangs.")
 
 
 def _engine_question(server: ActorHandle) -> Callable[[], ObjectRef]:
