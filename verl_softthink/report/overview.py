@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.curve import plot_curve
-from verl_softthink.report.dump import read_dump
+from verl_softthink.report.dump import DumpedResponse, read_dump
 from verl_softthink.report.summary import build_summary, write_summary
 from verl_softthink.report.trace_page import TracedResponse, render_page
 
@@ -40,10 +40,12 @@ def write_overview(run: Path, model: Path | None = None) -> None:
 
 
 def write_trace_page(dump: Path, model: Path | None, out: Path, count: int) -> None:
-    """Show ``count`` responses of a dump, the best rewarded first; ``model`` as in ``write_overview``."""
+    """Show ``count`` responses of a dump: the best rewarded one of each prompt; ``model`` as in ``write_overview``."""
     responses, law = read_dump(dump)
     tokenizer = AutoTokenizer.from_pretrained(model or checkpoint_path())
-    best = sorted(responses, key=lambda response: -response.reward)[:count]
+    best: dict[str, DumpedResponse] = {}
+    for response in sorted(responses, key=lambda response: -response.reward):
+        best.setdefault(response.key.rsplit("_", 2)[0], response)
     pages = [
         TracedResponse(
             trace=response.trace,
@@ -54,7 +56,7 @@ def write_trace_page(dump: Path, model: Path | None, out: Path, count: int) -> N
             answer=response.answer,
             reward=response.reward,
         )
-        for response in best
+        for response in list(best.values())[:count]
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render_page(pages, title=f"Soft traces: {dump.name}"), encoding="utf-8")
