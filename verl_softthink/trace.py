@@ -54,6 +54,22 @@ class SoftTrace:
     def __len__(self) -> int:
         return self.soft.shape[0]
 
+    @classmethod
+    def of_tokens(cls, log_prob: Tensor) -> "SoftTrace":
+        """The trace of a response of ordinary tokens with log-probabilities [T]: nothing drawn, one empty slot."""
+        # A tensor of its own each: safetensors refuses to write shared memory.
+        soft, drawn, forced = (torch.zeros(len(log_prob), dtype=torch.bool) for _ in range(3))
+        return cls(
+            soft=soft,
+            drawn=drawn,
+            forced=forced,
+            ids=torch.full((len(log_prob), 1), NO_CANDIDATE, dtype=torch.int32),
+            values=torch.zeros(len(log_prob), 1),
+            log_prob=log_prob.float(),
+            entropy=torch.full((len(log_prob),), torch.nan),
+            end_reason="none",
+        )
+
     def truncated(self, length: int) -> "SoftTrace":
         """The first ``length`` positions."""
         tensors = {f.name: getattr(self, f.name)[:length] for f in fields(self) if f.name != "end_reason"}

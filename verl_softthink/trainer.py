@@ -1,7 +1,8 @@
 """Trainer mode ``softthink_sync``: verl's synchronous trainer, with soft traces in every pass over the model.
 
 It adds what stock verl cannot know: which law scores the traces (sent with each batch), metrics under ``softthink/``,
-which agent loop validates, and a start-up probe that the plugin works in every process of the run.
+which agent loop validates, a start-up probe that the plugin works in every process of the run, and the stages of the
+methods that the settings choose (``methods.METHODS``). Without a law rollouts are verl's own, of discrete tokens.
 """
 
 import logging
@@ -17,13 +18,15 @@ from verl.experimental.agent_loop import AgentLoopManager
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from verl_softthink.config.check import check_config
+from verl_softthink.config.settings import LawSettings
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
 from verl_softthink.liveness import guard
-from verl_softthink.report.dump import DumpedResponse, dump_path, write_dump
+from verl_softthink.methods import chosen_stages
+from verl_softthink.report import collect
+from verl_softthink.report.dump import dump_path, write_dump
 from verl_softthink.report.metrics import soft_metrics
-from verl_softthink.rollout.fields import END_REASON, ENTROPY, FORCED, TRAINER_MODE
+from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
-from verl_softthink.trace import SoftTrace
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ RENAMED = {"actor/kl_loss": "softthink/log_density_k3", "actor/entropy": "softth
 
 
 class SoftThinkTrainer(PPOTrainerSync):
-    """GRPO-style training on soft rollouts."""
+    """Training on soft or discrete rollouts, with the stages of the chosen methods."""
 
     def __init__(self, config: DictConfig):
         self.softthink = check_config(config)
@@ -43,11 +46,14 @@ class SoftThinkTrainer(PPOTrainerSync):
             # Anything but "sync" is treated as asynchronous by the base class.
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
+        self.stages = [stage(self, getattr(self.softthink, group)) for group, stage in chosen_stages(self.softthink)]
 
     @property
-    def _scoring(self) -> dict:
-        """What the likelihood engine needs beside the traces."""
-        return {
+    def scoring(self) -> dict[str, dict]:
+        """What every pass over the model needs in ``batch.extra_info``: how traces are scored; empty without a law."""
+        if self.softthink.law is None:
+            return {}
+        settings = {
             "law": self.softthink.law.name,
             "tau": self.softthink.law.tau,
             "noise_scale": self.softthink.law.noise_scale,
@@ -55,6 +61,7 @@ class SoftThinkTrainer(PPOTrainerSync):
             "temperature": self.softthink.filter.temperature,
             "detach_inputs": self.softthink.likelihood.detach_inputs,
         }
+        return {SETTINGS: settings}
 
     def fit(self, agent_loop_manager: AgentLoopManager) -> None:
         watch = guard.watch_of(self, agent_loop_manager)
@@ -63,7 +70,8 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     def on_init_end(self) -> None:
         super().on_init_end()
-        self._probe_rollout()
+        if self.softthink.law is not None:
+            self._probe_rollout()
 
     def _probe_rollout(self) -> None:
         """Generate one soft token on every server: agent-side settings, server, engine core and worker all take part.
@@ -82,48 +90,64 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     def on_validate_begin(self) -> None:
         super().on_validate_begin()
-        if self.softthink.rollout.validation == "discrete":
+        if self._validates_otherwise:
             self._training_agents = self.agent_loop_manager
             self.agent_loop_manager = _DiscreteAgents(self.agent_loop_manager)
 
     def on_validate_end(self) -> None:
         super().on_validate_end()
-        if self.softthink.rollout.validation == "discrete":
+        if self._validates_otherwise:
             self.agent_loop_manager = self._training_agents
 
+    @property
+    def _validates_otherwise(self) -> bool:
+        """Whether validation samples discrete tokens and training soft ones."""
+        return self.softthink.law is not None and self.softthink.rollout.validation == "discrete"
+
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        batch.extra_info[SETTINGS] = self._scoring
+        batch.extra_info.update(self.scoring)
         batch = super()._compute_old_log_prob(batch, metrics)
-        for name in [name for name in metrics if name.startswith(MEANINGLESS_FOR_DENSITIES)]:
-            del metrics[name]
-        metrics.update(self._soft_metrics(batch))
+        if self.softthink.law is not None:
+            for name in [name for name in metrics if name.startswith(MEANINGLESS_FOR_DENSITIES)]:
+                del metrics[name]
+            metrics.update(self._soft_metrics(batch))
+        for stage in self.stages:
+            batch = stage.after_old_log_prob(batch, metrics)
+        return batch
+
+    def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        batch = super()._compute_advantage(batch, metrics)
+        for stage in self.stages:
+            batch = stage.after_advantage(batch, metrics)
         return batch
 
     def _compute_ref_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        batch.extra_info[SETTINGS] = self._scoring
+        batch.extra_info.update(self.scoring)
         return super()._compute_ref_log_prob(batch, metrics)
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        batch.extra_info[SETTINGS] = self._scoring
+        batch.extra_info.update(self.scoring)
         batch = super()._update_actor(batch, metrics)
-        # Named for what they are at soft positions: k3 of the log-density, not of a token distribution; and the
-        # entropy of the next-token distribution, not of the law.
-        for verl_name, name in RENAMED.items():
-            if verl_name in metrics:
-                metrics[name] = metrics.pop(verl_name)
+        if self.softthink.law is not None:
+            # Named for what they are at soft positions: k3 of the log-density, not of a token distribution; and the
+            # entropy of the next-token distribution, not of the law.
+            for verl_name, name in RENAMED.items():
+                if verl_name in metrics:
+                    metrics[name] = metrics.pop(verl_name)
         return batch
 
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict, rollout_data_dir: str) -> None:
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)
-        keys = _real_keys(batch)
-        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=list(_DUMPED))
-        columns = {name: list(data[name]) for name in _DUMPED}
-        responses = [_dumped(key, {name: columns[name][row] for name in _DUMPED}) for row, key in enumerate(keys)]
-        law = self.softthink.law.model_dump()
-        write_dump(responses, law, dump_path(Path(rollout_data_dir), self.global_steps))
+        law = self.softthink.law
+        extra = tuple(name for stage in self.stages for name in stage.dumped)
+        names = collect.field_names(soft=law is not None, extra=extra)
+        keys = real_keys(batch)
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=list(names))
+        responses = collect.responses(keys, data, extra=extra)
+        drawn_with = (law or LawSettings(name="discrete")).model_dump()
+        write_dump(responses, drawn_with, dump_path(Path(rollout_data_dir), self.global_steps))
 
     def _soft_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
-        real = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
         names = [
             SOFT,
             DRAWN,
@@ -135,55 +159,13 @@ class SoftThinkTrainer(PPOTrainerSync):
             "old_log_probs",
             "extra_fields",
         ]
-        data = tq.kv_batch_get(keys=real, partition_id=batch.partition_id, select_fields=names)
+        data = tq.kv_batch_get(keys=real_keys(batch), partition_id=batch.partition_id, select_fields=names)
         return soft_metrics(data, self.softthink.law)
 
 
-_DUMPED = (
-    SOFT,
-    DRAWN,
-    FORCED,
-    IDS,
-    VALUES,
-    ENTROPY,
-    "rollout_log_probs",
-    "prompts",
-    "responses",
-    "rm_scores",
-    "reward_model",
-    "extra_fields",
-)
-
-
-def _real_keys(batch: KVBatchMeta) -> list[str]:
+def real_keys(batch: KVBatchMeta) -> list[str]:
     """Keys of the batch without verl's synthetic padding rows."""
     return [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
-
-
-def _dumped(key: str, row: dict) -> DumpedResponse:
-    plain = {
-        name: getattr(value, "data", value) if name in ("reward_model", "extra_fields") else value
-        for name, value in row.items()
-    }
-    trace = SoftTrace(
-        soft=plain[SOFT],
-        drawn=plain[DRAWN],
-        forced=plain[FORCED],
-        ids=plain[IDS],
-        values=plain[VALUES],
-        log_prob=plain["rollout_log_probs"],
-        entropy=plain[ENTROPY],
-        end_reason=plain["extra_fields"][END_REASON],
-    )
-    answer = plain["reward_model"].get("ground_truth")
-    return DumpedResponse(
-        key=key,
-        prompt_ids=plain["prompts"],
-        response_ids=plain["responses"],
-        trace=trace,
-        reward=float(plain["rm_scores"].sum()),
-        answer=None if answer is None else str(answer),
-    )
 
 
 class _DiscreteAgents:

@@ -8,8 +8,9 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from verl_softthink.config.base import parse
 from verl_softthink.config.check import check_config
-from verl_softthink.config.settings import SoftThinkSettings, parse
+from verl_softthink.config.settings import LawSettings, SoftThinkSettings
 from verl_softthink.config.store import recipe_text
 from verl_softthink.pocket import checkpoint_path
 
@@ -89,11 +90,23 @@ def test_every_key_of_the_recipe_is_commented_and_every_setting_is_in_it():
             assert block, f"line {number + 1} has no comment near it: {line}"
     recipe = OmegaConf.create(recipe_text("soft_grpo")).softthink
     plain = OmegaConf.to_container(recipe)
-    dumped = SoftThinkSettings().model_dump()
+    defaults = SoftThinkSettings(law=LawSettings())
+    dumped = {group: values for group, values in defaults.model_dump().items() if values is not None}
     assert {group: set(values) for group, values in plain.items()} == {
         group: set(values) for group, values in dumped.items()
     }
-    assert parse(SoftThinkSettings, plain, "softthink") == SoftThinkSettings()
+    assert parse(SoftThinkSettings, plain, "softthink") == defaults
+
+
+def test_without_a_law_rollouts_are_discrete_and_nothing_may_ask_for_soft_ones():
+    with pytest.raises(ValueError) as error:
+        check_config(_config("softthink.law=null"))
+    assert "softthink.filter is given, but softthink.law=None" in str(error.value)
+    with pytest.raises(ValueError) as error:
+        check_config(_config("softthink.law=null", "~softthink.filter"))
+    assert "actor_rollout_ref.rollout.name='softthink_vllm' with softthink.law=None" in str(error.value)
+    settings = check_config(_config("softthink.law=null", "~softthink.filter", "actor_rollout_ref.rollout.name=vllm"))
+    assert settings.law is None
 
 
 def test_the_stock_entry_point_refuses_before_ray_starts():

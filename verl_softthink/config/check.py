@@ -5,17 +5,22 @@ from types import ModuleType
 
 from omegaconf import DictConfig, OmegaConf
 
-from verl_softthink.config.settings import SoftThinkSettings, parse
+from verl_softthink.config.base import parse
+from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
+from verl_softthink.methods import chosen_stages
 
-#: What every recipe with soft rollouts selects; changing one of these by hand breaks the chain silently.
+#: What every recipe selects; changing one of these by hand breaks the chain silently.
 SELECTIONS = {
     "trainer.v1.trainer_mode": "softthink_sync",
-    "actor_rollout_ref.rollout.name": "softthink_vllm",
-    "actor_rollout_ref.rollout.agent.default_agent_loop": "softthink_agent",
     "actor_rollout_ref.model.model_type": "softthink_language_model",
     "actor_rollout_ref.rollout.mode": "async",
+}
+#: What soft rollouts need beside it.
+SOFT_SELECTIONS = {
+    "actor_rollout_ref.rollout.name": "softthink_vllm",
+    "actor_rollout_ref.rollout.agent.default_agent_loop": "softthink_agent",
     "actor_rollout_ref.rollout.calculate_log_probs": True,
 }
 
@@ -28,23 +33,40 @@ def check_config(config: DictConfig) -> SoftThinkSettings:
     """
     settings = parse(SoftThinkSettings, OmegaConf.to_container(config.softthink, resolve=True), "softthink")
     problems: list[str] = []
-    for key, wanted in SELECTIONS.items():
+    soft = settings.law is not None
+    for key, wanted in (SELECTIONS | SOFT_SELECTIONS if soft else SELECTIONS).items():
         value = OmegaConf.select(config, key)
         # The trainer itself has set its mode back to "sync" when it checks again.
         if value != wanted and (key, value) != ("trainer.v1.trainer_mode", "sync"):
-            problems.append(f"{key}={value!r}: soft rollouts need {wanted!r}; remove the override")
-    for check in (_law, _engines, _rollout, _phase):
+            problems.append(f"{key}={value!r}: this recipe needs {wanted!r}; remove the override")
+    checks = [_engines, *((_law, _rollout, _phase) if soft else (_discrete,))]
+    checks += [stage.check for _, stage in chosen_stages(settings)]
+    for check in checks:
         try:
             check(config, settings)
         except ValueError as error:
             problems.append(str(error))
     if problems:
-        raise ValueError("the configuration cannot train with soft tokens:\n" + "\n".join(problems))
+        raise ValueError("the configuration cannot be trained:\n" + "\n".join(problems))
     return settings
 
 
 def _law(config: DictConfig, settings: SoftThinkSettings) -> None:
     trainable_law(settings.law.name)
+
+
+def _discrete(config: DictConfig, settings: SoftThinkSettings) -> None:
+    if "filter" in settings.model_fields_set:
+        raise ValueError(
+            "softthink.filter is given, but softthink.law=None: rollouts are discrete, so there is nothing to filter; "
+            "set softthink.law.name, or leave out the recipe that sets the filter"
+        )
+    name = config.actor_rollout_ref.rollout.name
+    if name == SOFT_SELECTIONS["actor_rollout_ref.rollout.name"]:
+        raise ValueError(
+            f"actor_rollout_ref.rollout.name={name!r} with softthink.law=None: soft rollouts need a law; set "
+            "softthink.law.name, or use verl's own 'vllm'"
+        )
 
 
 def _engines(config: DictConfig, settings: SoftThinkSettings) -> None:

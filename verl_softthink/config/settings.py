@@ -6,18 +6,10 @@ The same three groups (law, filter, phase) are what one vLLM request carries in
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from verl_softthink.config.base import PositiveFloat, Probability, Settings
 from verl_softthink.laws import LAWS
-
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(gt=0, le=1)]
-
-
-class Settings(BaseModel):
-    """Unknown keys are errors, and settings never change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LawSettings(Settings):
@@ -117,40 +109,20 @@ class RolloutSettings(Settings):
 
 
 class SoftThinkSettings(Settings):
-    """The ``softthink:`` node of a recipe."""
+    """The ``softthink:`` node of a recipe or of several: how soft positions are drawn, then one group per method.
 
-    law: LawSettings = LawSettings()
+    Attributes:
+        law: None where rollouts are verl's own, of discrete tokens; then ``filter`` has nothing to act on.
+    """
+
+    law: LawSettings | None = None
     filter: FilterSettings = FilterSettings()
     phase: PhaseSettings = PhaseSettings()
     likelihood: LikelihoodSettings = LikelihoodSettings()
     rollout: RolloutSettings = RolloutSettings()
 
     def request(self, seed: int) -> RequestSettings:
-        """The settings of one request of this recipe."""
+        """The settings of one soft request of this recipe."""
         return RequestSettings(
             law=self.law, filter=self.filter, phase=self.phase, seed=seed, record_entropy=self.rollout.record_entropy
         )
-
-
-def parse(model: type[Settings], values: dict, prefix: str) -> Settings:
-    """Validate ``values``, turning every problem into one line that names the key, the value and the fix.
-
-    Raises:
-        ValueError: listing all problems.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise ValueError("\n".join(_explain(problem, prefix, model) for problem in error.errors())) from None
-
-
-def _explain(problem: dict, prefix: str, model: type[Settings]) -> str:
-    key = ".".join((prefix, *(str(part) for part in problem["loc"])))
-    if problem["type"] == "extra_forbidden":
-        group = model
-        for part in problem["loc"][:-1]:
-            group = group.model_fields[part].annotation
-        return f"{key}={problem['input']!r}: unknown key; known keys are {', '.join(group.model_fields)}"
-    reason = problem["msg"].removeprefix("Value error, ")
-    shown = problem["input"]
-    return f"{key}={shown!r}: {reason}"

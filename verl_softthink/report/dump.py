@@ -1,11 +1,12 @@
 """The rollout dump: every response of a training step with its trace, in one safetensors file per step.
 
 Written beside verl's own JSONL dump (``trainer.rollout_data_dir``) as ``traces-<step>.safetensors``, atomically, so a
-crash leaves whole files only. A position costs 8K + 19 bytes for K candidate slots (59 bytes for K = 5).
+crash leaves whole files only. A position costs 8K + 19 bytes for K candidate slots (59 bytes for K = 5), and 4 bytes
+more for every field that a method adds.
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from verl_softthink.trace import SoftTrace
 
-_TRACE_TENSORS = tuple(field.name for field in fields(SoftTrace) if field.name != "end_reason")
+_TRACE_TENSORS = tuple(f.name for f in fields(SoftTrace) if f.name != "end_reason")
 _RECORD = "responses"
 
 
@@ -29,6 +30,7 @@ class DumpedResponse:
         trace: T positions.
         reward: what the response earned.
         answer: the right answer, where the data set has one.
+        extra: [T] float32 each, what methods add to every position, by the name of the field.
     """
 
     key: str
@@ -37,6 +39,7 @@ class DumpedResponse:
     trace: SoftTrace
     reward: float
     answer: str | None
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
 
 def dump_path(directory: Path, step: int) -> Path:
@@ -55,12 +58,15 @@ def write_dump(responses: list[DumpedResponse], law: dict, path: Path) -> None:
                 "reward": response.reward,
                 "answer": response.answer,
                 "end_reason": response.trace.end_reason,
+                "extra": sorted(response.extra),
             }
         )
         tensors[f"{number}/prompt_ids"] = response.prompt_ids.int().contiguous()
         tensors[f"{number}/response_ids"] = response.response_ids.int().contiguous()
         for name in _TRACE_TENSORS:
             tensors[f"{number}/{name}"] = getattr(response.trace, name).contiguous()
+        for name, values in response.extra.items():
+            tensors[f"{number}/{name}"] = values.contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={_RECORD: json.dumps(record)})
@@ -89,6 +95,7 @@ def read_dump(path: Path) -> tuple[list[DumpedResponse], dict]:
                     trace=SoftTrace(**tensors, end_reason=entry["end_reason"]),
                     reward=entry["reward"],
                     answer=entry["answer"],
+                    extra={name: file.get_tensor(f"{number}/{name}") for name in entry["extra"]},
                 )
             )
     return responses, record["law"]

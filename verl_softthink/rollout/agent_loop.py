@@ -9,7 +9,8 @@ from pydantic import ConfigDict
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
-from verl_softthink.config.settings import SoftThinkSettings, parse
+from verl_softthink.config.base import parse
+from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
 from verl_softthink.rollout.fields import AGENT_NAME, END_REASON, ENTROPY, FORCED, ROWS_FIELD
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY

@@ -8,7 +8,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from verl_softthink.config.settings import RequestSettings, parse
+from verl_softthink.config.base import parse
+from verl_softthink.config.settings import RequestSettings
 from verl_softthink.laws import LAWS
 
 #: Key of ``SamplingParams.extra_args`` under which a soft request travels.
