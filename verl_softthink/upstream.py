@@ -85,6 +85,8 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("vllm.v1.core.kv_cache_utils", "generate_block_hash_extra_keys", "wrapped: private cache keys"),
     Symbol("vllm.v1.engine", "EngineCoreOutput", "its routed_experts carries trace rows"),
     Symbol("vllm.v1.engine.input_processor", "InputProcessor.process_inputs", "wrapped: resolves requests"),
+    # local.py
+    Symbol("vllm.v1.engine.core_client", "EngineCoreClient.shutdown", "called: an orderly end with its own time limit"),
     # cpu/platform.py
     Symbol("verl.plugin.platform.platform_base", "PlatformBase", "subclassed: the CPU platform"),
     Symbol("verl.plugin.platform.platform_manager", "PlatformRegistry.register", "called: the CPU platform"),

@@ -24,6 +24,7 @@ from verl_softthink.bench.training_pass import (
     write_model,
 )
 from verl_softthink.laws import get_law
+from verl_softthink.local import choose_platform
 
 #: The shape of SmolLM2-135M.
 FULL = Sizes(30, 576, 1536, 9, 3, 49152, sequences=4, tokens=256, candidates=5, repeats=5)
@@ -42,6 +43,7 @@ def run(sizes: Sizes = FULL, *, law: str = "gumbel", normalise_over: str | None 
     Returns:
         ``ratio`` (soft seconds / discrete seconds, median over adjacent pairs), medians and raw seconds, settings.
     """
+    choose_platform()
     from verl.utils.device import get_device_name, get_torch_device
 
     scoring = {

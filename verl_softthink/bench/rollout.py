@@ -10,6 +10,8 @@ import statistics
 import time
 from pathlib import Path
 
+from verl_softthink.local import choose_platform, vllm_engine
+
 #: Prompt length in tokens; decoding dominates.
 PROMPT_TOKENS = 32
 
@@ -22,18 +24,23 @@ def run(
     Raises:
         RuntimeError: when a soft request came back without its trace, or an ordinary one with one.
     """
-    from vllm import LLM, SamplingParams
-
-    llm = LLM(
-        str(model),
-        dtype="auto" if _has_gpu() else "float32",
+    choose_platform()
+    with vllm_engine(
+        model,
         max_model_len=PROMPT_TOKENS + tokens + 1,
         max_num_seqs=batch,
         enable_prefix_caching=False,
         disable_log_stats=True,
-        enforce_eager=not _has_gpu(),
         additional_config={"softthink": {"max_candidates": candidates}},
-    )
+    ) as llm:
+        result = _measure(llm, law=law, batch=batch, tokens=tokens, repeats=repeats, candidates=candidates)
+    result["settings"] = {"model": Path(model).name} | result["settings"]
+    return result
+
+
+def _measure(llm, *, law: str, batch: int, tokens: int, repeats: int, candidates: int) -> dict:
+    from vllm import SamplingParams
+
     vocabulary = llm.llm_engine.model_config.get_vocab_size()
     rng = random.Random(0)
     prompts = [
@@ -73,7 +80,6 @@ def run(
         "ordinary_tokens_per_second": statistics.median(ordinary),
         "raw": {"soft": soft, "ordinary": ordinary},
         "settings": {
-            "model": Path(model).name,
             "vocabulary": vocabulary,
             "law": law,
             "candidates": candidates,
@@ -92,9 +98,3 @@ def _request(law: str, candidates: int, seed: int) -> dict:
         "phase": {"end_of_thinking": [0] * 16},
         "seed": seed,
     }
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()

@@ -1,0 +1,56 @@
+"""The command line as a user meets it: in a process of its own, without VERL_PLATFORM."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+COMMAND = [sys.executable, "-c", "from verl_softthink.cli import app; app()"]
+NO_ACCELERATOR = not torch.accelerator.is_available()
+
+
+def cli(*arguments: str, timeout_s: float = 300, **environment: str) -> subprocess.CompletedProcess:
+    inherited = {name: value for name, value in os.environ.items() if name not in ("VERL_PLATFORM", "COLUMNS")}
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env={**inherited, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+def test_help_needs_no_heavy_import():
+    code = "from verl_softthink.cli import app\nimport sys\nassert not {'torch', 'verl', 'vllm'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert "bench" in cli("--help").stdout
+
+
+@pytest.mark.skipif(not NO_ACCELERATOR, reason="the platform is chosen for machines without an accelerator")
+def test_the_likelihood_bench_works_out_of_the_box(tmp_path):
+    run = cli("bench", "likelihood", "--quick", "--json", str(tmp_path / "result.json"))
+    assert run.returncode == 0, run.stderr[-3000:]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["settings"]["device"] == "cpu" and result["ratio"] > 0
+
+
+@pytest.mark.skipif(not NO_ACCELERATOR, reason="the platform is chosen for machines without an accelerator")
+def test_too_late_to_choose_a_platform_is_said():
+    environment = {name: value for name, value in os.environ.items() if name != "VERL_PLATFORM"}
+    code = "import verl\nfrom verl_softthink.local import choose_platform\nchoose_platform()"
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert run.returncode != 0
+    assert "set VERL_PLATFORM=cpu before verl is imported" in run.stderr
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(not NO_ACCELERATOR, reason="the platform is chosen for machines without an accelerator")
+def test_the_rollout_bench_works_out_of_the_box_and_ends_in_order(tmp_path):
+    arguments = ("--batch", "2", "--tokens", "8", "--repeats", "1", "--json", str(tmp_path / "result.json"))
+    run = cli("bench", "rollout", *arguments)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert json.loads((tmp_path / "result.json").read_text())["ratio"] > 0
+    assert "force killing" not in run.stdout + run.stderr

@@ -1,0 +1,54 @@
+"""``verl-softthink bench ...``"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, interleaved; medians.")
+
+JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")]
+
+
+class LawName(StrEnum):
+    """Laws that a bench can run."""
+
+    gumbel = "gumbel"
+    concrete = "concrete"
+    deterministic = "deterministic"
+    gumbel_reference = "gumbel_reference"
+
+
+@bench.command("rollout")
+def bench_rollout(
+    model: Annotated[Path | None, typer.Option(help="Checkpoint; the pocket reasoner by default.")] = None,
+    law: LawName = LawName.gumbel,
+    batch: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 32,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens per response.")] = 128,
+    repeats: Annotated[int, typer.Option(min=1)] = 5,
+    json: JsonPath = None,
+) -> None:
+    """Throughput of soft over ordinary requests in one vLLM engine."""
+    from verl_softthink.bench import rollout
+    from verl_softthink.bench.report import report
+    from verl_softthink.pocket import checkpoint_path
+
+    result = rollout.run(model or checkpoint_path(), law=law.value, batch=batch, tokens=tokens, repeats=repeats)
+    report(result, json)
+
+
+@bench.command("likelihood")
+def bench_likelihood(
+    quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False, json: JsonPath = None
+) -> None:
+    """Time of a soft over a discrete training pass (forward and backward) of the same tokens."""
+    from verl_softthink.bench import likelihood
+    from verl_softthink.bench.report import report
+
+    report(likelihood.run(likelihood.QUICK if quick else likelihood.FULL), json)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the group ``bench``."""
+    app.add_typer(bench, name="bench")
