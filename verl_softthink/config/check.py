@@ -2,6 +2,7 @@
 
 import functools
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -10,6 +11,9 @@ from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
 from verl_softthink.methods import chosen_stages
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 #: What every recipe selects; changing one of these by hand breaks the chain silently.
 SELECTIONS = {
@@ -119,26 +123,43 @@ def _phase(config: DictConfig, settings: SoftThinkSettings) -> None:
 
 
 def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
-    """The tokenizer must be able to produce the marker: its text must survive encoding and decoding.
+    """The tokenizer of the configured model must be able to produce the marker.
 
     Raises:
-        ValueError: naming the tokens it becomes.
+        ValueError: naming the tokens it becomes, or why there is no tokenizer.
     """
     from verl.utils import hf_tokenizer
     from verl.utils.fs import copy_to_local
 
+    model = config.actor_rollout_ref.model
+    path = model.get("tokenizer_path") or model.path
+    try:
+        tokenizer = hf_tokenizer(copy_to_local(path), trust_remote_code=model.get("trust_remote_code", False))
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"actor_rollout_ref.model.path={path!r}: its tokenizer cannot be loaded ({reason}); give the directory of "
+            "a checkpoint, or the name of one on the hub with a network"
+        ) from error
+    marker_tokens(tokenizer, marker, str(path))
+
+
+def marker_tokens(tokenizer: "PreTrainedTokenizerBase", marker: str | list[int], model: str) -> list[int]:
+    """The marker's token ids; a text must survive encoding and decoding.
+
+    Args:
+        model: name of the model, for the message.
+
+    Raises:
+        ValueError: naming the tokens it becomes.
+    """
     from verl_softthink.rollout.state import MAX_MARKER
 
-    model = config.actor_rollout_ref.model
-    tokenizer = hf_tokenizer(
-        copy_to_local(model.get("tokenizer_path") or model.path),
-        trust_remote_code=model.get("trust_remote_code", False),
-    )
     ids = tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
     text = tokenizer.decode(ids)
     if isinstance(marker, str) and text != marker:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer of {model.path} cannot produce it: it becomes "
+            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer of {model} cannot produce it: it becomes "
             f"{ids}, which reads {text!r}; use a marker of this model, or add the token to the tokenizer"
         )
     if not 1 <= len(ids) <= MAX_MARKER:
@@ -151,6 +172,7 @@ def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
             f"softthink.phase.end_of_thinking={marker!r}: token ids {foreign} are outside the tokenizer's "
             f"{len(tokenizer)}; give ids of this model"
         )
+    return ids
 
 
 def register(config_utils: ModuleType) -> None:

@@ -1,0 +1,126 @@
+"""A verl command line, composed as verl composes it, and every check that can be made before a worker starts."""
+
+import importlib.util
+from pathlib import Path
+
+from verl_softthink.doctor.findings import Finding, failure, ok, warning
+from verl_softthink.local import choose_platform
+
+CHECK = "configuration"
+#: From here on the paper reports a collapse (arXiv 2511.06411).
+COLLAPSE_TAU, COLLAPSE_TOP_P = 0.25, 1.0
+
+
+def configuration_findings(overrides: list[str]) -> list[Finding]:
+    """Compose ``verl.trainer.main_ppo``'s configuration with ``overrides``; run in a process of its own."""
+    choose_platform()
+    import verl  # noqa: F401  (loads the plugin, which registers the recipes)
+    from hydra import compose, initialize_config_module
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_module("verl.trainer.config", version_base=None):
+            config = compose("ppo_trainer", overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        return [failure(CHECK, f"verl cannot compose it: {' '.join(str(error).split())}")]
+    found = [*_softthink(config), *_verl(config), *_attention(config), *_files(config), *_likely_mistakes(config)]
+    return found or [ok(CHECK, "It composes, and every check passes.")]
+
+
+def _softthink(config) -> list[Finding]:
+    from verl_softthink.config.check import check_config
+
+    if "softthink" not in config:
+        return [
+            warning(CHECK, "No soft recipe is selected, so this is an ordinary verl run: add +softthink=soft_grpo.")
+        ]
+    try:
+        check_config(config)
+    except ValueError as error:
+        lines = str(error).splitlines()
+        return [failure(CHECK, line) for line in lines if not line.endswith("with soft tokens:")]
+    return []
+
+
+def _verl(config) -> list[Finding]:
+    """verl's own validation, without the ``softthink`` node, which has been checked."""
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+
+    plain = OmegaConf.masked_copy(config, [key for key in config if key != "softthink"])
+    plain.actor_rollout_ref.rollout.custom = None
+    try:
+        validate_config(plain, use_reference_policy=need_reference_policy(plain), use_critic=need_critic(plain))
+    except (AssertionError, ValueError, HydraException) as error:
+        return [failure(CHECK, f"verl refuses it: {' '.join(str(error).split())}")]
+    return []
+
+
+def _attention(config) -> list[Finding]:
+    from verl.utils.device import get_device_name
+
+    model = config.actor_rollout_ref.model
+    if get_device_name() == "cpu" and config.trainer.device != "cpu":
+        return [
+            failure(CHECK, f"trainer.device={config.trainer.device!r} on a CPU: select '+softthink=[cpu,<recipe>]'.")
+        ]
+    implementation = (model.get("override_config") or {}).get("attn_implementation", "flash_attention_2")
+    if implementation == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+        return [
+            failure(
+                CHECK,
+                "actor_rollout_ref.model.override_config.attn_implementation is flash_attention_2, and flash-attn is "
+                "not installed: pip install flash-attn, or add "
+                "+actor_rollout_ref.model.override_config.attn_implementation=sdpa.",
+            )
+        ]
+    return []
+
+
+def _files(config) -> list[Finding]:
+    problems = []
+    for key in ("train_files", "val_files"):
+        files = config.data[key]
+        for file in [files] if isinstance(files, str) else files or []:
+            local = "://" not in file
+            if local and not Path(file).expanduser().exists():
+                problems.append(
+                    failure(CHECK, f"data.{key}={file!r} does not exist: make it with verl-softthink data.")
+                )
+    return problems
+
+
+def _likely_mistakes(config) -> list[Finding]:
+    problems = []
+    rollout, data = config.actor_rollout_ref.rollout, config.data
+    needed = data.max_prompt_length + data.max_response_length
+    if rollout.max_model_len is not None and rollout.max_model_len < needed:
+        problems.append(
+            failure(
+                CHECK,
+                f"actor_rollout_ref.rollout.max_model_len={rollout.max_model_len} is below data.max_prompt_length + "
+                f"data.max_response_length = {needed}: raise it.",
+            )
+        )
+    if config.algorithm.adv_estimator == "grpo" and rollout.n == 1:
+        problems.append(
+            warning(
+                CHECK,
+                "actor_rollout_ref.rollout.n=1 with algorithm.adv_estimator=grpo: a group of one response has no "
+                "baseline; set rollout.n to 8 or so.",
+            )
+        )
+    soft = config.get("softthink")
+    if soft is not None and soft.law.name in ("gumbel", "concrete"):
+        if soft.law.tau >= COLLAPSE_TAU:
+            problems.append(
+                warning(CHECK, f"softthink.law.tau={soft.law.tau}: the paper reports a collapse at 0.25; use 0.1.")
+            )
+        if soft.filter.top_p >= COLLAPSE_TOP_P:
+            problems.append(
+                warning(CHECK, f"softthink.filter.top_p={soft.filter.top_p}: the paper reports a collapse; use 0.95.")
+            )
+    return problems

@@ -1,0 +1,31 @@
+"""One check in a process of its own: ``python -m verl_softthink.doctor.probe NAME ARGUMENTS OUT``.
+
+A broken library may take its process down, and verl's platform is chosen once per process.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from verl_softthink.doctor import configuration, deep, marker, platform_probe, registrations
+from verl_softthink.doctor.findings import Finding
+
+PROBES: dict[str, Callable[..., list[Finding]]] = {
+    "platform": platform_probe.platform_findings,
+    "marker": marker.marker_findings,
+    "configuration": configuration.configuration_findings,
+    "registrations": registrations.registration_findings,
+    "Ray worker": deep.ray_findings,
+    "engine": deep.engine_findings,
+}
+
+
+def main(name: str, arguments: str, out: str) -> None:
+    """Run one probe; ``arguments`` are its keyword arguments as JSON, ``out`` gets its findings."""
+    findings = PROBES[name](**json.loads(arguments))
+    Path(out).write_text(json.dumps([finding.as_dict() for finding in findings]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

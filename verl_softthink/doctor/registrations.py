@@ -1,0 +1,31 @@
+"""Every registration of ``plugin.py``, in the process that asks: import what each waits for, and see that it ran."""
+
+import importlib
+
+from verl_softthink.doctor.findings import Finding, failure, ok
+
+CHECK = "registrations"
+
+
+def registration_findings(process: str) -> list[Finding]:
+    """Import every upstream module of the list; ``process`` names this process in the sentences."""
+    import verl  # noqa: F401  (loads the plugin)
+
+    from verl_softthink.hooks import applied
+    from verl_softthink.plugin import REGISTRATIONS
+
+    wanted = [registration for registration in REGISTRATIONS if registration.wanted()]
+    missing = []
+    for registration in wanted:
+        importlib.import_module(registration.module)
+        if registration.function not in applied(registration.module):
+            missing.append(registration.function)
+    if missing:
+        return [
+            failure(
+                CHECK,
+                f"In {process} these registrations did not happen: {', '.join(missing)}. Check that the plugin is "
+                "installed and not disabled in that process.",
+            )
+        ]
+    return [ok(CHECK, f"All {len(wanted)} registrations happen in {process}.")]
