@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from doctor.patients import DOUBTS, FAULTS, MISTAKES, doctor, sound, write_distribution
 
+from doctor.patients import DOUBTS, FAULTS, MISTAKES, doctor, sound, write_distribution
 from verl_softthink.doctor.marker import marker_findings
 from verl_softthink.pocket import checkpoint_path
 

@@ -97,8 +97,8 @@ def test_running_mean_by_hand():
 
 def test_curve_is_a_picture_of_both_runs(run, tmp_path):
     other = write_run(tmp_path / "other.jsonl", last=5)
-    one = matplotlib.image.imread(plot_curve({"soft": run}, tmp_path / "one.png"))
-    two = matplotlib.image.imread(plot_curve({"soft": run, "plain": other}, tmp_path / "two.png", title="Both"))
+    one = matplotlib.image.imread(plot_curve([("soft", run)], tmp_path / "one.png"))
+    two = matplotlib.image.imread(plot_curve([("soft", run), ("plain", other)], tmp_path / "two.png", title="Both"))
 
     def pixels(picture, colour: tuple[int, int, int]) -> int:
         return int((abs(picture[..., :3] * 255 - colour).max(-1) < 2).sum())
@@ -111,11 +111,11 @@ def test_curve_is_a_picture_of_both_runs(run, tmp_path):
 
 def test_curve_refuses_what_it_cannot_draw(run, tmp_path):
     with pytest.raises(ValueError, match="at least one run"):
-        plot_curve({}, tmp_path / "x.png")
+        plot_curve([], tmp_path / "x.png")
     with pytest.raises(ValueError, match="window=0"):
-        plot_curve({"a": run}, tmp_path / "x.png", window=0)
+        plot_curve([("a", run)], tmp_path / "x.png", window=0)
     with pytest.raises(ValueError, match="'critic/nothing'"):
-        plot_curve({"a": run}, tmp_path / "x.png", reward="critic/nothing")
+        plot_curve([("a", run)], tmp_path / "x.png", reward="critic/nothing")
     assert not (tmp_path / "x.png").exists()
 
 

@@ -1,4 +1,4 @@
-"""``verl-softthink watch``, ``summary`` and ``inspect``: a run while it goes, and what it left."""
+"""``verl-softthink watch``, ``summary``, ``plot`` and ``inspect``: a run while it goes, and what it left."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +32,38 @@ def summary(
         write_overview(run, model)
 
 
+def plot(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs as PATH or LABEL=PATH: directories with metrics*.jsonl or TensorBoard events, seeds of one "
+            "method under one label. Or JSON files of evaluations, for pass@k."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("curve.png"),
+    title: str = "",
+    reward: Annotated[str, typer.Option(help="Metric of the left panel.")] = "critic/score/mean",
+    validation: Annotated[
+        str | None, typer.Option(help="Metric of the right panel; default: the runs' only validation accuracy.")
+    ] = None,
+    window: Annotated[int, typer.Option(min=1, help="Steps in the running mean of the left panel.")] = 5,
+) -> None:
+    """Draw learning curves with bands over seeds, or pass@k curves."""
+    from verl_softthink.report.curve import plot_curve
+    from verl_softthink.report.pass_at_k import plot_pass_at_k
+    from verl_softthink.report.seeds import labelled
+
+    with one_sentence():
+        pairs = labelled(runs)
+        evaluations = [path.suffix == ".json" for _, path in pairs]
+        if all(evaluations):
+            plot_pass_at_k(pairs, out, title=title)
+        elif any(evaluations):
+            raise ValueError("runs and evaluations (.json) cannot share a figure; draw them with two commands")
+        else:
+            plot_curve(pairs, out, title=title, reward=reward, validation=validation, window=window)
+
+
 def inspect(
     dump: Annotated[Path, typer.Argument(help="A rollout dump, traces-<step>.safetensors.")],
     model: Annotated[Path, typer.Option(help="Checkpoint, for its tokenizer.")],
@@ -47,5 +79,5 @@ def inspect(
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (watch, summary, inspect):
+    for command in (watch, summary, plot, inspect):
         app.command()(command)

@@ -26,7 +26,7 @@ def write_overview(run: Path, model: Path | None = None) -> None:
     """
     summary = build_summary(run)
     write_summary(summary, run / "summary.json")
-    plot_curve({run.name: run}, run / "curve.png", title=f"SofT-GRPO: {run.name}")
+    plot_curve([(run.name, run)], run / "curve.png", title=f"SofT-GRPO: {run.name}")
     dumps = sorted((run / "rollouts").glob("traces-*.safetensors"), key=lambda path: int(path.stem.split("-")[1]))
     if dumps:
         write_trace_page(dumps[-1], model, run / "trace.html", PAGE_RESPONSES)

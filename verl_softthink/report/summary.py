@@ -6,7 +6,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from pydantic import BaseModel, ConfigDict, Field
 
 from verl_softthink.report.metrics_file import Rows, read_metrics, series, validation_metric
@@ -110,17 +109,3 @@ def _vllm_version() -> str:
         for distribution in metadata.distributions(name=name):
             return distribution.version
     raise metadata.PackageNotFoundError(" or ".join(VLLM_DISTRIBUTIONS))
-
-
-def main(
-    run: Annotated[Path, typer.Argument(help="Metrics file, or directory of a run.")],
-    out: Annotated[Path, typer.Option(help="JSON file to write.")],
-    validation: Annotated[str | None, typer.Option(help="Name of the validation metric.")] = None,
-) -> None:
-    """Write the summary of a verl run."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    write_summary(build_summary(run, validation=validation), out)
-
-
-if __name__ == "__main__":
-    typer.run(main)
