@@ -39,7 +39,8 @@ def _softthink(config) -> list[Finding]:
         check_config(config)
     except ValueError as error:
         lines = str(error).splitlines()
-        return [failure(CHECK, line) for line in lines if not line.endswith("with soft tokens:")]
+        # The first line of a list of problems announces it.
+        return [failure(CHECK, line) for line in (lines[1:] if lines[0].endswith(":") else lines)]
     return []
 
 
@@ -114,7 +115,7 @@ def _likely_mistakes(config) -> list[Finding]:
             )
         )
     soft = config.get("softthink")
-    if soft is not None and soft.law.name in ("gumbel", "concrete"):
+    if soft is not None and soft.get("law") is not None and soft.law.get("name") in ("gumbel", "concrete"):
         if soft.law.tau >= COLLAPSE_TAU:
             problems.append(
                 warning(CHECK, f"softthink.law.tau={soft.law.tau}: the paper reports a collapse at 0.25; use 0.1.")
