@@ -12,13 +12,14 @@ MODEL=${MODEL:-deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B}
 DATA=${DATA:-$PWD/outputs/data/reasoning}
 GPUS=${GPUS:-8}
 choose_output qwen
-if [ ! -f "$DATA/math500.parquet" ]; then
-    "$PYTHON" -m verl_softthink.data.reasoning --out "$DATA"
+if [ ! -f "$DATA/math500-test.parquet" ]; then
+    "$PYTHON" -m verl_softthink.data.prepare deepscaler --out "$DATA"
+    "$PYTHON" -m verl_softthink.data.prepare math500 --out "$DATA"
 fi
 
 prompt_length=1024 response_length=8192
 shared=(
-    "data.train_files=$DATA/deepscaler.parquet" "data.val_files=$DATA/math500.parquet" data.seed=0
+    "data.train_files=$DATA/deepscaler-train.parquet" "data.val_files=$DATA/math500-test.parquet" data.seed=0
     data.train_batch_size=64
     data.max_prompt_length=$prompt_length data.max_response_length=$response_length
     data.filter_overlong_prompts=True

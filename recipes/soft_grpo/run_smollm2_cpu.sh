@@ -12,8 +12,8 @@ export VERL_PLATFORM=cpu
 
 DATASET=${DATASET:-word_problems}
 case $DATASET in
-    word_problems) heldout=heldout prompt_length=160 response_length=48 budget=36 ;;
-    gsm8k) heldout=test prompt_length=384 response_length=256 budget=224 ;;
+    word_problems) train=train heldout=heldout prompt_length=160 response_length=48 budget=36 ;;
+    gsm8k) train=gsm8k-train heldout=gsm8k-test prompt_length=384 response_length=256 budget=224 ;;
     *)
         echo "DATASET=$DATASET is unknown; use word_problems or gsm8k" >&2
         exit 2
@@ -24,11 +24,14 @@ MODEL=${MODEL:-$PWD/outputs/models/smollm2}
 DATA=${DATA:-$PWD/outputs/data/$DATASET}
 "$PYTHON" -m verl_softthink.data.smollm2 --out "$MODEL"
 if [ ! -f "$DATA/$heldout.parquet" ]; then
-    "$PYTHON" -m "verl_softthink.data.$DATASET" --out "$DATA"
+    case $DATASET in
+        word_problems) "$PYTHON" -m verl_softthink.data.word_problems --out "$DATA" ;;
+        gsm8k) "$PYTHON" -m verl_softthink.data.prepare gsm8k --out "$DATA" ;;
+    esac
 fi
 
 shared=(
-    "data.train_files=$DATA/train.parquet" "data.val_files=$DATA/$heldout.parquet" data.seed=0
+    "data.train_files=$DATA/$train.parquet" "data.val_files=$DATA/$heldout.parquet" data.seed=0
     data.val_max_samples=128 data.train_batch_size=8
     "data.max_prompt_length=$prompt_length" "data.max_response_length=$response_length"
     data.filter_overlong_prompts=True

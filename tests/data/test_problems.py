@@ -1,22 +1,15 @@
-"""Word problems and GSM8K in verl's parquet schema."""
-
-import json
+"""Word problems in verl's parquet schema."""
 
 import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_softthink.data import gsm8k, reasoning, word_problems
+from verl_softthink.data import word_problems
 from verl_softthink.data.math_reward import compute_score
 from verl_softthink.data.parquet import write_rows
 from verl_softthink.data.prompts import ANSWER_MARKER, PROMPTS
 from verl_softthink.data.word_problems import RANGES, SPLITS, TEMPLATES, Fact, generate
-
-GSM8K = [
-    {"question": "Two and two?", "answer": "It is <<2+2=4>>4.\n#### 4"},
-    {"question": "A lot\u2028of it?", "answer": "Well.\n#### 1,234"},
-]
 
 
 @pytest.mark.parametrize("digits", [(1,), (2,), (1, 2)])
@@ -96,33 +89,6 @@ def test_verls_dataset_reads_the_files(tmp_path):
     row = dataset[0]
     assert len(dataset) == 4 and row["data_source"] == "word_problems"
     assert row["raw_prompt"][-1]["role"] == "user" and int(row["reward_model"]["ground_truth"]) > 0
-
-
-def test_gsm8k_from_its_json_lines(tmp_path):
-    for split in ("train", "test"):
-        text = "\n".join(json.dumps(record, ensure_ascii=False) for record in GSM8K)
-        (tmp_path / f"{split}.jsonl").write_text(text + "\n", encoding="utf-8")
-    gsm8k.main(out=tmp_path, train_jsonl=tmp_path / "train.jsonl", test_jsonl=tmp_path / "test.jsonl", prompt="boxed")
-    rows = pyarrow.parquet.read_table(tmp_path / "test.parquet").to_pylist()
-    assert [row["reward_model"]["ground_truth"] for row in rows] == ["4", "1234"]
-    assert {row["data_source"] for row in rows} == {"openai/gsm8k"}
-    assert rows[1]["prompt"][0]["content"].startswith("A lot\u2028of it? Let's think")
-    assert [row["extra_info"]["index"] for row in rows] == [0, 1]
-
-
-def test_gsm8k_answers_without_a_marker_are_refused():
-    with pytest.raises(ValueError, match="without ####: 'just 4'"):
-        gsm8k.final_answer("just 4")
-
-
-def test_reasoning_problems_ask_for_a_box():
-    (row,) = reasoning.convert([{"problem": "Half of one?", "answer": "\\frac12", "solution": "..."}], "math500")
-    assert (
-        row["prompt"][0]["content"].startswith("Half of one? Let's think")
-        and "\\boxed{}" in row["prompt"][0]["content"]
-    )
-    assert (row["data_source"], row["reward_model"]["ground_truth"]) == ("math500", "\\frac12")
-    assert row["extra_info"]["split"] == "test"
 
 
 def test_an_empty_file_is_not_written(tmp_path):

@@ -7,10 +7,11 @@ import logging
 
 import typer
 
-from verl_softthink.cli import bench, doctor, report
+from verl_softthink.cli import bench, data, doctor, report
 
 GROUPS = (
     bench,
+    data,
     doctor,
     report,
 )

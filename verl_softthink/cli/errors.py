@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 #: Bad input: a missing or unreadable file, a wrong value. Anything else is a bug and keeps its traceback.
-MENDABLE = (ValueError, FileNotFoundError, FileExistsError, ModuleNotFoundError)
+MENDABLE = (ValueError, FileNotFoundError, FileExistsError, ConnectionError, ModuleNotFoundError)
 BAD_INPUT = 2
 
 

@@ -1,0 +1,142 @@
+"""The data sets that ``verl-softthink data`` knows: where they are, their columns, and what their answers look like."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from verl_softthink.data.math_reward import last_boxed
+
+_GSM8K_MARKER = "####"
+#: Instructions that published prompts add to the problem; ours are added instead (``prompts.py``).
+_INSTRUCTIONS = (
+    re.compile(
+        r"\ASolve the following math problem step by step\. The last line of your response should be of the form "
+        r"Answer: \$Answer \(without quotes\) where \$Answer is the answer to the problem\.\s*"
+    ),
+    re.compile(r"\s*Remember to put your answer on its own line after \"Answer:\"\.\s*\Z"),
+    re.compile(r"\s*Let's think step by step and output the final answer within \\boxed\{\}\.\s*\Z"),
+    re.compile(r"\s*Please reason step by step, and put your final answer within \\boxed\{\}\.\s*\Z"),
+)
+
+
+def after_marker(answer: str) -> str:
+    """GSM8K: the number after ``####``, without thousands separators.
+
+    Raises:
+        ValueError: when the marker is missing.
+    """
+    _, marker, number = answer.rpartition(_GSM8K_MARKER)
+    if not marker:
+        raise ValueError(f"no {_GSM8K_MARKER} in {answer[-80:]!r}")
+    return number.strip().replace(",", "")
+
+
+def boxed_answer(solution: str) -> str:
+    """MATH: the content of the last box of a solution.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    answer = last_boxed(solution)
+    if answer is None:
+        raise ValueError(f"no \\boxed{{...}} in {solution[-80:]!r}")
+    return answer
+
+
+def plain(answer: object) -> str:
+    """An answer by itself: text, a number, or a list of one.
+
+    Raises:
+        ValueError: an empty answer, or several.
+    """
+    if isinstance(answer, list):
+        if len(answer) != 1:
+            raise ValueError(f"{len(answer)} answers {answer!r}, where a reward needs one")
+        (answer,) = answer
+    text = str(answer).strip()
+    if answer is None or not text:
+        raise ValueError("the answer is empty")
+    return text
+
+
+def bare_question(text: str) -> str:
+    """A problem without the instructions that a published prompt adds."""
+    for instruction in _INSTRUCTIONS:
+        text = instruction.sub("", text)
+    return text
+
+
+@dataclass(frozen=True)
+class HubSplit:
+    """Where one split is on the Hugging Face hub."""
+
+    path: str
+    split: str
+    config: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set.
+
+    Attributes:
+        licence: as its publisher states it.
+        splits: our name of each split, and where it is.
+        question, answer: columns that may hold them, the first that is there wins.
+        read_answer: from the answer's column to the answer.
+        prompt: how questions are asked by default, one of ``prompts.PROMPTS``.
+        number: whether every answer is a number, which the default grader needs.
+    """
+
+    licence: str
+    splits: dict[str, HubSplit]
+    question: tuple[str, ...] = ("problem", "question", "prompt")
+    answer: tuple[str, ...] = ("answer", "solution")
+    read_answer: Callable[[object], str] = field(default=plain)
+    prompt: str = "boxed"
+    number: bool = False
+
+
+SOURCES: dict[str, Source] = {
+    # Cobbe et al. 2021, arXiv 2110.14168
+    "gsm8k": Source(
+        licence="MIT",
+        splits={"train": HubSplit("openai/gsm8k", "train", "main"), "test": HubSplit("openai/gsm8k", "test", "main")},
+        question=("question",),
+        answer=("answer",),
+        read_answer=after_marker,
+        prompt="worked_examples",
+        number=True,
+    ),
+    # Hendrycks et al. 2021, arXiv 2103.03874
+    "math": Source(
+        licence="MIT",
+        splits={
+            "train": HubSplit("DigitalLearningGmbH/MATH-lighteval", "train"),
+            "test": HubSplit("DigitalLearningGmbH/MATH-lighteval", "test"),
+        },
+        question=("problem",),
+        answer=("solution",),
+        read_answer=boxed_answer,
+    ),
+    # Lightman et al. 2023, arXiv 2305.20050
+    "math500": Source(licence="MIT", splits={"test": HubSplit("HuggingFaceH4/MATH-500", "test")}),
+    # 40,315 problems, the training set of SofT-GRPO's paper
+    "deepscaler": Source(licence="MIT", splits={"train": HubSplit("agentica-org/DeepScaleR-Preview-Dataset", "train")}),
+    # Yu et al. 2025, arXiv 2503.14476, deduplicated
+    "dapo": Source(
+        licence="Apache-2.0",
+        splits={"train": HubSplit("open-r1/DAPO-Math-17k-Processed", "train", "en")},
+        question=("prompt", "problem"),
+        number=True,
+    ),
+    "aime24": Source(
+        licence="Apache-2.0",
+        splits={"test": HubSplit("HuggingFaceH4/aime_2024", "train")},
+        answer=("answer",),
+        number=True,
+    ),
+    "aime25": Source(
+        licence="Apache-2.0", splits={"test": HubSplit("math-ai/aime25", "test")}, answer=("answer",), number=True
+    ),
+}
