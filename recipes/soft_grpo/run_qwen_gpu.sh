@@ -13,8 +13,8 @@ DATA=${DATA:-$PWD/outputs/data/reasoning}
 GPUS=${GPUS:-8}
 choose_output qwen
 if [ ! -f "$DATA/math500-test.parquet" ]; then
-    "$PYTHON" -m verl_softthink.data.prepare deepscaler --out "$DATA"
-    "$PYTHON" -m verl_softthink.data.prepare math500 --out "$DATA"
+    "$PYTHON" -m verl_softthink.data.prepare deepscaler "$DATA"
+    "$PYTHON" -m verl_softthink.data.prepare math500 "$DATA"
 fi
 
 prompt_length=1024 response_length=8192

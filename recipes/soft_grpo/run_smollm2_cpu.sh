@@ -26,7 +26,7 @@ DATA=${DATA:-$PWD/outputs/data/$DATASET}
 if [ ! -f "$DATA/$heldout.parquet" ]; then
     case $DATASET in
         word_problems) "$PYTHON" -m verl_softthink.data.word_problems --out "$DATA" ;;
-        gsm8k) "$PYTHON" -m verl_softthink.data.prepare gsm8k --out "$DATA" ;;
+        gsm8k) "$PYTHON" -m verl_softthink.data.prepare gsm8k "$DATA" ;;
     esac
 fi
 

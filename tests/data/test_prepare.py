@@ -138,6 +138,16 @@ def test_what_cannot_be_read_is_named(tmp_path, name, suffix, content, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_unreadable_records_are_left_out_on_request_and_counted(tmp_path, caplog):
+    file = write(tmp_path / "f.jsonl", [{"problem": f"p{i}", "answer": "" if i == 1 else "3"} for i in range(3)])
+    with pytest.raises(ValueError, match="record 2: column answer: the answer is empty; .* --skip-unreadable"):
+        prepare("aime24", tmp_path / "out", files={"test": file})
+    with caplog.at_level("INFO"):
+        (path,) = prepare("aime24", tmp_path / "out", files={"test": file}, skip=True)
+    assert pyarrow.parquet.read_table(path).num_rows == 2
+    assert "1 of 3 records cannot be read and are left out" in caplog.text
+
+
 def test_the_command(tmp_path):
     file = write(tmp_path / "test.jsonl", PUBLISHED["gsm8k"][2])
     run = CliRunner().invoke(app, ["data", "gsm8k", "--out", str(tmp_path), "--file", f"test={file}", "--limit", "1"])

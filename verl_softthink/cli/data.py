@@ -23,11 +23,12 @@ def _add_source(name: str, summary: str) -> None:
         ] = None,
         prompt: Prompt = None,
         limit: Annotated[int | None, typer.Option(min=1, help="At most so many problems of each split.")] = None,
+        skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave such records out.")] = False,
     ) -> None:
         from verl_softthink.data.prepare import parse_files, prepare
 
         with one_sentence():
-            prepare(name, out, files=parse_files(file or []), prompt=prompt, limit=limit)
+            prepare(name, out, files=parse_files(file or []), prompt=prompt, limit=limit, skip=skip_unreadable)
 
 
 for _name, _summary in (

@@ -1,7 +1,8 @@
 """Public data sets as verl parquet files, from the Hugging Face hub or from files.
 
-    python -m verl_softthink.data.prepare gsm8k --out outputs/data
-    python -m verl_softthink.data.prepare gsm8k --out outputs/data --file test=gsm8k_test.jsonl
+    verl-softthink data gsm8k --out outputs/data
+    verl-softthink data gsm8k --out outputs/data --file test=gsm8k_test.jsonl
+    python -m verl_softthink.data.prepare gsm8k outputs/data      (scripts, with an interpreter of their own)
 
 Writes ``OUT/<name>-<split>.parquet``.
 """
@@ -9,7 +10,6 @@ Writes ``OUT/<name>-<split>.parquet``.
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.progress import track
@@ -25,7 +25,7 @@ GRADER_HINT = "answers are expressions: set +reward.custom_reward_function.rewar
 
 
 def convert(
-    records: Iterable[dict], name: str, split: str, *, prompt: str | None = None, origin: str = ""
+    records: Iterable[dict], name: str, split: str, *, prompt: str | None = None, origin: str = "", skip: bool = False
 ) -> list[dict]:
     """Records as rows of verl's schema; a question that comes again is left out.
 
@@ -33,6 +33,7 @@ def convert(
         name: one of ``SOURCES``, which becomes ``data_source``.
         prompt: one of ``PROMPTS``; the data set's own by default.
         origin: what the records come from, for error messages.
+        skip: leave out records that cannot be read, and say how many.
 
     Raises:
         ValueError: naming origin, record, column and fix.
@@ -40,31 +41,46 @@ def convert(
     source = SOURCES[name]
     ask = PROMPTS[prompt or source.prompt]
     rows: dict[str, dict] = {}
-    count = 0
+    count = unreadable = 0
     for count, record in enumerate(records, start=1):
         try:
             question, answer = question_and_answer(record, source)
         except ValueError as error:
-            raise ValueError(f"{origin or name}: record {count}: {error}") from error
+            if not skip:
+                raise ValueError(
+                    f"{origin or name}: record {count}: {error}; mend the file, or leave such records out with "
+                    "--skip-unreadable"
+                ) from error
+            unreadable += 1
+            continue
         rows.setdefault(
             question,
             training_row(
                 source=name, messages=ask(question), answer=answer, split=split, index=len(rows), question=question
             ),
         )
-    if len(rows) < count:
-        logger.info("%s: %d of %d questions come again and are left out", origin or name, count - len(rows), count)
+    again = count - unreadable - len(rows)
+    for number, what in ((unreadable, "cannot be read"), (again, "come again")):
+        if number:
+            logger.info("%s: %d of %d records %s and are left out", origin or name, number, count, what)
     return list(rows.values())
 
 
 def prepare(
-    name: str, out: Path, *, files: dict[str, Path] | None = None, prompt: str | None = None, limit: int | None = None
+    name: str,
+    out: Path,
+    *,
+    files: dict[str, Path] | None = None,
+    prompt: str | None = None,
+    limit: int | None = None,
+    skip: bool = False,
 ) -> list[Path]:
     """Write every split of a data set, or those of ``files``, and return what was written.
 
     Args:
         files: local file of each split; the hub when empty.
         limit: at most so many problems of each split, the first ones.
+        skip: leave out records that cannot be read.
 
     Raises:
         ValueError: unknown names, or a record that cannot be read.
@@ -78,7 +94,7 @@ def prepare(
         records = records[:limit] if limit else records
         progress = track(records, description=f"{name} {split}", total=len(records))
         path = out / f"{name}-{split}.parquet"
-        rows = convert(progress, name, split, prompt=prompt, origin=origin)
+        rows = convert(progress, name, split, prompt=prompt, origin=origin, skip=skip)
         write_rows(rows, path)
         logger.info("wrote %s: %d problems (%s)", path, len(rows), source.licence)
         written.append(path)
@@ -129,17 +145,9 @@ def parse_files(arguments: list[str]) -> dict[str, Path]:
     return files
 
 
-def main(
-    name: Annotated[str, typer.Argument(help=f"Data set: {', '.join(SOURCES)}.")],
-    out: Annotated[Path, typer.Option(help="Directory of the parquet files.")] = Path("outputs/data"),
-    file: Annotated[
-        list[str] | None, typer.Option(help="SPLIT=FILE: a published .jsonl, .json or .parquet; repeat for more.")
-    ] = None,
-    prompt: Annotated[str | None, typer.Option(help=f"How to ask: {', '.join(PROMPTS)}.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many problems of each split.")] = None,
-) -> None:
-    """Write a public data set as verl parquet files, from the hub or from local files."""
-    prepare(name, out, files=parse_files(file or []), prompt=prompt, limit=limit)
+def main(name: str, out: Path) -> None:
+    """What the recipes' scripts ask for; ``verl-softthink data`` has all the options."""
+    prepare(name, out)
 
 
 if __name__ == "__main__":
