@@ -1,8 +1,8 @@
 """Attention of answer tokens to a prefix of their sequence and to their own copy of the answer, nothing else.
 
-A copy ``j`` of the answer stands after the first ``p`` tokens of sequence ``b``. Its token ``i`` has the logical position
-``p + i`` and sees the sequence's tokens below ``p`` and the copy's tokens up to ``i``; in a layer with a window ``w`` only
-those at logical positions above ``p + i - w``.
+A copy of the answer stands after the first ``p`` tokens of a sequence. Its token ``i`` has the logical position ``p + i``
+and sees the sequence's tokens below ``p`` and the copy's tokens up to ``i``; in a layer with a window ``w`` only those
+at logical positions above ``p + i - w``.
 """
 
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ class AnswerAttention:
 
     Args:
         tokens: the answer tokens.
-        starts: [B] int64, where each sequence starts in the flattened columns of the kept pass (row * width when padded).
+        starts: [B] int64, where each sequence starts in the flattened columns of the kept pass.
     """
 
     tokens: AnswerTokens
@@ -70,12 +70,8 @@ class AnswerAttention:
         rows, counts = self.tokens.row.unique_consecutive(return_counts=True)
         firsts = counts.cumsum(0) - counts
         # A sequence's longest prefix is that of its last copies only if they are ordered, which nobody promises.
-        longest = torch.zeros_like(counts).index_reduce_(
-            0,
-            torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts),
-            self.tokens.prefix,
-            "amax",
-        )
+        sequence = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        longest = torch.zeros_like(counts).scatter_reduce_(0, sequence, self.tokens.prefix, "amax")
         begin = 0
         sizes = list(zip(counts.tolist(), longest.tolist(), strict=True))
         while begin < len(sizes):
@@ -144,7 +140,8 @@ class AnswerAttention:
             column = torch.arange(chunk.column.shape[1], device=prefix.device)
             sequence = column < prefix[..., None]
             distance = offset[:, :, None] - offset[:, None, :]
-            own = (copy[:, :, None] == copy[:, None, :]) & (distance >= 0)
+            # Slots behind a row's last token repeat its first one, which must not count twice.
+            own = (copy[:, :, None] == copy[:, None, :]) & (distance >= 0) & chunk.real[:, None, :]
             if window is not None:
                 sequence &= column > (prefix + offset)[..., None] - window
                 own &= distance < window

@@ -1,7 +1,7 @@
 """RePro inside verl's old-log-prob pass: a mixin in front of the likelihood engine.
 
-A micro-batch with ``REQUEST`` among its settings comes back with three more model outputs, ``CUTS``, ``SURROGATE`` and
-``SECONDS``; its log-probs and entropies are bit for bit those of a pass without it. See ``kept_keys.py`` for the method.
+A micro-batch with ``REQUEST`` among its settings comes back with three more model outputs, ``CUTS``, ``SURROGATE``
+and ``SECONDS``; its log-probs and entropies are bit for bit those of a pass without it. ``kept_keys.py`` has the method.
 """
 
 import time

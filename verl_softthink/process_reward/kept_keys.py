@@ -6,14 +6,14 @@ How to score k + 2 prefixes of a response of T tokens with an answer of A tokens
 * the answers appended to the response in one row with a block mask: T + kA tokens, but a T x T mask takes the place of
   the causal kernels, packed batches need another one, and the cuts must be known before the pass that gives entropies;
 * what is done here: the ordinary pass over the responses keeps the keys and values that it computes anyway, and a
-  second small forward pass over all answer tokens attends to the prefixes among them. The cost is T + kA tokens too. The
-  long part runs on the very kernels (flash, sdpa, packed or padded) of an ordinary pass and gives bit-identical
-  log-probs, so it *is* verl's old-log-prob pass; the cuts follow from that pass's own entropies; soft positions need no
-  care, for their keys are those of the mixtures that were fed; and answers can be split over several forward passes at
-  no cost when memory is short.
+  second small forward pass over all answer tokens attends to the prefixes among them. The cost is T + kA tokens too.
+  The long part runs on the very kernels (flash, sdpa, packed or padded) of an ordinary pass and gives bit-identical
+  log-probs, so it *is* verl's old-log-prob pass; the cuts follow from that pass's own entropies; soft positions need
+  no care, for their keys are those of the mixtures that were fed; and answers can be split over several forward passes
+  at no cost when memory is short.
 
-The price is memory: keys and values of one micro-batch stay until its answers are scored, 2 x layers x key-value heads x
-head size numbers a token (28 KiB for Qwen2-1.5B in bf16, a tenth of the token's logits).
+The price is memory: keys and values of one micro-batch stay until its answers are scored, 2 x layers x key-value heads
+x head size numbers a token (28 KiB for Qwen2-1.5B in bf16, a tenth of the token's logits).
 
 It works on every Hugging Face model that calls its attention through transformers' attention interface. Sliding windows
 and softcapping are applied to answers as the model applies them; anything else is refused by name.
@@ -145,6 +145,7 @@ def check_attention(config: object) -> None:
     other = set(getattr(config, "layer_types", None) or []) - set(_KNOWN_LAYERS)
     if other:
         raise ValueError(
-            f"RePro: {config.model_type} has layers of type {', '.join(sorted(other))}, which have no keys to keep or "
-            "see other tokens than a causal layer does: this architecture is not supported; remove repro from +softthink"
+            f"RePro: {config.model_type} has layers of type {', '.join(sorted(other))}, which have no keys to "
+            "keep or see other tokens than a causal layer does: this architecture is not supported; remove repro from "
+            "+softthink"
         )

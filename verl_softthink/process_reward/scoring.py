@@ -1,8 +1,8 @@
 """Run the answer tokens of a micro-batch through the model, in as many forward passes as memory asks for.
 
-One forward pass of answer tokens is never longer than the micro-batch itself was, so its logits are no larger than those
-of the pass it belongs to. Almost always one is enough; only very many cuts of very short responses need more. All ranks
-run equally many, because sharded weights are gathered by all ranks together.
+One forward pass of answer tokens is never longer than the micro-batch itself was, so its logits are no larger than
+those of the pass it belongs to. Almost always one is enough; only many cuts of short responses need more. All ranks run
+equally many, because sharded weights are gathered by all ranks together.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which cuts are scored: the k segments whose first token was least certain, the bare prompt and the end of thinking."""
+"""Which cuts are scored: before the k segments with the least certain first token, at the prompt and after thinking."""
 
 import torch
 from torch import Tensor
