@@ -7,7 +7,7 @@ from likelihood.samples import SOFT_POSITION, Sample
 
 
 def surrogate(model, sample: Sample, cut: int, lead_in: list[int], answer: list[int], temperature: float, values=None):
-    """J of ``answer`` after the prompt, ``cut`` response tokens (mixtures where ``values`` is given) and the lead-in."""
+    """J of ``answer`` after the prompt, ``cut`` response tokens (mixtures with ``values``) and the lead-in."""
     table = model.get_input_embeddings().weight
     rows = [table[token] for token in sample.prompt]
     for position in range(cut):

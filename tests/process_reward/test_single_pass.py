@@ -71,7 +71,9 @@ def test_exact_beyond_a_sliding_window(model_path, architecture, packed):
     sample.response, sample.kinds = torch.randint(61, (80,)).tolist(), [2] * 80
     sample.ids, sample.values = sample.ids[:1].expand(80, -1), sample.values[:1].expand(80, -1)
     answers = [torch.arange(20).tolist()]
-    output = scored(build(path, packed=packed), prepared([sample], packed=packed, answers=answers, micro_batch=1), LEAD_IN)
+    output = scored(
+        build(path, packed=packed), prepared([sample], packed=packed, answers=answers, micro_batch=1), LEAD_IN
+    )
     check(path, [sample], output, lead_in=LEAD_IN, answers=answers)
 
 
@@ -128,7 +130,9 @@ def test_memory_bounds_do_not_change_the_result(shared_engine, monkeypatch):
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
     assert len(passes) - few > few
     monkeypatch.undo()
-    alone = scored(shared_engine(False), prepared(samples, packed=False, answers=long, micro_batch=1), LEAD_IN, segments=12)
+    alone = scored(
+        shared_engine(False), prepared(samples, packed=False, answers=long, micro_batch=1), LEAD_IN, segments=12
+    )
     torch.testing.assert_close(longer[SURROGATE].values(), alone[SURROGATE].values(), rtol=0, atol=1e-5)
 
 
@@ -163,7 +167,9 @@ def test_a_batch_without_any_answer(shared_engine):
 def test_bfloat16_stays_near_float32(model_path):
     samples = random_samples("gumbel", settings("gumbel"))
     exact = scored(build(model_path("llama")), prepared(samples, packed=False), LEAD_IN, segments=20)
-    rough = scored(build(model_path("llama"), mixed_precision=None), prepared(samples, packed=False), LEAD_IN, segments=20)
+    rough = scored(
+        build(model_path("llama"), mixed_precision=None), prepared(samples, packed=False), LEAD_IN, segments=20
+    )
     assert torch.equal(exact[CUTS].values(), rough[CUTS].values())
     assert rough[SURROGATE].dtype == torch.float32
     torch.testing.assert_close(exact[SURROGATE].values(), rough[SURROGATE].values(), rtol=0.02, atol=0.1)

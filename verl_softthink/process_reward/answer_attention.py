@@ -1,8 +1,8 @@
 """Attention of answer tokens to a prefix of their sequence and to their own copy of the answer, nothing else.
 
-A copy of the answer stands after the first ``p`` tokens of a sequence. Its token ``i`` has the logical position ``p + i``
-and sees the sequence's tokens below ``p`` and the copy's tokens up to ``i``; in a layer with a window ``w`` only those
-at logical positions above ``p + i - w``.
+A copy of the answer stands after the first ``p`` tokens of a sequence. Its token ``i`` has the logical position
+``p + i`` and sees the sequence's tokens below ``p`` and the copy's tokens up to ``i``; in a layer with a window ``w``
+only those at logical positions above ``p + i - w``.
 """
 
 from dataclasses import dataclass, field

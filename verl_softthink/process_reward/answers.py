@@ -3,8 +3,8 @@
     J_c = (1 / A) sum_i log pi(a_i | prompt, response_<c, lead-in, a_<i)
 
 Of a copy [lead-in, answer] only the tokens before the last one are fed. Without a lead-in, ``a_1`` is scored by the
-logits that the kept pass has at the prefix's last token, which also give the entropy that ranks the cut; so an answer of
-one token costs no second forward pass at all. Likelihoods are those of the policy as it samples, at the batch's
+logits that the kept pass has at the prefix's last token, which also give the entropy that ranks the cut; so an answer
+of one token costs no second forward pass at all. Likelihoods are those of the policy as it samples, at the batch's
 temperature.
 """
 

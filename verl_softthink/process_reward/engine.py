@@ -1,7 +1,8 @@
 """RePro inside verl's old-log-prob pass: a mixin in front of the likelihood engine.
 
 A micro-batch with ``REQUEST`` among its settings comes back with three more model outputs, ``CUTS``, ``SURROGATE``
-and ``SECONDS``; its log-probs and entropies are bit for bit those of a pass without it. ``kept_keys.py`` has the method.
+and ``SECONDS``; its log-probs and entropies are bit for bit those of a pass without it. The method is explained in
+``kept_keys.py``.
 """
 
 import time

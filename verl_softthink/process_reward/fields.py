@@ -12,3 +12,6 @@ NO_ANSWER = -1
 CUTS = "softthink_repro_cuts"
 SURROGATE = "softthink_repro_surrogate"
 SECONDS = "softthink_repro_seconds"
+#: For the rollout dump, per response token: the number of its piece (-1: none), and that piece's reward (0: none).
+PIECE = "softthink_repro_piece"
+REWARD = "softthink_repro_reward"
