@@ -1,7 +1,8 @@
 """``verl-softthink bench repro``: what process rewards cost, through verl's FSDP engine.
 
 Three ways over the same responses, alternating: verl's old-log-prob pass; the same pass scoring the answer after
-``SEGMENTS`` + 2 cuts; and, as published, one row per cut that holds the prefix and the answer, on top of the plain pass.
+``SEGMENTS`` + 2 cuts; and, as published, one row per cut that holds the prefix and the answer, on top of the plain
+pass.
 """
 
 import statistics
@@ -23,6 +24,7 @@ from verl_softthink.bench.training_pass import (
     precision,
     write_model,
 )
+from verl_softthink.local import choose_platform
 from verl_softthink.process_reward.fields import ANSWER, CUTS, KINDS, REQUEST
 from verl_softthink.process_reward.segments import cut_kinds
 
@@ -46,9 +48,10 @@ def run(sizes: Sizes = FULL, *, tokens: int | None = None) -> dict:
 
     Returns:
         ``ratio`` (scored over plain seconds, median of adjacent pairs), ``naive_ratio`` (plain and one row per cut over
-        plain, measured once), ``memory_ratio`` (peak while scoring over peak of the plain pass: of the device, or of the
-        process on a CPU), medians, raw seconds, settings.
+        plain, measured once), ``memory_ratio`` (peak while scoring over peak of the plain pass: of the device, or of
+        the process on a CPU), medians, raw seconds, settings.
     """
+    choose_platform()
     from verl.utils.device import get_device_name
 
     sizes = replace(sizes, tokens=tokens or sizes.tokens)
