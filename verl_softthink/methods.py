@@ -23,7 +23,7 @@ class Method:
 
 
 #: In the order in which their stages run.
-METHODS: tuple[Method, ...] = ()
+METHODS: tuple[Method, ...] = (Method("repro", "verl_softthink.process_reward.stage:ReproStage"),)
 
 
 def chosen_stages(settings: "SoftThinkSettings") -> list[tuple[str, type["Stage"]]]:

@@ -1,8 +1,8 @@
 """What a method adds to a training step: a stage with hooks, in a trainer that runs the stages of all chosen methods.
 
 verl's step is rollout, reward, old log-probs, reference, advantage, update. Scores that need the model are computed
-after the old log-probs; what the actor learns from is changed after the advantage. Stages run in the order of
-``methods.METHODS``, each on what the one before it left in the batch, so methods compose.
+in the pass of the old log-probs or after it; what the actor learns from is changed after the advantage. Stages run in
+the order of ``methods.METHODS``, each on what the one before it left in the batch, so methods compose.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -42,6 +42,10 @@ class Stage:
         Raises:
             ValueError: naming the key, its value and the fix.
         """
+
+    def before_old_log_prob(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta":
+        """The queue holds prompts, responses and rewards; ``batch.extra_info`` reaches the pass that follows."""
+        return batch
 
     def after_old_log_prob(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta":
         """The queue holds responses, rewards, ``old_log_probs`` and ``entropy``."""

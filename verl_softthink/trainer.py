@@ -106,6 +106,8 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch.extra_info.update(self.scoring)
+        for stage in self.stages:
+            batch = stage.before_old_log_prob(batch, metrics)
         batch = super()._compute_old_log_prob(batch, metrics)
         if self.softthink.law is not None:
             for name in [name for name in metrics if name.startswith(MEANINGLESS_FOR_DENSITIES)]:

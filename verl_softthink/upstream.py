@@ -21,7 +21,7 @@ class Symbol:
 
     @property
     def package(self) -> str:
-        """Top-level package: "verl", "vllm" or "torch"."""
+        """Top-level package: "verl", "vllm", "transformers" or "torch"."""
         return self.module.partition(".")[0]
 
 
@@ -59,6 +59,11 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_inputs", "overridden: feeds mixtures"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_outputs", "overridden: scores drawn positions"),
     Symbol("verl.utils.tensordict_utils", "get_non_tensor_data", "called: the batch's scoring settings"),
+    # process_reward/engine.py, process_reward/kept_keys.py, process_reward/stage.py
+    Symbol(_ENGINE, "FSDPEngineWithLMHead.forward_step", "overridden: keeps keys and values of a scoring pass"),
+    Symbol(_ENGINE, "FSDPEngine.get_data_parallel_group", "called: ranks agree on forward passes"),
+    Symbol("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "an entry overridden during a scoring pass"),
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._compute_advantage", "overridden: adds process advantages"),
     # config/check.py
     Symbol("verl.utils.config", "validate_config", "wrapped: checks the softthink node"),
     # rollout/agent_loop.py, rollout/replica_registry.py, rollout/server.py

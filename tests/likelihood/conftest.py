@@ -14,7 +14,10 @@ from .models import write_model
 
 @pytest.fixture(scope="session", autouse=True)
 def process_group(tmp_path_factory):
-    """A process group of one, as verl's workers have."""
+    """A process group of one, as verl's workers have; another folder's tests may have made it already."""
+    if torch.distributed.is_initialized():
+        yield
+        return
     store = tmp_path_factory.mktemp("store") / "file"
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
     yield

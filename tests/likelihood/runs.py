@@ -30,9 +30,12 @@ def build(path: Path, *, model_type: str = MODEL_TYPE, strategy: str = "fsdp2", 
         path=str(path),
         load_tokenizer=False,
         model_type=model_type,
-        override_config={"attn_implementation": "sdpa"},
         use_remove_padding=packed,
-        **{"enable_gradient_checkpointing": False, **model_fields},
+        **{
+            "override_config": {"attn_implementation": "sdpa"},
+            "enable_gradient_checkpointing": False,
+            **model_fields,
+        },
     )
     engine_config = FSDPEngineConfig(
         strategy=strategy,

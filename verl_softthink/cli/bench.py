@@ -49,6 +49,19 @@ def bench_likelihood(
     report(likelihood.run(likelihood.QUICK if quick else likelihood.FULL), json)
 
 
+@bench.command("repro")
+def bench_repro(
+    quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False,
+    tokens: Annotated[int, typer.Option(min=64, help="Tokens of each sequence, 32 of them prompt.")] = 2048,
+    json: JsonPath = None,
+) -> None:
+    """Time of an old-log-prob pass that scores RePro's answers over one that does not; the naive passes beside it."""
+    from verl_softthink.bench import repro
+    from verl_softthink.bench.report import report
+
+    report(repro.run(repro.QUICK if quick else repro.FULL, tokens=tokens), json)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the group ``bench``."""
     app.add_typer(bench, name="bench")

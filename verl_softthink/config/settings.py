@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from verl_softthink.config.base import PositiveFloat, Probability, Settings
 from verl_softthink.laws import LAWS
+from verl_softthink.process_reward.settings import ReproSettings
 
 
 class LawSettings(Settings):
@@ -120,6 +121,7 @@ class SoftThinkSettings(Settings):
     phase: PhaseSettings = PhaseSettings()
     likelihood: LikelihoodSettings = LikelihoodSettings()
     rollout: RolloutSettings = RolloutSettings()
+    repro: ReproSettings | None = None
 
     def request(self, seed: int) -> RequestSettings:
         """The settings of one soft request of this recipe."""

@@ -27,10 +27,13 @@ class Habits:
     Attributes:
         slip: probability, per step, of a result one too high.
         hasty_stop: probability of stopping after the first step; it doubles with every further step.
+        overthink: probability, after every line, of one that does not advance; above 0 the corpus is written in lines
+            (``overthinking.py``).
     """
 
     slip: float = 0.09
     hasty_stop: float = 0.035
+    overthink: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.slip < 1.0:
@@ -38,6 +41,8 @@ class Habits:
         largest = FATIGUE_GROWTH ** -(MAX_OPERATIONS - 2)
         if not 0.0 <= self.hasty_stop < largest:
             raise ValueError(f"hasty_stop={self.hasty_stop} grows past certainty: choose it in [0, {largest})")
+        if not 0.0 <= self.overthink < 1.0:
+            raise ValueError(f"overthink={self.overthink} is not a rate: choose it in [0, 1)")
 
     def stop_rate(self, steps_written: int) -> float:
         """Probability of a hasty stop after ``steps_written`` >= 1 steps."""

@@ -30,13 +30,20 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], *, sample: bool, seed: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    *,
+    sample: bool,
+    seed: int,
+    longest: int = MAX_RESPONSE_LENGTH,
 ) -> Evaluation:
     """One response per problem, all in one batch.
 
     Args:
         sample: draw at temperature 1 from the whole vocabulary; otherwise decode greedily.
         seed: of the draws; the global generator is left as it was.
+        longest: most tokens of a response.
     """
     prompts = tokenizer.apply_chat_template(
         [[{"role": "user", "content": problem.question}] for problem in problems],
@@ -50,7 +57,7 @@ def evaluate(
     model.eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        sequences = model.generate(**prompts, max_new_tokens=MAX_RESPONSE_LENGTH, **sampling)
+        sequences = model.generate(**prompts, max_new_tokens=longest, **sampling)
     model.train(training)
     responses = sequences[:, prompts["input_ids"].shape[1] :]
     lengths = (responses != tokenizer.pad_token_id).sum(-1)

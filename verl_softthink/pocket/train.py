@@ -20,8 +20,9 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerBase
 
 from verl_softthink.pocket.corpus import Habits, write_response
-from verl_softthink.pocket.evaluate import evaluate
+from verl_softthink.pocket.evaluate import MAX_RESPONSE_LENGTH, evaluate
 from verl_softthink.pocket.model import MAX_LENGTH, build_model
+from verl_softthink.pocket.overthinking import LONGEST_OVERTHINKING, write_overthinking
 from verl_softthink.pocket.tasks import draw, generate
 from verl_softthink.pocket.tokenizer import build_tokenizer
 
@@ -47,6 +48,7 @@ class TrainingArguments:
     learning_rate: float
     slip: float
     hasty_stop: float
+    overthink: float
 
 
 def batches(
@@ -61,7 +63,8 @@ def batches(
                 problems.append(problem)
         chats = [[{"role": "user", "content": problem.question}] for problem in problems]
         prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=True)["input_ids"]
-        responses = tokenizer([write_response(problem, habits, rng) + tokenizer.eos_token for problem in problems])
+        write = write_overthinking if habits.overthink > 0 else write_response
+        responses = tokenizer([write(problem, habits, rng) + tokenizer.eos_token for problem in problems])
         pairs = list(zip(prompts, responses["input_ids"], strict=True))
         shape = (batch_size, max(len(prompt) + len(response) for prompt, response in pairs))
         input_ids = torch.full(shape, tokenizer.pad_token_id)
@@ -81,14 +84,15 @@ def main(
     learning_rate: Annotated[float, typer.Option(help="Peak of the linear schedule.")] = 2e-3,
     slip: Annotated[float, typer.Option(help="Rate of wrong results in the corpus, per step.")] = Habits.slip,
     hasty_stop: Annotated[float, typer.Option(help="Rate of hasty stops after the first step.")] = Habits.hasty_stop,
+    overthink: Annotated[float, typer.Option(help="Rate of lines that do not advance; above 0: lines.")] = 0.0,
 ) -> None:
     """Train the pocket reasoner and save model, tokenizer and provenance."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    arguments = TrainingArguments(seed, steps, batch_size, learning_rate, slip, hasty_stop)
+    arguments = TrainingArguments(seed, steps, batch_size, learning_rate, slip, hasty_stop, overthink)
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(MAX_LENGTH)
     model = build_model(tokenizer).train()
-    corpus = batches(tokenizer, Habits(slip, hasty_stop), batch_size, random.Random(seed))
+    corpus = batches(tokenizer, Habits(slip, hasty_stop, overthink), batch_size, random.Random(seed))
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=ADAM_BETAS, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / WARMUP_STEPS, (steps - step) / (steps - WARMUP_STEPS))
@@ -107,8 +111,9 @@ def main(
             logger.info("step %d loss %.4f", step, loss.item())
 
     held_out = generate("val", EVALUATION_PROBLEMS, EVALUATION_SEED)
-    sampled = evaluate(model, tokenizer, held_out, sample=True, seed=EVALUATION_SEED)
-    greedy = evaluate(model, tokenizer, held_out, sample=False, seed=EVALUATION_SEED)
+    longest = LONGEST_OVERTHINKING if overthink > 0 else MAX_RESPONSE_LENGTH
+    sampled = evaluate(model, tokenizer, held_out, sample=True, seed=EVALUATION_SEED, longest=longest)
+    greedy = evaluate(model, tokenizer, held_out, sample=False, seed=EVALUATION_SEED, longest=longest)
     logger.info("held-out accuracy: %.3f at temperature 1, %.3f greedy", sampled.accuracy, greedy.accuracy)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
