@@ -50,7 +50,10 @@ REGISTRATIONS: tuple[After, ...] = (
     After("hydra.core.config_store", "verl_softthink.config.store:register_recipes"),
     # Configuration: the `softthink:` node is checked with verl's own.
     After("verl.utils.config", "verl_softthink.config.check:register"),
-    # Advantage estimators and policy losses: _CORE_ALGOS
+    # Advantage estimators and policy losses.
+    After(_CORE_ALGOS, "verl_softthink.advantage.variational:register"),
+    After(_CORE_ALGOS, "verl_softthink.advantage.rejection_sampling:register"),
+    After("verl.trainer.ppo.v1.utils", "verl_softthink.advantage.sessions:register"),
     # Trainer mode softthink_sync.
     After(_TRAINER, "verl_softthink.trainer:register"),
     # Engine softthink_language_model.

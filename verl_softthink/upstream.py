@@ -53,6 +53,13 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._update_actor", "overridden: scoring, metric names"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._log_rollout_data", "overridden: dumps traces"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.on_validate_begin", "overridden: discrete validation"),
+    # advantage/
+    Symbol("verl.trainer.ppo.core_algos", "register_adv_est", "called: variational, rejection_sampling"),
+    Symbol(
+        "verl.trainer.ppo.v1.utils",
+        "compute_advantage_for_multi_trajectories",
+        "wrapped: a response of several rows counts once",
+    ),
     # likelihood/engine.py
     Symbol(_ENGINE, "FSDPEngine._build_module", "overridden: hooks on the input embedding"),
     Symbol(_ENGINE, "FSDPEngine._build_lora_module", "overridden: no adapter on the input embedding"),
