@@ -81,9 +81,8 @@ def test_ratio_refusals():
 
 
 def test_answer_terms():
-    assert log_accuracy(torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 0]])).tolist() == pytest.approx(
-        [math.log(0.5), -math.inf]
-    )
+    accuracy = log_accuracy(torch.tensor([[1.0, 0, 1, 0], [0, 0, 0, 0]]))
+    assert accuracy.tolist() == pytest.approx([math.log(0.5), -math.inf])
     log_probs = torch.tensor([[-1.0, -2.0, -9.0], [-1.0, -1.0, -1.0]])
     mask = torch.tensor([[True, True, False], [False, False, False]])
     assert log_likelihood(log_probs, mask, length_normalised=True).tolist() == [-1.5, -math.inf]
