@@ -23,7 +23,7 @@ class Method:
 
 
 #: In the order in which their stages run.
-METHODS: tuple[Method, ...] = ()
+METHODS: tuple[Method, ...] = (Method("variational", "verl_softthink.variational.stage:VariationalStage"),)
 
 
 def chosen_stages(settings: "SoftThinkSettings") -> list[tuple[str, type["Stage"]]]:

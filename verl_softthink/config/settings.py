@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from verl_softthink.config.base import PositiveFloat, Probability, Settings
 from verl_softthink.laws import LAWS
+from verl_softthink.variational.settings import VariationalSettings
 
 
 class LawSettings(Settings):
@@ -113,6 +114,7 @@ class SoftThinkSettings(Settings):
 
     Attributes:
         law: None where rollouts are verl's own, of discrete tokens; then ``filter`` has nothing to act on.
+        variational: traces of a posterior that sees a hint (``recipes/variational``).
     """
 
     law: LawSettings | None = None
@@ -120,6 +122,7 @@ class SoftThinkSettings(Settings):
     phase: PhaseSettings = PhaseSettings()
     likelihood: LikelihoodSettings = LikelihoodSettings()
     rollout: RolloutSettings = RolloutSettings()
+    variational: VariationalSettings | None = None
 
     def request(self, seed: int) -> RequestSettings:
         """The settings of one soft request of this recipe."""
