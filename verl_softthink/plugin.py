@@ -55,6 +55,8 @@ REGISTRATIONS: tuple[After, ...] = (
     After(_CORE_ALGOS, "verl_softthink.advantage.rejection_sampling:register"),
     After("verl.trainer.ppo.v1.utils", "verl_softthink.advantage.sessions:register"),
     After(_CORE_ALGOS, "verl_softthink.loss.variational:register"),
+    # Per-sample weights in verl's SFT trainer.
+    After("verl.workers.utils.losses", "verl_softthink.variational.offline.sft_loss:register"),
     # Agent loop softthink_posterior_agent.
     After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.variational.agent_loop:register"),
     # Trainer mode softthink_sync.

@@ -7,10 +7,11 @@ import logging
 
 import typer
 
-from verl_softthink.cli import bench, report
+from verl_softthink.cli import bench, data, report
 
 GROUPS = (
     bench,
+    data,
     report,
 )
 
