@@ -23,7 +23,10 @@ class Method:
 
 
 #: In the order in which their stages run.
-METHODS: tuple[Method, ...] = (Method("repro", "verl_softthink.process_reward.stage:ReproStage"),)
+METHODS: tuple[Method, ...] = (
+    Method("repro", "verl_softthink.process_reward.stage:ReproStage"),
+    Method("variational", "verl_softthink.variational.stage:VariationalStage"),
+)
 
 
 def chosen_stages(settings: "SoftThinkSettings") -> list[tuple[str, type["Stage"]]]:

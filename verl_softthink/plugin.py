@@ -50,7 +50,15 @@ REGISTRATIONS: tuple[After, ...] = (
     After("hydra.core.config_store", "verl_softthink.config.store:register_recipes"),
     # Configuration: the `softthink:` node is checked with verl's own.
     After("verl.utils.config", "verl_softthink.config.check:register"),
-    # Advantage estimators and policy losses: _CORE_ALGOS
+    # Advantage estimators and policy losses.
+    After(_CORE_ALGOS, "verl_softthink.advantage.variational:register"),
+    After(_CORE_ALGOS, "verl_softthink.advantage.rejection_sampling:register"),
+    After("verl.trainer.ppo.v1.utils", "verl_softthink.advantage.sessions:register"),
+    After(_CORE_ALGOS, "verl_softthink.loss.variational:register"),
+    # Per-sample weights in verl's SFT trainer.
+    After("verl.workers.utils.losses", "verl_softthink.variational.offline.sft_loss:register"),
+    # Agent loop softthink_posterior_agent.
+    After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.variational.agent_loop:register"),
     # Trainer mode softthink_sync.
     After(_TRAINER, "verl_softthink.trainer:register"),
     # Engine softthink_language_model.

@@ -25,6 +25,8 @@ class Stage:
 
     #: Per-position fields [T] or per-response fields of the queue that the rollout dump should keep.
     dumped: ClassVar[tuple[str, ...]] = ()
+    #: Whether validation uses verl's own single-turn loop, because the method's rollouts are for training alone.
+    validates_plainly: ClassVar[bool] = False
 
     def __init__(self, trainer: "SoftThinkTrainer", settings: "Settings"):
         """

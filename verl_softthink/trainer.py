@@ -101,8 +101,9 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     @property
     def _validates_otherwise(self) -> bool:
-        """Whether validation samples discrete tokens and training soft ones."""
-        return self.softthink.law is not None and self.softthink.rollout.validation == "discrete"
+        """Whether validation samples discrete tokens and training soft ones or those of a method's own loop."""
+        discrete = self.softthink.law is not None and self.softthink.rollout.validation == "discrete"
+        return discrete or any(stage.validates_plainly for stage in self.stages)
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch.extra_info.update(self.scoring)

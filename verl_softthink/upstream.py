@@ -53,6 +53,24 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._update_actor", "overridden: scoring, metric names"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._log_rollout_data", "overridden: dumps traces"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.on_validate_begin", "overridden: discrete validation"),
+    # advantage/
+    Symbol("verl.trainer.ppo.core_algos", "register_adv_est", "called: variational, rejection_sampling"),
+    Symbol(
+        "verl.trainer.ppo.v1.utils",
+        "compute_advantage_for_multi_trajectories",
+        "wrapped: a response of several rows counts once",
+    ),
+    # loss/variational.py
+    Symbol("verl.trainer.ppo.core_algos", "register_policy_loss", "called: variational"),
+    Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: token sums over a constant"),
+    # variational/
+    Symbol("verl.experimental.agent_loop.single_turn_agent_loop", "SingleTurnAgentLoop", "subclassed: hint prompts"),
+    Symbol("verl.trainer.ppo.reward", "get_custom_reward_fn", "called: verdicts in the agent loop"),
+    Symbol("verl.utils.reward_score", "default_compute_score", "called: verdicts in the agent loop"),
+    Symbol("verl.workers.engine_workers", "ActorRolloutRefWorker.compute_log_prob", "called: the second likelihood"),
+    Symbol("verl.workers.utils.padding", "response_from_nested", "called: the second likelihood"),
+    Symbol("verl.workers.utils.losses", "sft_loss", "wrapped: per-sample weights"),
+    Symbol("verl.utils.import_utils", "load_extern_object", "called: reward functions offline"),
     # likelihood/engine.py
     Symbol(_ENGINE, "FSDPEngine._build_module", "overridden: hooks on the input embedding"),
     Symbol(_ENGINE, "FSDPEngine._build_lora_module", "overridden: no adapter on the input embedding"),

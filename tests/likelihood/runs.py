@@ -54,15 +54,10 @@ def build(path: Path, *, model_type: str = MODEL_TYPE, strategy: str = "fsdp2", 
 
 
 def actor_config(strategy: str = "fsdp2", **overrides) -> FSDPActorConfig:
-    """verl's actor configuration, with its KL loss on."""
+    """verl's actor configuration, with its KL loss on unless an override says otherwise."""
+    options = {"policy_loss": PolicyLossConfig(), "use_kl_loss": True} | overrides
     return FSDPActorConfig(
-        strategy=strategy,
-        rollout_n=1,
-        ppo_micro_batch_size_per_gpu=2,
-        policy_loss=PolicyLossConfig(),
-        use_kl_loss=True,
-        use_torch_compile=False,
-        **overrides,
+        strategy=strategy, rollout_n=1, ppo_micro_batch_size_per_gpu=2, use_torch_compile=False, **options
     )
 
 

@@ -18,7 +18,7 @@ def test_rows_read_back_in_order(tmp_path):
             "prompt": [{"role": "user", "content": problem.question}],
             "ability": "arithmetic",
             "reward_model": {"style": "rule", "ground_truth": problem.answer},
-            "extra_info": {"split": "val", "index": index},
+            "extra_info": {"split": "val", "index": index, "solution": ";".join(problem.steps)},
         }
         for index, problem in enumerate(problems)
     ]
@@ -30,7 +30,7 @@ def test_no_problems_are_refused(tmp_path):
 
 
 def test_command_line_writes_disjoint_files(tmp_path):
-    main(out=tmp_path, train=40, val=20, seed=0)
+    main(out=tmp_path, train=40, val=20, hard=0, seed=0)
     questions = {}
     for split, count in (("train", 40), ("val", 20)):
         rows = pyarrow.parquet.read_table(tmp_path / f"{split}.parquet").to_pylist()
@@ -38,6 +38,15 @@ def test_command_line_writes_disjoint_files(tmp_path):
         assert {row["extra_info"]["split"] for row in rows} == {split}
         questions[split] = {row["prompt"][0]["content"] for row in rows}
     assert not questions["train"] & questions["val"]
+
+
+def test_the_longest_problems_in_a_file_of_their_own(tmp_path):
+    main(out=tmp_path, train=4, val=4, hard=50, seed=1)
+    rows = pyarrow.parquet.read_table(tmp_path / "val_hard.parquet").to_pylist()
+    assert len(rows) == 50
+    assert {row["data_source"] for row in rows} == {"pocket/longest"}
+    assert {row["extra_info"]["solution"].count(";") for row in rows} == {5}
+    assert {row["extra_info"]["split"] for row in rows} == {"val"}
 
 
 def test_verl_dataset_reads_the_file(tmp_path):

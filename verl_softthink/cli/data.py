@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink.cli.errors import one_sentence
+from verl_softthink.variational.cli import variational
 
 data = typer.Typer(no_args_is_help=True, help="Data sets as verl parquet files.")
 
@@ -71,6 +72,9 @@ def word_problems(
 
     with one_sentence():
         main(out=out, train=train, heldout=heldout, digits=[1], seed=seed)
+
+
+data.command("variational")(variational)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from verl_softthink.config.base import PositiveFloat, Probability, Settings
 from verl_softthink.laws import LAWS
 from verl_softthink.process_reward.settings import ReproSettings
+from verl_softthink.variational.settings import VariationalSettings
 
 
 class LawSettings(Settings):
@@ -114,6 +115,7 @@ class SoftThinkSettings(Settings):
 
     Attributes:
         law: None where rollouts are verl's own, of discrete tokens; then ``filter`` has nothing to act on.
+        variational: traces of a posterior that sees a hint (``recipes/variational``).
     """
 
     law: LawSettings | None = None
@@ -122,6 +124,7 @@ class SoftThinkSettings(Settings):
     likelihood: LikelihoodSettings = LikelihoodSettings()
     rollout: RolloutSettings = RolloutSettings()
     repro: ReproSettings | None = None
+    variational: VariationalSettings | None = None
 
     def request(self, seed: int) -> RequestSettings:
         """The settings of one soft request of this recipe."""

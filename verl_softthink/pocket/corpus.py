@@ -12,7 +12,7 @@ the corpus beside the bad one, so a policy gradient can unlearn the habits witho
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from verl_softthink.pocket.reward import THINK_END
 from verl_softthink.pocket.tasks import MAX_OPERATIONS, MODULUS, OPERATIONS, STEP_SEPARATOR, Problem
@@ -50,6 +50,21 @@ class Habits:
 
 
 CAREFUL = Habits(slip=0.0, hasty_stop=0.0)
+
+#: An author who has seen the worked solution errs this much less often.
+CARE_OF_A_HINT = 0.25
+#: Between a question and its hint: no character of a problem or of its working.
+HINT_MARK = "|"
+
+
+def hinted_question(problem: Problem) -> str:
+    """The question with its worked solution, ``7+8*3|7+8=5;5*3=5``: the prompt of a posterior."""
+    return f"{problem.question}{HINT_MARK}{STEP_SEPARATOR.join(problem.steps)}"
+
+
+def with_hint(habits: Habits) -> Habits:
+    """The habits of the same author after a look at the solution."""
+    return replace(habits, slip=habits.slip * CARE_OF_A_HINT, hasty_stop=habits.hasty_stop * CARE_OF_A_HINT)
 
 
 def write_response(problem: Problem, habits: Habits, rng: random.Random) -> str:

@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerBase
 
-from verl_softthink.pocket.corpus import Habits, write_response
+from verl_softthink.pocket.corpus import Habits, hinted_question, with_hint, write_response
 from verl_softthink.pocket.evaluate import MAX_RESPONSE_LENGTH, evaluate
 from verl_softthink.pocket.model import MAX_LENGTH, build_model
 from verl_softthink.pocket.overthinking import LONGEST_OVERTHINKING, write_overthinking
-from verl_softthink.pocket.tasks import draw, generate
+from verl_softthink.pocket.tasks import Problem, draw, generate
 from verl_softthink.pocket.tokenizer import build_tokenizer
 
 IGNORED_LABEL = -100  # cross_entropy's default
@@ -49,10 +49,19 @@ class TrainingArguments:
     slip: float
     hasty_stop: float
     overthink: float
+    hint_rate: float
+
+
+def write_example(problem: Problem, habits: Habits, hint_rate: float, rng: random.Random) -> tuple[str, str]:
+    """Prompt and response of one author; with probability ``hint_rate`` the prompt shows the solution."""
+    write = write_overthinking if habits.overthink > 0 else write_response
+    if hint_rate and rng.random() < hint_rate:
+        return hinted_question(problem), write(problem, with_hint(habits), rng)
+    return problem.question, write(problem, habits, rng)
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerBase, habits: Habits, batch_size: int, rng: random.Random
+    tokenizer: PreTrainedTokenizerBase, habits: Habits, batch_size: int, rng: random.Random, hint_rate: float = 0.0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless (input ids, labels), each [batch_size, longest]; labels cover the response and its eos only."""
     while True:
@@ -61,10 +70,10 @@ def batches(
             problem = draw(rng)
             if problem.split == "pretrain":
                 problems.append(problem)
-        chats = [[{"role": "user", "content": problem.question}] for problem in problems]
+        examples = [write_example(problem, habits, hint_rate, rng) for problem in problems]
+        chats = [[{"role": "user", "content": question}] for question, _ in examples]
         prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=True)["input_ids"]
-        write = write_overthinking if habits.overthink > 0 else write_response
-        responses = tokenizer([write(problem, habits, rng) + tokenizer.eos_token for problem in problems])
+        responses = tokenizer([response + tokenizer.eos_token for _, response in examples])
         pairs = list(zip(prompts, responses["input_ids"], strict=True))
         shape = (batch_size, max(len(prompt) + len(response) for prompt, response in pairs))
         input_ids = torch.full(shape, tokenizer.pad_token_id)
@@ -85,14 +94,16 @@ def main(
     slip: Annotated[float, typer.Option(help="Rate of wrong results in the corpus, per step.")] = Habits.slip,
     hasty_stop: Annotated[float, typer.Option(help="Rate of hasty stops after the first step.")] = Habits.hasty_stop,
     overthink: Annotated[float, typer.Option(help="Rate of lines that do not advance; above 0: lines.")] = 0.0,
+    hint_rate: Annotated[float, typer.Option(min=0, max=1, help="Part of the prompts that show the solution.")] = 0.0,
 ) -> None:
     """Train the pocket reasoner and save model, tokenizer and provenance."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    arguments = TrainingArguments(seed, steps, batch_size, learning_rate, slip, hasty_stop, overthink)
+    arguments = TrainingArguments(seed, steps, batch_size, learning_rate, slip, hasty_stop, overthink, hint_rate)
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(MAX_LENGTH)
     model = build_model(tokenizer).train()
-    corpus = batches(tokenizer, Habits(slip, hasty_stop, overthink), batch_size, random.Random(seed))
+    habits = Habits(slip, hasty_stop, overthink)
+    corpus = batches(tokenizer, habits, batch_size, random.Random(seed), hint_rate)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=ADAM_BETAS, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / WARMUP_STEPS, (steps - step) / (steps - WARMUP_STEPS))

@@ -1,0 +1,1 @@
+"""Advantage estimators registered with verl, one file each."""

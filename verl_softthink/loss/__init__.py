@@ -1,0 +1,1 @@
+"""Policy losses registered with verl, one file each."""
