@@ -41,4 +41,6 @@ def bootstrap_mean(values: np.ndarray, *, seed: int, level: float = LEVEL, resam
     rng = np.random.default_rng(seed)
     means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean=float(values.mean()), low=float(low), high=float(high))
+    mean = float(values.mean())
+    # Equal values have means that differ in their last digit: the interval holds the mean all the same.
+    return Interval(mean=mean, low=min(float(low), mean), high=max(float(high), mean))
