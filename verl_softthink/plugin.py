@@ -50,7 +50,8 @@ REGISTRATIONS: tuple[After, ...] = (
     After("hydra.core.config_store", "verl_softthink.config.store:register_recipes"),
     # Configuration: the `softthink:` node is checked with verl's own.
     After("verl.utils.config", "verl_softthink.config.check:register"),
-    # Advantage estimators and policy losses: _CORE_ALGOS
+    # Advantage estimators and policy losses: reinforce_sum.
+    After(_CORE_ALGOS, "verl_softthink.loss.reinforce:register"),
     # Trainer mode softthink_sync.
     After(_TRAINER, "verl_softthink.trainer:register"),
     # Engine softthink_language_model.

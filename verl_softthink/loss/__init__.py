@@ -1,0 +1,1 @@
+"""Actor losses that are registered with verl, one file per method."""
