@@ -19,9 +19,8 @@ def batch():
     mask = (torch.arange(LENGTH) < lengths[:, None]).long()
     mask[2, 0] = 0  # a forced token, in no loss
     rewards = torch.zeros(RESPONSES, LENGTH, dtype=torch.float64)
-    rewards[:, 0] = torch.tensor([100.0, 10.0, 0.0], dtype=torch.float64)[
-        torch.randint(3, (RESPONSES,), generator=generator)
-    ]
+    graded = torch.tensor([100.0, 10.0, 0.0], dtype=torch.float64)
+    rewards[:, 0] = graded[torch.randint(3, (RESPONSES,), generator=generator)]
     logits = torch.randn(RESPONSES, LENGTH, 5, generator=generator, dtype=torch.float64)
     tokens = torch.randint(5, (RESPONSES, LENGTH), generator=generator)
     return logits, tokens, mask, rewards, np.repeat([f"p{i}" for i in range(PROMPTS)], GROUP)
