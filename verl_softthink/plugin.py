@@ -54,6 +54,7 @@ REGISTRATIONS: tuple[After, ...] = (
     After(_CORE_ALGOS, "verl_softthink.advantage.variational:register"),
     After(_CORE_ALGOS, "verl_softthink.advantage.rejection_sampling:register"),
     After("verl.trainer.ppo.v1.utils", "verl_softthink.advantage.sessions:register"),
+    After(_CORE_ALGOS, "verl_softthink.loss.reinforce:register"),
     After(_CORE_ALGOS, "verl_softthink.loss.variational:register"),
     # Per-sample weights in verl's SFT trainer.
     After("verl.workers.utils.losses", "verl_softthink.variational.offline.sft_loss:register"),

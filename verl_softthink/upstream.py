@@ -82,6 +82,9 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_ENGINE, "FSDPEngine.get_data_parallel_group", "called: ranks agree on forward passes"),
     Symbol("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "an entry overridden during a scoring pass"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._compute_advantage", "overridden: adds process advantages"),
+    # loss/reinforce.py
+    Symbol("verl.trainer.ppo.core_algos", "register_policy_loss", "called: policy loss reinforce_sum"),
+    Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: sum over tokens, mean over responses"),
     # config/check.py
     Symbol("verl.utils.config", "validate_config", "wrapped: checks the softthink node"),
     # rollout/agent_loop.py, rollout/replica_registry.py, rollout/server.py

@@ -7,12 +7,13 @@ import logging
 
 import typer
 
-from verl_softthink.cli import bench, data, doctor, report
+from verl_softthink.cli import bench, data, doctor, evaluation, report
 
 GROUPS = (
     bench,
     data,
     doctor,
+    evaluation,
     report,
 )
 

@@ -1,0 +1,100 @@
+"""``verl-softthink eval``: one checkpoint in several inference modes, on the real engine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+#: pass@k is reported up to this power of two, as far as there are samples.
+LARGEST_K = 32
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("eval")(evaluate)
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Option(help="Model directory in Hugging Face's format.")],
+    data: Annotated[Path, typer.Option(help="Problems: verl's parquet, or question and answer (.parquet, .jsonl).")],
+    modes: Annotated[
+        str, typer.Option(help="'all' (six settings), or some of them and of the laws, with commas.")
+    ] = "all",
+    samples: Annotated[int, typer.Option(min=1, help="Responses per problem in modes that sample.")] = 32,
+    k: Annotated[str | None, typer.Option(help="Values of k, with commas; default: powers of two.")] = None,
+    out: Annotated[Path, typer.Option(help="Samples, eval.json, pass_at_k.png; continues.")] = Path("outputs/eval"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first problems of the file.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option(help="MODE.KEY=VALUE, e.g. gumbel.law.tau=0.2; may be repeated.")
+    ] = None,
+    end_of_thinking: Annotated[str, typer.Option(help="Text that ends thinking.")] = "</think>",
+    budget: Annotated[int | None, typer.Option(min=1, help="Thinking tokens before the marker is forced.")] = None,
+    phase: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE of softthink.phase, beside those two; may be repeated.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest response.")] = 1024,
+    max_prompt_length: Annotated[int, typer.Option(min=1, help="Longest prompt; a longer one counts as wrong.")] = 1024,
+    answer_temperature: Annotated[float, typer.Option(min=0, help="After thinking; 0 is greedy.")] = 0.0,
+    prompt: Annotated[str, typer.Option(help="How bare questions are asked; rows with a prompt keep it.")] = "boxed",
+    reward: Annotated[str, typer.Option(help="pocket, number or math_verify; auto: by the data set's name.")] = "auto",
+    max_num_seqs: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 64,
+    tensor_parallel_size: Annotated[int, typer.Option(min=1)] = 1,
+    seed: int = 0,
+) -> None:
+    """Evaluate a checkpoint: pass@1 and pass@k with 95 % bootstrap intervals over problems, table, JSON and plot."""
+    from rich.console import Console
+
+    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.config.base import parse
+    from verl_softthink.config.settings import PhaseSettings
+    from verl_softthink.data.prompts import PROMPTS
+    from verl_softthink.evaluation import run
+    from verl_softthink.evaluation.engine import EngineSettings
+    from verl_softthink.evaluation.modes import read_modes, read_pairs
+    from verl_softthink.evaluation.problems import read_problems
+    from verl_softthink.evaluation.scoring import REWARDS
+
+    _known("--prompt", prompt, PROMPTS)
+    _known("--reward", reward, REWARDS)
+    with one_sentence():
+        chosen = read_modes(modes, override or ())
+        values = {"end_of_thinking": end_of_thinking, "budget": budget} | read_pairs("--phase", phase or ())
+        evaluation = run.Evaluation(
+            checkpoint=checkpoint,
+            data=data,
+            problems=read_problems(data, PROMPTS[prompt])[:limit],
+            modes=chosen,
+            phase=parse(PhaseSettings, values, "--phase: softthink.phase"),
+            samples=samples,
+            ks=_ks(k, samples),
+            reward=reward,
+            prompt=prompt,
+            seed=seed,
+            engine=EngineSettings(
+                max_prompt_length=max_prompt_length,
+                max_tokens=max_tokens,
+                max_num_seqs=max_num_seqs,
+                candidates=max(mode.filter.max_topk for mode in chosen),
+                tensor_parallel_size=tensor_parallel_size,
+                answer_temperature=answer_temperature,
+            ),
+        )
+        run.evaluate(evaluation, out, Console())
+
+
+def _known(option: str, value: str, choices) -> None:
+    if value not in choices:
+        raise typer.BadParameter(f"{option} {value} is unknown; use one of {', '.join(choices)}")
+
+
+def _ks(text: str | None, samples: int) -> list[int]:
+    if text is None:
+        return [2**power for power in range(LARGEST_K.bit_length()) if 2**power <= samples]
+    try:
+        ks = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"--k {text}: write whole numbers with commas, e.g. 1,4,16") from error
+    outside = [k for k in ks if not 1 <= k <= samples]
+    if outside:
+        raise typer.BadParameter(f"--k {text}: {outside} must lie between 1 and --samples {samples}")
+    return ks

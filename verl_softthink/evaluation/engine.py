@@ -1,0 +1,100 @@
+"""The vLLM engine of an evaluation: soft requests in, responses out. The thin border to vLLM."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verl_softthink.config.settings import RequestSettings
+from verl_softthink.evaluation.samples import Response
+from verl_softthink.local import choose_platform, vllm_engine
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.trace import unpack_rows
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the engine is sized.
+
+    Attributes:
+        max_prompt_length, max_tokens: longest prompt and response, in tokens.
+        max_num_seqs: requests that run at once.
+        candidates: candidate slots, the largest ``filter.max_topk`` of the modes.
+        tensor_parallel_size: accelerators that hold one copy of the model.
+        answer_temperature: of the tokens after thinking; 0 is greedy.
+    """
+
+    max_prompt_length: int
+    max_tokens: int
+    max_num_seqs: int
+    candidates: int
+    tensor_parallel_size: int = 1
+    answer_temperature: float = 0.0
+
+
+class Engine:
+    """Requests to one vLLM engine, whose processes ``opened`` starts and ends."""
+
+    def __init__(self, llm: "LLM", settings: EngineSettings):
+        self._llm, self._settings = llm, settings
+
+    @classmethod
+    @contextmanager
+    def opened(cls, checkpoint: Path, settings: EngineSettings) -> Iterator["Engine"]:
+        """An engine with the checkpoint's weights, for the length of the block."""
+        choose_platform()
+        with vllm_engine(
+            checkpoint,
+            max_model_len=settings.max_prompt_length + settings.max_tokens,
+            max_num_seqs=settings.max_num_seqs,
+            tensor_parallel_size=settings.tensor_parallel_size,
+            # The samples of a prompt share its blocks; soft positions have private keys.
+            enable_prefix_caching=True,
+            disable_log_stats=True,
+            additional_config={EXTRA_ARGS_KEY: {"max_candidates": settings.candidates}},
+        ) as llm:
+            yield cls(llm, settings)
+
+    def generate(self, prompts: Sequence[list[int]], requests: Sequence[RequestSettings]) -> list[Response]:
+        """One response to each prompt of token ids.
+
+        Raises:
+            RuntimeError: when a response is missing or comes back without its trace.
+        """
+        from vllm import SamplingParams
+
+        sampling = [
+            SamplingParams(
+                max_tokens=self._settings.max_tokens,
+                temperature=self._settings.answer_temperature,
+                seed=request.seed if self._settings.answer_temperature else None,
+                extra_args={EXTRA_ARGS_KEY: request.model_dump()},
+            )
+            for request in requests
+        ]
+        inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
+        outputs = self._llm.generate(inputs, sampling, use_tqdm=False)
+        if len(outputs) != len(inputs):
+            raise RuntimeError(f"the engine returned {len(outputs)} responses to {len(inputs)} requests")
+        return [_response(output.outputs[0]) for output in outputs]
+
+
+def _response(completion) -> Response:
+    rows, tokens = completion.routed_experts, len(completion.token_ids)
+    if rows is None or len(rows) < tokens:
+        raise RuntimeError(
+            f"a soft request came back with a trace of {0 if rows is None else len(rows)} positions for {tokens} "
+            "tokens: check that VERL_SOFTTHINK_DISABLE is not set, and that VLLM_PLUGINS, if set, names verl_softthink"
+        )
+    trace = unpack_rows(rows).truncated(tokens)
+    return Response(
+        text=completion.text,
+        tokens=tokens,
+        thinking=int(trace.drawn.sum()),
+        finish=str(completion.finish_reason),
+        end_reason=trace.end_reason,
+    )

@@ -1,0 +1,81 @@
+"""From the samples of a mode to its numbers: pass@k with intervals, lengths, and what became of every sample."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from rich.table import Table
+
+from verl_softthink.evaluation.bootstrap import bootstrap_mean
+from verl_softthink.evaluation.pass_at_k import pass_at_k
+from verl_softthink.evaluation.samples import Sample
+
+
+def summarise(samples: Sequence[Sample], *, problems: int, per_problem: int, ks: Sequence[int], seed: int) -> dict:
+    """The numbers of one mode, as they stand in the JSON.
+
+    Args:
+        samples: every sample of the mode.
+        problems, per_problem: how many there must be.
+        ks: wanted values of k; those above ``per_problem`` are left out.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: when a sample is missing, or there is one too many.
+    """
+    counts = Counter(sample.problem for sample in samples)
+    correct = Counter(sample.problem for sample in samples if sample.correct)
+    if len(counts) != problems or set(counts.values()) != {per_problem}:
+        raise ValueError(
+            f"{len(samples)} samples of {len(counts)} problems: there must be {per_problem} of each of {problems}; "
+            "remove the --out directory and start again"
+        )
+    curve: dict[str, list] = {"k": [], "mean": [], "low": [], "high": []}
+    for k in sorted(set(ks)):
+        if k <= per_problem:
+            estimates = np.array([pass_at_k(per_problem, correct[problem], k) for problem in counts])
+            interval = bootstrap_mean(estimates, seed=seed)
+            for name, value in (("k", k), ("mean", interval.mean), ("low", interval.low), ("high", interval.high)):
+                curve[name].append(value)
+    responses = [sample.response for sample in samples]
+    return {
+        "pass_at_k": curve,
+        "problems": problems,
+        "samples_per_problem": per_problem,
+        "samples": len(samples),
+        "correct": sum(correct.values()),
+        "finish": dict(Counter(response.finish for response in responses)),
+        "end_of_thinking": dict(Counter(response.end_reason for response in responses)),
+        "mean_tokens": sum(response.tokens for response in responses) / len(responses),
+        "mean_thinking_tokens": sum(response.thinking for response in responses) / len(responses),
+    }
+
+
+def table(modes: dict[str, dict], title: str) -> Table:
+    """The summaries as a table for the screen; intervals are those of the first and of the largest k."""
+    largest = max(max(summary["pass_at_k"]["k"]) for summary in modes.values())
+    out = Table(title=title)
+    out.add_column("mode")
+    for name in dict.fromkeys(("pass@1", f"pass@{largest}", "tokens", "thinking", "ended by itself", "cut off")):
+        out.add_column(name, justify="right")
+    for mode, summary in modes.items():
+        cells = [_cell(summary["pass_at_k"], k) for k in dict.fromkeys((1, largest))]
+        ended = summary["end_of_thinking"].get("marker", 0) / summary["samples"]
+        cut = 1 - summary["finish"].get("stop", 0) / summary["samples"]
+        out.add_row(
+            mode,
+            *cells,
+            f"{summary['mean_tokens']:.1f}",
+            f"{summary['mean_thinking_tokens']:.1f}",
+            f"{ended:.0%}",
+            f"{cut:.0%}",
+        )
+    return out
+
+
+def _cell(curve: dict[str, list], k: int) -> str:
+    if k not in curve["k"]:
+        return "-"
+    at = curve["k"].index(k)
+    mean, low, high = (100 * curve[name][at] for name in ("mean", "low", "high"))
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
