@@ -13,7 +13,10 @@ LENGTHS = (4,) + (3,) * 8
 IDS = torch.arange(sum(LENGTHS))[None] % VOCABULARY
 
 
-def run(model, sequences=(SteppedSequence(0, 0, LENGTHS),), ids=IDS, **inputs):
+WHOLE = (SteppedSequence(0, 0, LENGTHS),)
+
+
+def run(model, sequences=WHOLE, ids=IDS, **inputs):
     before = AttentionInterface.get_interface
     try:
         with torch.no_grad(), ForwardContextInfluence(model, sequences):

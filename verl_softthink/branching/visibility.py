@@ -14,9 +14,11 @@ from verl_softthink.branching.sequences import SteppedSequence
 
 #: Keywords of Hugging Face's attention functions that do not change the scores, or are read below.
 KNOWN_KEYWORDS = frozenset(
-    "dropout scaling sliding_window softcap is_causal position_ids cache_position use_cache output_attentions "
-    "output_hidden_states return_dict num_items_in_batch cu_seq_lens_q cu_seq_lens_k max_length_q max_length_k "
-    "seq_idx deterministic logits_to_keep use_top_left_mask target_dtype attn_implementation".split()
+    {
+        *("dropout", "scaling", "sliding_window", "softcap", "is_causal", "position_ids", "cache_position"),
+        *("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx", "deterministic"),
+        *("use_cache", "output_attentions", "output_hidden_states", "return_dict", "num_items_in_batch"),
+    }
 )
 #: Rows of a mask compared at once.
 _ROWS = 256
@@ -41,7 +43,8 @@ def layer_attention(module: torch.nn.Module, query: Tensor, key: Tensor, keyword
         raise ValueError(f"{name} is not causal, and influence on later steps is defined for decoders only")
     if key.shape[2] != query.shape[2]:
         raise ValueError(
-            f"{name} has {key.shape[2]} keys for {query.shape[2]} queries: pass whole sequences, without past_key_values"
+            f"{name} has {key.shape[2]} keys for {query.shape[2]} queries: pass whole sequences, without "
+            "past_key_values"
         )
     chunk = getattr(getattr(module, "config", None), "attention_chunk_size", None)
     if chunk is not None:
