@@ -1,0 +1,140 @@
+"""Forward context influence of one attention layer, from queries and keys, without the attention matrix.
+
+With ranges 0 (prompt), 1, 2, ... (response steps), softmax rows A and token counts |j|, arXiv 2509.26628 defines
+
+    alpha_{j,k} = (1 / |j||k|) sum_{i in j, t in k} A_{i,t},      y_k = sum_{j >= k + 4} alpha_{j,k}
+
+so y_k needs no entry of A by itself, only its column sums with the weight 1/|step(i)| on every row i that lies at
+least four ranges after the column's. Rows are recomputed tile by tile and summed at once: the memory beside queries and
+keys is one tile and [H, T] sums. Only rows of range ``FIRST_SCORED + DISTANCE`` and later count, so no other is
+computed.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: A step is influenced by those at least this many ranges earlier.
+DISTANCE = 4
+#: The prompt (0) and the first response step (1) are never scored.
+FIRST_SCORED = 2
+#: Numbers in a tile of softmax rows: on a processor it stays in the cache of one core.
+TILE_CPU = 2**18
+TILE_ACCELERATOR = 2**26
+#: Most rows of a tile: more do not make the product faster, and waste more of the triangle above the diagonal.
+MAX_ROWS = 256
+#: Fewest: below, a product of matrices becomes one of vectors.
+MIN_ROWS = 32
+
+
+@dataclass(frozen=True)
+class LayerAttention:
+    """How one layer scores keys.
+
+    Attributes:
+        scaling: what the products of queries and keys are multiplied with.
+        window: keys a query sees, itself included; None for all before it.
+        softcap: scores are squashed to (-softcap, softcap) by tanh; None for no squashing.
+    """
+
+    scaling: float
+    window: int | None = None
+    softcap: float | None = None
+
+
+def influence_of_layer(query: Tensor, key: Tensor, lengths: Tensor, attention: LayerAttention) -> Tensor:
+    """y_k of every range k, the largest over the layer's heads.
+
+    Args:
+        query: [H, T, D] of one sequence, after the rotary embedding.
+        key: [G, T, D] likewise; each serves H / G consecutive query heads.
+        lengths: [R] int64 on the processor, tokens of every range, at least one each; they sum to T.
+        attention: scaling, window and soft-cap of the layer.
+
+    Returns:
+        [R] float32, zero for the prompt, for the first response step and for the last four ranges.
+    """
+    best = torch.zeros(len(lengths), device=query.device)
+    starts = _starts(lengths)
+    last_scored = len(lengths) - DISTANCE  # exclusive
+    if last_scored <= FIRST_SCORED:
+        return best
+    sums = _column_sums(query, key, starts, attention)
+    scored = slice(FIRST_SCORED, last_scored)
+    columns = torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(query.device)
+    by_range = sums.new_zeros(len(sums), len(lengths)).index_add_(1, columns, sums)
+    best[scored] = (by_range / lengths.to(by_range)).amax(0)[scored]
+    return best
+
+
+def _starts(lengths: Tensor) -> Tensor:
+    """[R + 1] first token of every range, and T."""
+    return torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+
+
+def _column_sums(query: Tensor, key: Tensor, starts: Tensor, attention: LayerAttention) -> Tensor:
+    """[H, T] float32: for every key the weighted sum of its column over the rows that lie far enough behind it."""
+    heads, total, _ = query.shape
+    groups = len(key)
+    share = heads // groups
+    sums = query.new_zeros(heads, total, dtype=torch.float32)
+    lengths = starts.diff()
+    step = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+    weight = (1.0 / lengths[step]).to(query.device, torch.float32)
+    first_key = int(starts[FIRST_SCORED])
+    rows, groups_at_once = _tile(query.device, share, groups, total)
+    buffer = query.new_empty(rows * groups_at_once * share * total)
+
+    for start in range(int(starts[FIRST_SCORED + DISTANCE]), total, rows):
+        end = min(start + rows, total)
+        first_seen = 0 if attention.window is None else max(0, start - attention.window + 1)
+        # Columns that every row of the tile counts, then those that only its later rows do.
+        far = int(starts[step[start] - DISTANCE + 1])
+        near = int(starts[step[end - 1] - DISTANCE + 1])
+        counts = step[start:end, None] >= step[None, far:near] + DISTANCE
+        near_weight = weight[start:end, None] * counts.to(query.device)
+        for group in range(0, groups, groups_at_once):
+            some = slice(group, min(group + groups_at_once, groups))
+            of_heads = slice(some.start * share, some.stop * share)
+            weights = _softmax_rows(query[of_heads], key[some], start, end, first_seen, attention, buffer)
+            for left, right, row_weight in (
+                (max(first_key, first_seen), far, None),
+                (max(far, first_seen), near, near_weight[:, max(far, first_seen) - far :]),
+            ):
+                if right <= left:
+                    continue
+                part = weights[..., left - first_seen : right - first_seen]
+                if row_weight is None:
+                    sums[of_heads, left:right] += torch.einsum("hrt,r->ht", part, weight[start:end])
+                else:
+                    sums[of_heads, left:right] += torch.einsum("hrt,rt->ht", part, row_weight)
+    return sums
+
+
+def _softmax_rows(
+    query: Tensor, key: Tensor, start: int, end: int, first_seen: int, attention: LayerAttention, buffer: Tensor
+) -> Tensor:
+    """[H, end - start, end - first_seen] float32: rows ``start`` to ``end`` of the softmax over the keys they see."""
+    groups, rows, seen = len(key), end - start, end - first_seen
+    share = len(query) // groups
+    stacked = query[:, start:end].reshape(groups, share * rows, -1)
+    scores = buffer[: groups * share * rows * seen].view(groups, share * rows, seen)
+    torch.matmul(stacked * attention.scaling, key[:, first_seen:end].transpose(1, 2), out=scores)
+    scores = scores.view(len(query), rows, seen)
+    if attention.softcap is not None:
+        scores.div_(attention.softcap).tanh_().mul_(attention.softcap)
+    above = torch.ones(rows, rows, dtype=torch.bool, device=query.device).triu_(1)
+    scores[..., start - first_seen :].masked_fill_(above, -torch.inf)
+    if attention.window is not None:
+        queries = torch.arange(start, end, device=query.device)
+        keys = torch.arange(first_seen, end, device=query.device)
+        scores.masked_fill_(keys[None] <= queries[:, None] - attention.window, -torch.inf)
+    return scores.softmax(-1, dtype=torch.float32)
+
+
+def _tile(device: torch.device, share: int, groups: int, total: int) -> tuple[int, int]:
+    """Rows of a tile, and key heads in it."""
+    size = TILE_CPU if device.type == "cpu" else TILE_ACCELERATOR
+    rows = min(MAX_ROWS, total, max(MIN_ROWS, size // (share * total)))
+    return rows, max(1, min(groups, size // (rows * share * total)))
