@@ -124,16 +124,9 @@ def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
     Raises:
         ValueError: naming the tokens it becomes.
     """
-    from verl.utils import hf_tokenizer
-    from verl.utils.fs import copy_to_local
-
     from verl_softthink.rollout.state import MAX_MARKER
 
-    model = config.actor_rollout_ref.model
-    tokenizer = hf_tokenizer(
-        copy_to_local(model.get("tokenizer_path") or model.path),
-        trust_remote_code=model.get("trust_remote_code", False),
-    )
+    model, tokenizer = config.actor_rollout_ref.model, load_tokenizer(config)
     ids = tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
     text = tokenizer.decode(ids)
     if isinstance(marker, str) and text != marker:
@@ -151,6 +144,18 @@ def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
             f"softthink.phase.end_of_thinking={marker!r}: token ids {foreign} are outside the tokenizer's "
             f"{len(tokenizer)}; give ids of this model"
         )
+
+
+def load_tokenizer(config: DictConfig):
+    """The policy's tokenizer, as verl loads it."""
+    from verl.utils import hf_tokenizer
+    from verl.utils.fs import copy_to_local
+
+    model = config.actor_rollout_ref.model
+    return hf_tokenizer(
+        copy_to_local(model.get("tokenizer_path") or model.path),
+        trust_remote_code=model.get("trust_remote_code", False),
+    )
 
 
 def register(config_utils: ModuleType) -> None:
