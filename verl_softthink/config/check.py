@@ -128,20 +128,7 @@ def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
     Raises:
         ValueError: naming the tokens it becomes, or why there is no tokenizer.
     """
-    from verl.utils import hf_tokenizer
-    from verl.utils.fs import copy_to_local
-
-    model = config.actor_rollout_ref.model
-    path = model.get("tokenizer_path") or model.path
-    try:
-        tokenizer = hf_tokenizer(copy_to_local(path), trust_remote_code=model.get("trust_remote_code", False))
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"actor_rollout_ref.model.path={path!r}: its tokenizer cannot be loaded ({reason}); give the directory of "
-            "a checkpoint, or the name of one on the hub with a network"
-        ) from error
-    marker_tokens(tokenizer, marker, str(path))
+    marker_tokens(load_tokenizer(config), marker, str(config.actor_rollout_ref.model.path))
 
 
 def marker_tokens(tokenizer: "PreTrainedTokenizerBase", marker: str | list[int], model: str) -> list[int]:
@@ -173,6 +160,27 @@ def marker_tokens(tokenizer: "PreTrainedTokenizerBase", marker: str | list[int],
             f"{len(tokenizer)}; give ids of this model"
         )
     return ids
+
+
+def load_tokenizer(config: DictConfig):
+    """The policy's tokenizer, as verl loads it.
+
+    Raises:
+        ValueError: naming the model and why it has none.
+    """
+    from verl.utils import hf_tokenizer
+    from verl.utils.fs import copy_to_local
+
+    model = config.actor_rollout_ref.model
+    path = model.get("tokenizer_path") or model.path
+    try:
+        return hf_tokenizer(copy_to_local(path), trust_remote_code=model.get("trust_remote_code", False))
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"actor_rollout_ref.model.path={path!r}: its tokenizer cannot be loaded ({reason}); give the directory of "
+            "a checkpoint, or the name of one on the hub with a network"
+        ) from error
 
 
 def register(config_utils: ModuleType) -> None:

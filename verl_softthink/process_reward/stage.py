@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transfer_queue import KVBatchMeta
 
-from verl_softthink.config.check import check_marker_text
+from verl_softthink.config.check import check_marker_text, load_tokenizer
 from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.process_reward.advantage import NORMALISERS, process_advantage
 from verl_softthink.process_reward.fields import ANSWER, CUTS, KINDS, PIECE, REQUEST, REWARD, SECONDS, SURROGATE
@@ -52,6 +52,7 @@ class ReproStage(Stage):
                 "attention interface, which RePro needs; set it to sdpa, flash_attention_2 or flex_attention"
             )
         check_marker_text(config, settings.phase.end_of_thinking)
+        Preparation(load_tokenizer(config), settings.repro, settings.phase.end_of_thinking)
 
     @property
     def preparation(self) -> Preparation:
