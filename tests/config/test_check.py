@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from support.composing import composed
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.check import check_config
@@ -22,10 +22,7 @@ BASE = [
 
 
 def _config(*overrides):
-    import verl  # noqa: F401 - stores the recipes
-
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose("ppo_trainer", overrides=[*BASE, *overrides])
+    return composed(BASE, *overrides)
 
 
 def test_the_recipe_as_it_is_passes():

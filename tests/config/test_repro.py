@@ -1,8 +1,8 @@
 """The repro recipe composes with and without soft rollouts, and refuses what it cannot work with."""
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from support.composing import composed
 
 from verl_softthink.config.check import check_config
 from verl_softthink.config.store import recipe_text
@@ -12,13 +12,8 @@ from verl_softthink.process_reward.settings import ReproSettings
 
 
 def _config(recipes: str, *overrides: str):
-    import verl  # noqa: F401 - stores the recipes
-
     model = f"actor_rollout_ref.model.path={checkpoint_path()}"
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose(
-            "ppo_trainer", overrides=[f"+softthink={recipes}", model, "data.max_response_length=64", *overrides]
-        )
+    return composed([f"+softthink={recipes}", model, "data.max_response_length=64"], *overrides)
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from support.composing import composed
 
 from verl_softthink.config.check import check_config
 from verl_softthink.config.settings import SoftThinkSettings
@@ -14,12 +14,9 @@ from verl_softthink.variational.settings import VariationalSettings
 
 
 def _config(*overrides, recipe="variational"):
-    import verl  # noqa: F401 - stores the recipes
-
     base = [f"+softthink={recipe}", f"actor_rollout_ref.model.path={checkpoint_path()}", "data.max_response_length=64"]
     base += ["actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.rollout.n=4"]
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return compose("ppo_trainer", overrides=[*base, *overrides])
+    return composed(base, *overrides)
 
 
 def test_the_recipe_as_it_is_passes_and_holds_every_setting_with_its_default():
