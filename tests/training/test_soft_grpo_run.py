@@ -12,6 +12,7 @@ import torch
 
 from verl_softthink.laws import LAWS, Action, LawParameters, candidate_log_probs
 from verl_softthink.report.dump import dump_path, read_dump
+from verl_softthink.report.metric_docs import PREFIX, documentation
 
 pytestmark = pytest.mark.verl
 
@@ -108,6 +109,13 @@ def test_first_step_s_densities_are_the_base_model_s(whole):
         log_probs = candidate_log_probs(logits, action.ids, normalise_over="candidates")
         expected = LAWS[law["name"]].log_prob(action, log_probs, parameters)
         torch.testing.assert_close(trace.log_prob[trace.soft], expected[trace.soft], rtol=0, atol=1e-4)
+
+
+def test_every_metric_of_the_run_is_documented(whole):
+    _, metrics = whole
+    names = {name for data in metrics.values() for name in data if name.startswith(PREFIX)}
+    assert len(names) > 15
+    assert [name for name in sorted(names) if documentation(name) is None] == []
 
 
 def test_a_resumed_run_repeats_the_next_step(whole, tmp_path):

@@ -1,4 +1,4 @@
-"""``verl-softthink watch``, ``summary``, ``plot`` and ``inspect``: a run while it goes, and what it left."""
+"""``verl-softthink watch``, ``summary``, ``plot``, ``inspect``, ``metrics``: a run as it goes, and what it left."""
 
 from pathlib import Path
 from typing import Annotated
@@ -77,7 +77,20 @@ def inspect(
         write_trace_page(dump, model, out, count)
 
 
+def metrics() -> None:
+    """Say what each metric under softthink/ means, what is healthy, and what to do otherwise."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from verl_softthink.report.metric_docs import METRICS, PREFIX
+
+    table = Table("softthink/...", "meaning", "healthy", "otherwise", title=f"metrics under {PREFIX}", show_lines=True)
+    for row in METRICS:
+        table.add_row(row.name, row.meaning, row.healthy, row.otherwise)
+    Console().print(table)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (watch, summary, plot, inspect):
+    for command in (watch, summary, plot, inspect, metrics):
         app.command()(command)

@@ -1,17 +1,6 @@
-"""Metrics of soft rollouts, under ``softthink/`` in verl's own trackers.
+"""Metrics of soft rollouts, under ``softthink/`` in verl's own trackers; ``metric_docs.py`` says how to read them."""
 
-soft_fraction               share of positions that were fed a mixture. Near 0: the marker comes at once.
-effective_tokens/mean       1 / sum y^2. At 1 the mixtures are hard tokens: raise law.tau, or the policy is certain.
-mixture_entropy, top_weight the same in nats, and as the largest weight.
-thinking_length/mean        drawn positions. Well below phase.budget; otherwise raise the budget.
-end_reason/*                shares of marker, budget, cold_stop and none; mostly budget: thinking does not end itself.
-forced_fraction             tokens placed by phase control; they take no part in the loss.
-log_prob_gap/{mean,max}     |actor - rollout| log-density. Mean below 1e-3 in fp32 and about 1e-1 in bf16; more means
-                            stale weights or a precision that differs. Also for drawn and for answer positions.
-log_ratio_std               spread of the same difference.
-log_density_k3              the KL loss: k3 of the log-density at soft positions, not a KL of token distributions.
-next_token_entropy          entropy of the next-token distribution at every position, not of the law.
-"""
+import math
 
 import torch
 from tensordict import TensorDict
@@ -19,6 +8,7 @@ from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, LawParameters
+from verl_softthink.laws.gumbel import GumbelLaw
 from verl_softthink.trace import END_REASONS
 
 
@@ -46,7 +36,10 @@ def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
     for reason in END_REASONS:
         metrics[f"softthink/end_reason/{reason}"] = reasons.count(reason) / len(reasons)
     if soft.any():
-        weights = _weights(_flat(data["softthink_ids"])[soft], _flat(data["softthink_values"])[soft], law)
+        action = Action(ids=_flat(data["softthink_ids"])[soft].long(), values=_flat(data["softthink_values"])[soft])
+        weights = _weights(action, law)
+        metrics["softthink/single_candidate_fraction"] = float((action.mask.sum(-1) == 1).float().mean())
+        metrics |= noise_metrics(action, law)
         metrics["softthink/effective_tokens/mean"] = float((1 / weights.square().sum(-1)).mean())
         metrics["softthink/mixture_entropy/mean"] = float(torch.special.entr(weights).sum(-1).mean())
         metrics["softthink/top_weight/mean"] = float(weights.max(-1).values.mean())
@@ -55,13 +48,37 @@ def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
         if where.any():
             metrics[f"softthink/log_prob_gap{name}/mean"] = float(gap[where].abs().mean())
             metrics[f"softthink/log_prob_gap{name}/max"] = float(gap[where].abs().max())
-    metrics["softthink/log_ratio_std"] = float(gap[mask].std()) if mask.sum() > 1 else 0.0
+    for name, where in (("", mask), ("/drawn", mask & drawn)):
+        if where.sum() > 1:
+            metrics[f"softthink/log_ratio_std{name}"] = float(gap[where].std())
     return metrics
 
 
-def _weights(ids: Tensor, values: Tensor, law: LawSettings) -> Tensor:
-    parameters = LawParameters.uniform(len(ids), tau=law.tau, noise_scale=law.noise_scale)
-    return LAWS[law.name].weights(Action(ids=ids.long(), values=values), parameters)
+def noise_metrics(action: Action, law: LawSettings) -> dict[str, float]:
+    """How much of the draws is noise, for laws whose values are perturbed scores g' = l + s eps; else empty.
+
+    Candidates are stored most likely first, so the most likely is in slot 0. The noise of two candidates has the same
+    mean, hence E[g'_0 - g'_1] = l_0 - l_1, and their difference is logistic with standard deviation s pi / sqrt(3).
+
+    Args:
+        action: [N, K], what was drawn at soft positions.
+        law: the law that drew it.
+    """
+    several = action.mask.sum(-1) > 1
+    if not isinstance(LAWS[law.name], GumbelLaw) or not several.any():
+        return {}
+    values = action.values[several]
+    gap = float((values[:, 0] - values[:, 1]).mean())
+    heaviest = action.values.masked_fill(~action.mask, -torch.inf).argmax(-1)
+    metrics = {"softthink/logit_gap/mean": gap, "softthink/noise_wins": float((heaviest != 0).float().mean())}
+    if gap > 0:  # an estimate from few positions may be below 0, where the quotient means nothing
+        metrics["softthink/noise_to_logit_gap"] = law.noise_scale * math.pi / math.sqrt(3) / gap
+    return metrics
+
+
+def _weights(action: Action, law: LawSettings) -> Tensor:
+    parameters = LawParameters.uniform(len(action.ids), tau=law.tau, noise_scale=law.noise_scale)
+    return LAWS[law.name].weights(action, parameters)
 
 
 def _flat(field: Tensor) -> Tensor:
