@@ -1,0 +1,64 @@
+"""The plugin in a verl script that you already have: what one added override changes, and whether it will run.
+
+python examples/08_existing_script.py
+
+``STOCK`` stands for your command line of plain GRPO. ``+softthink=soft_grpo`` is all that is added; everything that you
+set yourself stays, and every key of the recipe can be overridden after it.
+"""
+
+import subprocess
+import sys
+
+from verl_softthink.local import choose_platform, has_accelerator
+from verl_softthink.pocket import checkpoint_path
+
+STOCK = [
+    "algorithm.adv_estimator=grpo",
+    f"actor_rollout_ref.model.path={checkpoint_path()}",
+    "data.max_prompt_length=32",
+    "data.max_response_length=64",
+    "data.train_batch_size=16",
+    "actor_rollout_ref.rollout.n=8",
+    "actor_rollout_ref.actor.ppo_mini_batch_size=16",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=16",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=16",
+    "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=16",
+]
+
+
+def flat(node: dict, prefix: str = "") -> dict[str, object]:
+    """Dotted keys."""
+    leaves: dict[str, object] = {}
+    for key, value in node.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
+choose_platform()
+import verl  # noqa: E402, F401  (loads the plugin, which registers the recipes)
+from hydra import compose, initialize_config_module  # noqa: E402
+from omegaconf import OmegaConf  # noqa: E402
+
+# On a CPU any verl run needs the recipe `cpu`; it is in both, so that only the method differs.
+cpu = [] if has_accelerator() else ["cpu"]
+with initialize_config_module("verl.trainer.config", version_base=None):
+    before, after = (
+        flat(OmegaConf.to_container(compose("ppo_trainer", overrides=[f"+softthink=[{','.join(recipes)}]", *STOCK])))
+        for recipes in (cpu, [*cpu, "soft_grpo"])
+    )
+
+added = f"+softthink=[{','.join([*cpu, 'soft_grpo'])}]"
+print(f"python -m verl.trainer.main_ppo {added} ...\n")
+changed = sorted(key for key in before if key in after and before[key] != after[key])
+for key in changed:
+    print(f"{key}: {before[key]} -> {after[key]}")
+print(f"and {sum(key.startswith('softthink.') for key in after)} keys softthink.*, the settings of the method\n")
+assert "actor_rollout_ref.rollout.name" in changed and after["actor_rollout_ref.rollout.n"] == 8
+
+# The doctor checks the whole command line before anything starts; data files are left out, for there are none here.
+doctor = [sys.executable, "-c", "from verl_softthink.cli import app; app()", "doctor", "--", added, *STOCK]
+print(
+    subprocess.run(
+        [*doctor, "data.train_files=[]", "data.val_files=[]"], check=True, capture_output=True, text=True
+    ).stdout
+)
