@@ -65,16 +65,24 @@ def plot(
 
 
 def inspect(
-    dump: Annotated[Path, typer.Argument(help="A rollout dump, traces-<step>.safetensors.")],
-    model: Annotated[Path, typer.Option(help="Checkpoint, for its tokenizer.")],
+    run_or_trace: Annotated[Path, typer.Argument(help="Directory of a run, or a dump traces-<step>.safetensors.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Checkpoint, for its tokenizer; the pocket reasoner by default.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("trace.html"),
-    count: Annotated[int, typer.Option(min=1, help="Responses on the page.")] = 4,
+    count: Annotated[int, typer.Option(min=1, help="Responses on the page, the most mixed ones.")] = 4,
+    step: Annotated[int | None, typer.Option(help="Training step; default: the last one.")] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="A second run or dump, e.g. discrete: the same prompts side by side.")
+    ] = None,
 ) -> None:
     """Write a page that shows soft traces position by position."""
     from verl_softthink.report.overview import write_trace_page
+    from verl_softthink.report.selection import find_dump
 
     with one_sentence():
-        write_trace_page(dump, model, out, count)
+        other = find_dump(beside, step) if beside else None
+        write_trace_page(find_dump(run_or_trace, step), model, out, count, other)
 
 
 def metrics() -> None:

@@ -10,6 +10,7 @@ from verl_softthink.config.settings import LawSettings
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.curve import plot_curve
 from verl_softthink.report.dump import DumpedResponse, read_dump
+from verl_softthink.report.selection import counterparts, find_dump, most_mixed, shared_prompts
 from verl_softthink.report.summary import build_summary, write_summary
 from verl_softthink.report.trace_page import TracedResponse, render_page
 
@@ -27,36 +28,58 @@ def write_overview(run: Path, model: Path | None = None) -> None:
     summary = build_summary(run)
     write_summary(summary, run / "summary.json")
     plot_curve([(run.name, run)], run / "curve.png", title=f"SofT-GRPO: {run.name}")
-    dumps = sorted((run / "rollouts").glob("traces-*.safetensors"), key=lambda path: int(path.stem.split("-")[1]))
-    if dumps:
-        write_trace_page(dumps[-1], model, run / "trace.html", PAGE_RESPONSES)
+    dumped = any((run / "rollouts").glob("traces-*.safetensors"))
+    if dumped:
+        write_trace_page(find_dump(run), model, run / "trace.html", PAGE_RESPONSES)
     table = Table(title=str(run), show_header=False)
     for key, value in summary.model_dump().items():
         table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
     table.add_row("curve", str(run / "curve.png"))
-    if dumps:
+    if dumped:
         table.add_row("soft traces", str(run / "trace.html"))
     Console().print(table)
 
 
-def write_trace_page(dump: Path, model: Path | None, out: Path, count: int) -> None:
-    """Show ``count`` responses of a dump: the best rewarded one of each prompt; ``model`` as in ``write_overview``."""
+def write_trace_page(dump: Path, model: Path | None, out: Path, count: int, beside: Path | None = None) -> None:
+    """Show ``count`` responses of a dump: the most mixed one of each prompt, the most mixed first.
+
+    Args:
+        model: as in ``write_overview``.
+        beside: a second dump, whose first response to the same prompt is shown beside each.
+
+    Raises:
+        ValueError: the tokenizer is not that of the model that wrote the dump, or the dumps share no prompt.
+    """
     responses, law = read_dump(dump)
+    others, other_law = read_dump(beside) if beside else ([], law)
+    if beside:
+        responses = shared_prompts(responses, others)
     tokenizer = AutoTokenizer.from_pretrained(model or checkpoint_path())
-    best: dict[str, DumpedResponse] = {}
-    for response in sorted(responses, key=lambda response: -response.reward):
-        best.setdefault(response.key.rsplit("_", 2)[0], response)
-    pages = [
-        TracedResponse(
-            trace=response.trace,
-            token_ids=response.response_ids.tolist(),
-            tokenizer=tokenizer,
-            law=LawSettings(**law),
-            prompt=tokenizer.decode(response.prompt_ids.tolist()),
-            answer=response.answer,
-            reward=response.reward,
-        )
-        for response in list(best.values())[:count]
-    ]
+    chosen = most_mixed(responses, LawSettings(**law), count)
+    pages = []
+    for response, other in zip(chosen, counterparts(chosen, others), strict=True):
+        pages.append(_traced(response, law, tokenizer, pair="first" if other else None))
+        if other:
+            pages.append(_traced(other, other_law, tokenizer, pair="second"))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render_page(pages, title=f"Soft traces: {dump.name}"), encoding="utf-8")
+    title = f"Soft traces: {dump.name}" + (f" beside {beside.name}" if beside else "")
+    out.write_text(render_page(pages, title=title), encoding="utf-8")
+
+
+def _traced(response: DumpedResponse, law: dict, tokenizer, pair: str | None) -> TracedResponse:
+    largest = int(max(response.prompt_ids.max(), response.response_ids.max()))
+    if largest >= len(tokenizer):
+        raise ValueError(
+            f"the dump has token id {largest}, and the tokenizer only {len(tokenizer)} tokens: give the checkpoint "
+            "that wrote it with --model"
+        )
+    return TracedResponse(
+        trace=response.trace,
+        token_ids=response.response_ids.tolist(),
+        tokenizer=tokenizer,
+        law=LawSettings(**law),
+        prompt=tokenizer.decode(response.prompt_ids.tolist()),
+        answer=response.answer,
+        reward=response.reward,
+        pair=pair,
+    )

@@ -33,6 +33,7 @@ class TracedResponse:
         prompt: the prompt as text.
         answer: the right answer, where there is one.
         reward: what the response earned, where it was judged.
+        pair: "first" or "second" of two responses to one prompt that stand side by side; None alone.
     """
 
     trace: SoftTrace
@@ -42,6 +43,7 @@ class TracedResponse:
     prompt: str
     answer: str | None = None
     reward: float | None = None
+    pair: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.trace):
@@ -105,6 +107,8 @@ def view(response: TracedResponse) -> dict[str, object]:
         "soft": int(response.trace.soft.sum()),
         "mean_effective": math.fsum(effective) / len(effective) if effective else None,
         "positions": positions,
+        "pair": response.pair,
+        "discrete": not bool(response.trace.drawn.any()),
     }
 
 
