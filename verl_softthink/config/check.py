@@ -45,6 +45,32 @@ def check_config(config: DictConfig) -> SoftThinkSettings:
 
 def _law(config: DictConfig, settings: SoftThinkSettings) -> None:
     trainable_law(settings.law.name)
+    if settings.law.name != "gaussian":
+        return
+    if settings.law.own("gamma") == 0:
+        raise ValueError(
+            "softthink.law.gamma=0 feeds the mean embedding, which is certain and has no likelihood; train with "
+            "gamma above 0 (paper: 0.33) and keep 0 for evaluation"
+        )
+    if settings.law.own("fed") == "seed":
+        _rebuilt_embeddings(config)
+
+
+def _rebuilt_embeddings(config: DictConfig) -> None:
+    """A fed embedding is rebuilt from the scoring model's own table: it must be the rollout's."""
+    reason = "softthink.law.fed='seed' rebuilds fed embeddings from the table of the model that scores them, "
+    actor, prompts = config.actor_rollout_ref.actor, config.data.train_batch_size
+    if actor.ppo_epochs > 1 or actor.ppo_mini_batch_size < prompts:
+        raise ValueError(
+            f"{reason}which has moved after the first of several updates of a batch: set "
+            f"actor_rollout_ref.actor.ppo_epochs=1 (is {actor.ppo_epochs}) and ppo_mini_batch_size={prompts} (is "
+            f"{actor.ppo_mini_batch_size}), or softthink.law.fed=embedding"
+        )
+    if actor.use_kl_loss or config.algorithm.use_kl_in_reward:
+        raise ValueError(
+            f"{reason}and the reference model has another: turn actor_rollout_ref.actor.use_kl_loss and "
+            "algorithm.use_kl_in_reward off, or set softthink.law.fed=embedding"
+        )
 
 
 def _engines(config: DictConfig, settings: SoftThinkSettings) -> None:

@@ -7,10 +7,10 @@ exact up to the constant -d/2 log(2 pi sigma^2), which is dropped in rollout and
 the draw and holds no parameter of the model, so ratios, gradients and divergences do not see the constant, while it
 would swallow digits of a float32 ratio. h(theta) is differentiable through p and through E; the fed h~ is a constant.
 
-p is the whole vocabulary's (the paper) or renormalised over the frozen candidates. sigma = gamma * RMS with
-RMS = sqrt(mean over all entries of E^2), per coordinate: |sigma z| is then about gamma times the length of an
-embedding. T is the filter's temperature: 0.5 is the paper's "soft", 1e-4 its "fuzzy"; gamma 0 is greedy, inference
-only. The shown token is the argmax of p, certain given the logits: its log-probability is 0.
+p is the whole vocabulary's (``normalise_over="vocabulary"``, the paper) or renormalised over the frozen candidates.
+sigma = gamma * RMS with RMS = sqrt(mean over all entries of E^2), per coordinate: |sigma z| is then about gamma times
+the length of an embedding. T is the filter's temperature: 0.5 is the paper's "soft", 1e-4 its "fuzzy"; gamma 0 is
+greedy, for inference only. The shown token is the argmax of p, certain given the logits: its log-probability is 0.
 """
 
 import math
@@ -33,7 +33,8 @@ class GaussianLaw(Law):
 
     name = "gaussian"
     draws_embedding = True
-    own_settings = {"gamma": 0.33, "mixture": "vocabulary", "fed": "embedding"}
+    normalise_over = "vocabulary"
+    own_settings = {"gamma": 0.33, "fed": "embedding"}
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         """The mean's candidates; ``perturb`` makes the draw once the mean embedding is known."""
@@ -66,9 +67,7 @@ class GaussianLaw(Law):
             )
         # A padded slot has log-probability -inf and weighs 0.
         mean = mean_embedding(log_probs.exp(), embeddings)
-        squared = (action.fed.to(mean.dtype) - mean).square().sum(-1)
-        certain = action.scale == 0
-        return torch.where(certain, 0.0, -squared / (2 * action.scale.masked_fill(certain, 1.0).square()))
+        return log_density(action.fed, mean, action.scale)
 
     def token_log_prob(self, action: Action, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         return torch.zeros_like(log_probs[:, 0])
@@ -84,6 +83,13 @@ def mean_embedding(weights: Tensor, embeddings: Tensor) -> Tensor:
         return weights @ embeddings
     pieces = zip(weights.split(TABLE_ROWS, dim=-1), embeddings.split(TABLE_ROWS), strict=True)
     return sum(part @ rows.to(wide) for part, rows in pieces)
+
+
+def log_density(fed: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """[N] log-density of the draw [N, H] around mean [N, H], without its constant; 0 where scale [N] is 0."""
+    certain = scale == 0
+    squared = (fed.to(mean.dtype) - mean).square().sum(-1)
+    return torch.where(certain, 0.0, -squared / (2 * scale.masked_fill(certain, 1.0).square()))
 
 
 def coordinate_noise(seed: Tensor, index: Tensor, width: int) -> Tensor:

@@ -69,7 +69,5 @@ class MultiplexLaw(Law):
 def _invert(log_probs: Tensor, noise: Tensor) -> Tensor:
     """Slots [N, D] at which the cumulative distribution of [N, V] passes the uniforms [N, D]."""
     cumulative = log_probs.double().exp().cumsum(-1)
-    total = cumulative[:, -1:]
-    # The product may round up to the total, which no slot passes.
-    below = torch.minimum(noise * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, below, right=True)
+    # The largest uniform is 1 - 2^-53, whose product with the total rounds below it: some slot always passes.
+    return torch.searchsorted(cumulative, noise * cumulative[:, -1:], right=True)

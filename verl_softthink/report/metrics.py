@@ -18,7 +18,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS, Action, LawParameters
+from verl_softthink.laws import LAWS, Action
 from verl_softthink.trace import END_REASONS
 
 
@@ -60,8 +60,7 @@ def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
 
 
 def _weights(ids: Tensor, values: Tensor, law: LawSettings) -> Tensor:
-    parameters = LawParameters.uniform(len(ids), tau=law.tau, noise_scale=law.noise_scale)
-    return LAWS[law.name].weights(Action(ids=ids.long(), values=values), parameters)
+    return LAWS[law.name].weights(Action(ids=ids.long(), values=values), law.parameters(len(ids)))
 
 
 def _flat(field: Tensor) -> Tensor:

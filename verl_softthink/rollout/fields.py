@@ -3,7 +3,7 @@
 ROLLOUT_NAME = "softthink_vllm"
 AGENT_NAME = "softthink_agent"
 TRAINER_MODE = "softthink_sync"
-#: Key of ``TokenOutput.extra_fields`` that carries packed rows [T, 3 + 2K] int32 from the server to the agent loop.
+#: Key of ``TokenOutput.extra_fields`` that carries packed rows [T, 4 + 2K + H] int32 from the server to the agent loop.
 ROWS_FIELD = "softthink_rows"
 #: Per-position fields of a trajectory beside those that the likelihood engine reads.
 ENTROPY, FORCED = "softthink_entropy", "softthink_forced"

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from verl_softthink.config.settings import RequestSettings, parse
 from verl_softthink.laws import LAWS
+from verl_softthink.laws.dirichlet import SMALLEST_SHARE
 
 #: Key of ``SamplingParams.extra_args`` under which a soft request travels.
 EXTRA_ARGS_KEY = "softthink"
@@ -23,6 +24,12 @@ class SoftRequest:
     tau: float
     noise_scale: float
     normalise_over: str
+    concentration: float
+    beta: float
+    draws: int
+    by_probability: bool
+    gamma: float
+    fed_embedding: bool
     temperature: float
     top_k: int
     top_p: float
@@ -45,13 +52,21 @@ class SoftRequest:
         return cls(**values | {"marker": tuple(values["marker"])})
 
 
-def resolve(values: dict, *, max_tokens: int, width: int, tokenize: Callable[[str], list[int]] | None) -> SoftRequest:
+def resolve(
+    values: dict,
+    *,
+    max_tokens: int,
+    width: int,
+    fed_embeddings: bool = False,
+    tokenize: Callable[[str], list[int]] | None,
+) -> SoftRequest:
     """Validate the user's settings of one request and resolve what depends on tokenizer and engine.
 
     Args:
         values: ``extra_args["softthink"]`` as the user wrote it.
         max_tokens: cap of the response, in tokens; the default soft budget.
         width: candidate slots of the engine.
+        fed_embeddings: whether the engine keeps and returns fed embeddings.
         tokenize: text to token ids without special tokens; None if the engine has no tokenizer.
 
     Raises:
@@ -63,6 +78,7 @@ def resolve(values: dict, *, max_tokens: int, width: int, tokenize: Callable[[st
             f"softthink.filter.max_topk={settings.filter.max_topk} exceeds the engine's {width} candidate slots; raise "
             f"additional_config.softthink.max_candidates or lower max_topk"
         )
+    _check_law(settings, width, fed_embeddings)
     marker = settings.phase.end_of_thinking
     if isinstance(marker, str):
         if tokenize is None:
@@ -83,10 +99,16 @@ def resolve(values: dict, *, max_tokens: int, width: int, tokenize: Callable[[st
         tau=settings.law.tau,
         noise_scale=settings.law.noise_scale,
         normalise_over=settings.law.normaliser,
+        concentration=settings.law.own("concentration"),
+        beta=settings.law.own("beta"),
+        draws=settings.law.own("draws"),
+        by_probability=settings.law.own("weighting") == "probability",
+        gamma=settings.law.own("gamma"),
+        fed_embedding=settings.law.draws_embedding,
         temperature=settings.filter.temperature,
         top_k=0 if LAWS[settings.law.name].whole_vocabulary else settings.filter.top_k,
         top_p=settings.filter.top_p,
-        min_p=settings.filter.min_p,
+        min_p=_min_p(settings),
         max_topk=settings.filter.max_topk,
         marker=tuple(marker),
         budget=budget,
@@ -95,3 +117,24 @@ def resolve(values: dict, *, max_tokens: int, width: int, tokenize: Callable[[st
         seed=seed,
         record_entropy=settings.record_entropy,
     )
+
+
+def _check_law(settings: RequestSettings, width: int, fed_embeddings: bool) -> None:
+    law = settings.law
+    if law.name == "multiplex" and law.own("draws") > width:
+        raise ValueError(
+            f"softthink.law.draws={law.own('draws')} exceeds the engine's {width} candidate slots; raise "
+            "additional_config.softthink.max_candidates or lower law.draws"
+        )
+    if law.draws_embedding and not fed_embeddings:
+        raise ValueError(
+            "softthink.law.name='gaussian' with law.fed='embedding': the engine keeps no fed embeddings; set "
+            "additional_config.softthink.fed_embeddings=true, or law.normalise_over=candidates with law.fed=seed"
+        )
+
+
+def _min_p(settings: RequestSettings) -> float:
+    """The filter's, or the least share of which the Dirichlet law's log-weights are finite."""
+    if settings.law.name == "dirichlet":
+        return max(settings.filter.min_p, SMALLEST_SHARE)
+    return settings.filter.min_p

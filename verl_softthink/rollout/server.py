@@ -8,6 +8,7 @@ import ray
 from verl.workers.rollout.replica import TokenOutput
 from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
 
+from verl_softthink.config.settings import SoftThinkSettings, parse
 from verl_softthink.rollout.fields import ROWS_FIELD
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 
@@ -40,7 +41,10 @@ class SoftVLLMServer(vLLMHttpServer):
         super()._preprocess_engine_kwargs(engine_kwargs)
         additional = dict(engine_kwargs.get("additional_config") or {})
         settings = dict(additional.get(EXTRA_ARGS_KEY) or {})
-        settings.setdefault("max_candidates", self.config.custom[EXTRA_ARGS_KEY]["filter"]["max_topk"])
+        recipe: SoftThinkSettings = parse(SoftThinkSettings, self.config.custom[EXTRA_ARGS_KEY], EXTRA_ARGS_KEY)
+        draws = recipe.law.own("draws") if recipe.law.name == "multiplex" else 0
+        settings.setdefault("max_candidates", max(recipe.filter.max_topk, draws))
+        settings.setdefault("fed_embeddings", recipe.law.draws_embedding)
         engine_kwargs["additional_config"] = additional | {EXTRA_ARGS_KEY: settings}
 
     async def run_server(self, args) -> None:

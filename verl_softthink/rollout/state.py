@@ -11,8 +11,10 @@ from torch import Tensor
 from verl_softthink.laws import LAWS, NO_CANDIDATE, FilterParameters, LawParameters
 from verl_softthink.rollout.phase import ANSWERING, THINKING, PhaseParameters, PhaseState
 from verl_softthink.rollout.request import SoftRequest
+from verl_softthink.trace import row_width
 
 LAW_NAMES = tuple(LAWS)
+(_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.values()) if law.draws_embedding)
 #: Longest end-of-thinking marker, in tokens.
 MAX_MARKER = 16
 
@@ -25,9 +27,19 @@ class SoftState:
         length: longest response, in tokens.
         width: K, candidate slots per position.
         device: where the tables live.
+        fed: (H, dtype) of the fed embeddings to keep; None where no request may ask for them. They are by far the
+            largest table, slots * length * H numbers: what the keys and values of one layer with as many heads take.
     """
 
-    def __init__(self, *, slots: int, length: int, width: int, device: torch.device):
+    def __init__(
+        self,
+        *,
+        slots: int,
+        length: int,
+        width: int,
+        device: torch.device,
+        fed: tuple[int, torch.dtype] | None = None,
+    ):
         self.slots, self.length, self.width, self.device = slots, length, width, device
         self.trash = slots
         rows = slots + 1
@@ -41,6 +53,11 @@ class SoftState:
         self.seed = table(dtype=torch.int64)
         self.tau = table(dtype=torch.float32, fill=1)
         self.noise_scale = table(dtype=torch.float32, fill=1)
+        self.concentration = table(dtype=torch.float32, fill=1)
+        self.beta = table(dtype=torch.float32, fill=1)
+        self.draws = table(dtype=torch.int64, fill=1)
+        self.by_probability = table(dtype=torch.bool)
+        self.gamma = table(dtype=torch.float32)
         self.temperature = table(dtype=torch.float32, fill=1)
         self.top_k = table(dtype=torch.int64, fill=1)
         self.top_p = table(dtype=torch.float32, fill=1)
@@ -59,6 +76,8 @@ class SoftState:
         self.phase = table(length, dtype=torch.int8, fill=ANSWERING)
         self.forced = table(length, dtype=torch.int32)
         self.cold = table(length, dtype=torch.int32)
+        self.scale = table(length, dtype=torch.float32)
+        self.fed = None if fed is None else table(length, fed[0], dtype=fed[1])
 
         self._free = list(range(slots - 1, -1, -1))
         self._slot_of: dict[str, int] = {}
@@ -94,6 +113,11 @@ class SoftState:
             "seed",
             "tau",
             "noise_scale",
+            "concentration",
+            "beta",
+            "draws",
+            "by_probability",
+            "gamma",
             "temperature",
             "top_k",
             "top_p",
@@ -109,6 +133,11 @@ class SoftState:
         self.marker_length[slot] = len(request.marker)
         self._refresh()
 
+    def row_columns(self, request_id: str) -> int:
+        """Columns of a request's packed rows: fed embeddings only where it asked for them."""
+        embedding = self.fed.shape[-1] if self._requests[request_id].fed_embedding else 0
+        return row_width(self.width, embedding)
+
     def drop(self, request_id: str) -> None:
         """Free the slot of a finished request; ordinary requests are ignored."""
         slot = self._slot_of.pop(request_id, None)
@@ -121,6 +150,11 @@ class SoftState:
         """What a step must compute for the requests alive now; known on the host, so it costs no synchronisation."""
         alive = self._requests.values()
         self.laws_alive = tuple(sorted({request.law for request in alive}))
+        self.parameters_read = {name for law in self.laws_alive for name in LAWS[law].reads}
+        drawn = [request for request in alive if LAWS[request.law].draws_embedding]
+        #: What the means of drawn embeddings are over, "candidates" and "vocabulary".
+        self.means_alive = {request.normalise_over for request in drawn}
+        self.keeps_fed = any(request.fed_embedding for request in drawn)
         self.normalisers_alive = {request.normalise_over for request in alive}
         self.whole_vocabulary = any(LAWS[name].whole_vocabulary for name in self.laws_alive)
         self.fetch = max((max(self.width, request.top_k) for request in alive), default=self.width)
@@ -131,7 +165,11 @@ class SoftState:
 
     def law_parameters(self, slots: Tensor) -> LawParameters:
         """Law parameters of rows, [N]."""
-        return LawParameters(tau=self.tau[slots], noise_scale=self.noise_scale[slots])
+        return LawParameters(**{name: getattr(self, name)[slots] for name in self.parameters_read})
+
+    def drawing_embeddings(self, slots: Tensor) -> Tensor:
+        """[N] bool, rows whose law draws an embedding."""
+        return self.law[slots] == _EMBEDDING_LAW
 
     def filter_parameters(self, slots: Tensor) -> FilterParameters:
         """Candidate filters of rows, [N]; a step divides its logits by the temperature once for all."""

@@ -7,7 +7,7 @@ from vllm.sampling_params import SamplingParams
 
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, resolve
 from verl_softthink.rollout.state import MAX_MARKER
-from verl_softthink.rollout.vllm.limits import candidate_slots, check_engine
+from verl_softthink.rollout.vllm.limits import candidate_slots, check_engine, fed_embeddings
 
 
 def install(input_processor_class: type) -> None:
@@ -41,6 +41,7 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
         params.extra_args[EXTRA_ARGS_KEY],
         max_tokens=params.max_tokens if params.max_tokens is not None else limit,
         width=candidate_slots(processor.vllm_config),
+        fed_embeddings=fed_embeddings(processor.vllm_config),
         tokenize=None if tokenizer is None else lambda text: tokenizer.encode(text, add_special_tokens=False),
     )
     check_marker(request.marker, processor.model_config.get_vocab_size())
