@@ -13,7 +13,7 @@ as one contiguous array: ``[flags, log_prob, entropy, scale, ids * K, values * K
 is 0 unless the law's draw is an embedding and the trace carries it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -21,9 +21,9 @@ from torch import Tensor
 
 from verl_softthink.laws.action import NO_CANDIDATE
 
-FLAG_DRAWN, FLAG_SOFT, FLAG_FORCED = 1, 2, 4
-#: Why thinking ended, kept in the flags of the position that ended it (bits 3 and 4).
-END_REASONS = ("none", "marker", "budget", "cold_stop")
+FLAG_DRAWN, FLAG_SOFT, FLAG_FORCED, FLAG_HARD, FLAG_CUT = 1, 2, 4, 1 << 8, 1 << 9
+#: Why thinking ended, kept in the flags of the position that ended it (bits 3 to 6).
+END_REASONS = ("none", "marker", "budget", "cold_stop", "switches", "bad_logits")
 _REASON_SHIFT = 3
 _REASON_MASK = 15
 #: Number of candidate slots, in bits 16 to 23.
@@ -44,6 +44,8 @@ class SoftTrace:
         log_prob: [T] float32, the rollout's own log-density; 0 where nothing was drawn.
         entropy: [T] float32, entropy in nats of the tempered, unfiltered next-token distribution; nan if not asked for.
         end_reason: why thinking ended, one of ``END_REASONS``.
+        hard: [T] bool, an ordinary token of thinking (switching); None if dropped.
+        cut: the answer went over its budget and was stopped.
         scale: [T] float32, standard deviation of the noise on each coordinate of a drawn embedding; 0 elsewhere.
             None if dropped.
         fed: [T, H] float32, the drawn embeddings; None where the trace does not carry them.
@@ -57,6 +59,8 @@ class SoftTrace:
     log_prob: Tensor
     entropy: Tensor
     end_reason: str
+    hard: Tensor | None = None
+    cut: bool = False
     scale: Tensor | None = None
     fed: Tensor | None = None
 
@@ -65,7 +69,7 @@ class SoftTrace:
 
     def truncated(self, length: int) -> "SoftTrace":
         """The first ``length`` positions."""
-        return SoftTrace(**{name: value[:length] for name, value in self.tensors().items()}, end_reason=self.end_reason)
+        return replace(self, **{name: value[:length] for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that the trace has, by field name."""
@@ -80,8 +84,7 @@ class SoftTrace:
         """
         if (self.ids[:, width:] != NO_CANDIDATE).any():
             raise ValueError(f"the trace has candidates beyond slot {width}; raise softthink.filter.max_topk")
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return SoftTrace(**tensors | {"ids": self.ids[:, :width], "values": self.values[:, :width]})
+        return replace(self, ids=self.ids[:, :width], values=self.values[:, :width])
 
 
 def row_width(candidates: int, embedding: int = 0) -> int:
@@ -94,6 +97,8 @@ def pack_rows(
     drawn: Tensor,
     soft: Tensor,
     forced: Tensor,
+    hard: Tensor,
+    cut: Tensor,
     reason: Tensor,
     log_prob: Tensor,
     entropy: Tensor,
@@ -107,6 +112,8 @@ def pack_rows(
         drawn.int() * FLAG_DRAWN
         + soft.int() * FLAG_SOFT
         + forced.int() * FLAG_FORCED
+        + hard.int() * FLAG_HARD
+        + cut.int() * FLAG_CUT
         + (reason.int() << _REASON_SHIFT)
         + (ids.shape[1] << _SLOTS_SHIFT)
     )
@@ -140,5 +147,14 @@ def unpack_rows(rows: np.ndarray) -> SoftTrace:
         entropy=header[:, 2].clone(),
         scale=header[:, 3].clone(),
         fed=fed if embedding else None,
+        hard=(flags & FLAG_HARD).bool(),
+        cut=bool((flags & FLAG_CUT).any()),
         end_reason=END_REASONS[int(reasons[ended[0, 0]])] if len(ended) else "none",
     )
+
+
+def bad_logits_at(rows: np.ndarray) -> int | None:
+    """The position of packed rows at which a response ended because its logits were not numbers; None as a rule."""
+    reasons = (rows[:, 0] >> _REASON_SHIFT) & _REASON_MASK
+    (found,) = np.nonzero(reasons == END_REASONS.index("bad_logits"))
+    return int(found[0]) if len(found) else None

@@ -18,6 +18,8 @@ def _columns(length=7, width=3):
         "drawn": drawn,
         "soft": torch.tensor([1, 1, 0, 0, 0, 0, 0], dtype=torch.bool),
         "forced": torch.tensor([0, 0, 0, 1, 1, 0, 0], dtype=torch.bool),
+        "hard": torch.tensor([0, 0, 0, 0, 0, 1, 0], dtype=torch.bool),
+        "cut": torch.tensor([0, 0, 0, 0, 0, 0, 1], dtype=torch.bool),
         "reason": torch.tensor([REASON_NONE] * 3 + [REASON_BUDGET] + [REASON_NONE] * 3, dtype=torch.int8),
         "log_prob": torch.randn(length, generator=generator),
         "entropy": torch.full((length,), torch.nan),
@@ -33,12 +35,12 @@ def test_rows_round_trip():
     assert rows.shape == (7, row_width(3))
     assert rows.dtype == torch.int32
     trace = unpack_rows(rows.numpy())
-    for name in ("drawn", "soft", "forced", "log_prob", "scale", "values"):
+    for name in ("drawn", "soft", "forced", "hard", "log_prob", "scale", "values"):
         assert torch.equal(getattr(trace, name), columns[name]), name
     assert torch.equal(trace.ids.long(), columns["ids"])
     assert trace.entropy.isnan().all()
     assert trace.end_reason == "budget"
-    assert trace.fed is None
+    assert trace.fed is None and trace.cut
 
 
 def test_fed_embeddings_travel_behind_the_candidates():

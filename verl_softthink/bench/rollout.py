@@ -24,6 +24,8 @@ def run(
     """
     from vllm import LLM, SamplingParams
 
+    from verl_softthink.config.settings import LawSettings
+
     llm = LLM(
         str(model),
         dtype="auto" if _has_gpu() else "float32",
@@ -32,7 +34,9 @@ def run(
         enable_prefix_caching=False,
         disable_log_stats=True,
         enforce_eager=not _has_gpu(),
-        additional_config={"softthink": {"max_candidates": candidates}},
+        additional_config={
+            "softthink": {"max_candidates": candidates, "fed_embeddings": LawSettings(name=law).draws_embedding}
+        },
     )
     vocabulary = llm.llm_engine.model_config.get_vocab_size()
     rng = random.Random(0)

@@ -131,7 +131,7 @@ def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
     from verl.utils import hf_tokenizer
     from verl.utils.fs import copy_to_local
 
-    from verl_softthink.rollout.state import MAX_MARKER
+    from verl_softthink.rollout.markers import MAX_MARKER
 
     model = config.actor_rollout_ref.model
     tokenizer = hf_tokenizer(

@@ -127,18 +127,29 @@ class FilterSettings(Settings):
 
 
 class PhaseSettings(Settings):
-    """When thinking starts, ends, and how it is ended."""
+    """When thinking starts, ends, how it is ended, and what follows."""
 
     end_of_thinking: str | list[int] = "</think>"
+    # What must end with the marker: the shown token ids, or the text that they write.
+    match: Literal["tokens", "text"] = "tokens"
     budget: Annotated[int, Field(ge=1)] | None = None
     cold_entropy: Annotated[float, Field(ge=0)] = 0.0
     cold_length: Annotated[int, Field(ge=0)] = 0
+    # Placed after thinking that ended by itself.
+    answer_prefix: str | list[int] | None = None
+    # Placed where thinking is cut short; None for the marker followed by the prefix.
+    lead_in: str | list[int] | None = None
+    # Answer tokens, without prefix and lead-in, after which the request is stopped; None for no limit but max_tokens.
+    answer_budget: Annotated[int, Field(ge=1)] | None = None
+    # Switching between soft steps and ordinary tokens: how often at most, 0 for never, and the least hard block.
+    switches: Annotated[int, Field(ge=0)] = 0
+    switch_window: Annotated[int, Field(ge=1)] = 512
 
-    @field_validator("end_of_thinking")
+    @field_validator("end_of_thinking", "answer_prefix", "lead_in")
     @classmethod
-    def _not_empty(cls, marker: str | list[int]) -> str | list[int]:
-        if not marker:
-            raise ValueError("the marker is empty; give the text, e.g. '</think>', or its token ids")
+    def _not_empty(cls, marker: str | list[int] | None) -> str | list[int] | None:
+        if marker is not None and not marker:
+            raise ValueError("it is empty; give a text, e.g. '</think>', or token ids")
         return marker
 
     @model_validator(mode="after")
@@ -147,6 +158,11 @@ class PhaseSettings(Settings):
             raise ValueError(
                 "a cold stop needs both phase.cold_entropy > 0 (nats) and phase.cold_length > 0 (steps); set both or "
                 "neither"
+            )
+        if self.match == "text" and not isinstance(self.end_of_thinking, str):
+            raise ValueError(
+                f"phase.match='text' looks for a text, but phase.end_of_thinking={self.end_of_thinking} are token ids; "
+                "give the text or set match=tokens"
             )
         return self
 

@@ -16,7 +16,9 @@ from torch import Tensor
 from verl_softthink.trace import SoftTrace
 
 #: Fed embeddings stay out: a page shows candidates, and H numbers a position would be most of the file.
-_TRACE_TENSORS = tuple(field.name for field in fields(SoftTrace) if field.name not in ("end_reason", "scale", "fed"))
+_TRACE_TENSORS = tuple(
+    field.name for field in fields(SoftTrace) if field.name not in ("end_reason", "hard", "cut", "scale", "fed")
+)
 _RECORD = "responses"
 
 

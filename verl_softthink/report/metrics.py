@@ -4,7 +4,11 @@ soft_fraction               share of positions that were fed a mixture. Near 0: 
 effective_tokens/mean       1 / sum y^2. At 1 the mixtures are hard tokens: raise law.tau, or the policy is certain.
 mixture_entropy, top_weight the same in nats, and as the largest weight.
 thinking_length/mean        drawn positions. Well below phase.budget; otherwise raise the budget.
-end_reason/*                shares of marker, budget, cold_stop and none; mostly budget: thinking does not end itself.
+end_reason/*                shares of marker, budget, cold_stop, switches and none; mostly budget: thinking does not end
+                            itself. bad_logits never gets here: it ends the run.
+answer_cut_fraction         responses stopped at phase.answer_budget; near 1: answers are longer than allowed.
+no_answer_fraction          responses in which nobody sampled a token after thinking: it never ended, or at the limit.
+hard_fraction               ordinary tokens of thinking (switching), of all positions.
 forced_fraction             tokens placed by phase control; they take no part in the loss.
 log_prob_gap/{mean,max}     |actor - rollout| log-density. Mean below 1e-3 in fp32 and about 1e-1 in bf16; more means
                             stale weights or a precision that differs. Also for drawn and for answer positions.
@@ -42,7 +46,13 @@ def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
         "softthink/forced_fraction": float(_flat(data["softthink_forced"]).float().mean()),
     }
     # A list of dictionaries, whichever container the storage back end wraps it in.
-    reasons = [getattr(fields, "data", fields)["softthink_end_reason"] for fields in list(data["extra_fields"])]
+    records = [getattr(fields, "data", fields) for fields in list(data["extra_fields"])]
+    reasons = [record["softthink_end_reason"] for record in records]
+    hard = torch.tensor([record["softthink_hard_positions"] for record in records])
+    forced = torch.tensor([int(row.sum()) for row in data["softthink_forced"]])
+    metrics["softthink/answer_cut_fraction"] = sum(record["softthink_answer_cut"] for record in records) / len(records)
+    metrics["softthink/no_answer_fraction"] = float((lengths - thinking - hard - forced <= 0).float().mean())
+    metrics["softthink/hard_fraction"] = float(hard.sum() / lengths.sum())
     for reason in END_REASONS:
         metrics[f"softthink/end_reason/{reason}"] = reasons.count(reason) / len(reasons)
     if soft.any():

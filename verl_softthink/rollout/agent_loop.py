@@ -13,7 +13,15 @@ from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentL
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings, parse
 from verl_softthink.laws import LAWS
 from verl_softthink.likelihood.fields import DRAWN, FED, FED_FIELDS, IDS, SCALE, SEED, SOFT, VALUES
-from verl_softthink.rollout.fields import AGENT_NAME, END_REASON, ENTROPY, FORCED, ROWS_FIELD
+from verl_softthink.rollout.fields import (
+    AGENT_NAME,
+    ANSWER_CUT,
+    END_REASON,
+    ENTROPY,
+    FORCED,
+    HARD_POSITIONS,
+    ROWS_FIELD,
+)
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.trace import SoftTrace, unpack_rows
 
@@ -49,7 +57,11 @@ class SoftAgentLoopOutput(AgentLoopOutput):
         if LAWS[self.law.name].draws_embedding:
             drawn = {SCALE: trace.scale, FED: trace.fed, SEED: torch.full((len(trace),), self.seed)}
             output |= {name: drawn[name] for name in FED_FIELDS[self.law.own("fed")]}
-        output["extra_fields"][END_REASON] = trace.end_reason
+        output["extra_fields"] |= {
+            END_REASON: trace.end_reason,
+            ANSWER_CUT: trace.cut,
+            HARD_POSITIONS: int(trace.hard.sum()),
+        }
         return output
 
 

@@ -7,5 +7,6 @@ TRAINER_MODE = "softthink_sync"
 ROWS_FIELD = "softthink_rows"
 #: Per-position fields of a trajectory beside those that the likelihood engine reads.
 ENTROPY, FORCED = "softthink_entropy", "softthink_forced"
-#: Key of a trajectory's ``extra_fields``: why thinking ended.
-END_REASON = "softthink_end_reason"
+#: Keys of a trajectory's ``extra_fields``: why thinking ended; whether the answer was cut at its budget; how many
+#: positions of thinking were ordinary tokens.
+END_REASON, ANSWER_CUT, HARD_POSITIONS = "softthink_end_reason", "softthink_answer_cut", "softthink_hard_positions"

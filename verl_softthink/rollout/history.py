@@ -29,7 +29,7 @@ def mixture_embeddings(
         drawn = LAWS[name].weights(action, parameters)
         own = (state.law[slots] == LAW_NAMES.index(name))[:, None]
         weights = drawn if weights is None else torch.where(own, drawn, weights)
-    soft = state.soft[slots, index]
+    soft = state.phases.soft(slots, index)
     # A row that is not soft has no candidates and its weights may be nan: it mixes nothing.
     weights = torch.where(soft[:, None], weights, 0.0)
     mixed = embedding.mean(ids.clamp(min=0), weights).to(embedding.dtype)

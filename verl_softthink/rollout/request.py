@@ -14,6 +14,8 @@ from verl_softthink.laws.dirichlet import SMALLEST_SHARE
 
 #: Key of ``SamplingParams.extra_args`` under which a soft request travels.
 EXTRA_ARGS_KEY = "softthink"
+#: Placed where a request has no stop token and its logits are not numbers: any id, flagged as placed.
+NO_STOP = 0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class SoftRequest:
     min_p: float
     max_topk: int
     marker: tuple[int, ...]
+    marker_text: str
+    lead_in: tuple[int, ...]
+    answer_prefix: tuple[int, ...]
+    answer_budget: int
+    stop: int
+    switches: int
+    switch_window: int
     budget: int
     cold_entropy: float
     cold_length: int
@@ -49,7 +58,7 @@ class SoftRequest:
     @classmethod
     def from_dict(cls, values: dict) -> "SoftRequest":
         """Read what ``as_dict`` gave (tuples come back as lists)."""
-        return cls(**values | {"marker": tuple(values["marker"])})
+        return cls(**values | {name: tuple(values[name]) for name in ("marker", "lead_in", "answer_prefix")})
 
 
 def resolve(
@@ -58,6 +67,7 @@ def resolve(
     max_tokens: int,
     width: int,
     fed_embeddings: bool = False,
+    stop: int | None = None,
     tokenize: Callable[[str], list[int]] | None,
 ) -> SoftRequest:
     """Validate the user's settings of one request and resolve what depends on tokenizer and engine.
@@ -66,6 +76,7 @@ def resolve(
         values: ``extra_args["softthink"]`` as the user wrote it.
         max_tokens: cap of the response, in tokens; the default soft budget.
         width: candidate slots of the engine.
+        stop: the token id that ends a request; None if nothing but max_tokens does.
         fed_embeddings: whether the engine keeps and returns fed embeddings.
         tokenize: text to token ids without special tokens; None if the engine has no tokenizer.
 
@@ -79,14 +90,15 @@ def resolve(
             f"additional_config.softthink.max_candidates or lower max_topk"
         )
     _check_law(settings, width, fed_embeddings)
-    marker = settings.phase.end_of_thinking
-    if isinstance(marker, str):
-        if tokenize is None:
-            raise ValueError(
-                f"softthink.phase.end_of_thinking={marker!r} is a text, but the engine has no tokenizer "
-                "(skip_tokenizer_init); give the marker's token ids"
-            )
-        marker = tokenize(marker)
+    phase = settings.phase
+    marker = _tokens("end_of_thinking", phase.end_of_thinking, tokenize)
+    prefix = () if phase.answer_prefix is None else _tokens("answer_prefix", phase.answer_prefix, tokenize)
+    lead_in = marker + prefix if phase.lead_in is None else _tokens("lead_in", phase.lead_in, tokenize)
+    if phase.answer_budget is not None and stop is None:
+        raise ValueError(
+            f"softthink.phase.answer_budget={phase.answer_budget} ends the request with its stop token, and it has "
+            "none: do not ignore the end-of-sequence token, or give stop_token_ids"
+        )
     budget = settings.phase.budget if settings.phase.budget is not None else max_tokens
     if settings.phase.budget is not None and budget > max_tokens:
         raise ValueError(
@@ -110,13 +122,31 @@ def resolve(
         top_p=settings.filter.top_p,
         min_p=_min_p(settings),
         max_topk=settings.filter.max_topk,
-        marker=tuple(marker),
+        marker=marker,
+        marker_text=phase.end_of_thinking if phase.match == "text" else "",
+        lead_in=lead_in,
+        answer_prefix=prefix,
+        answer_budget=phase.answer_budget or 0,
+        stop=NO_STOP if stop is None else stop,
+        switches=phase.switches,
+        switch_window=phase.switch_window,
         budget=budget,
         cold_entropy=settings.phase.cold_entropy,
         cold_length=settings.phase.cold_length,
         seed=seed,
         record_entropy=settings.record_entropy,
     )
+
+
+def _tokens(key: str, value: str | list[int], tokenize: Callable[[str], list[int]] | None) -> tuple[int, ...]:
+    if not isinstance(value, str):
+        return tuple(value)
+    if tokenize is None:
+        raise ValueError(
+            f"softthink.phase.{key}={value!r} is a text, but the engine has no tokenizer (skip_tokenizer_init); give "
+            "its token ids"
+        )
+    return tuple(tokenize(value))
 
 
 def _check_law(settings: RequestSettings, width: int, fed_embeddings: bool) -> None:

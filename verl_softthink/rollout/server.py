@@ -11,6 +11,7 @@ from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, 
 from verl_softthink.config.settings import SoftThinkSettings, parse
 from verl_softthink.rollout.fields import ROWS_FIELD
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.trace import bad_logits_at
 
 
 class _TraceTap:
@@ -55,7 +56,7 @@ class SoftVLLMServer(vLLMHttpServer):
         """verl's ``generate``; for a soft request ``extra_fields["softthink_rows"]`` holds the packed trace.
 
         Raises:
-            RuntimeError: when the trace is missing or does not cover every token.
+            RuntimeError: when the trace is missing or does not cover every token, or when logits were not numbers.
         """
         soft = EXTRA_ARGS_KEY in (sampling_params.get("extra_args") or {})
         output = await super().generate(prompt_ids, sampling_params, request_id, **kwargs)
@@ -68,6 +69,13 @@ class SoftVLLMServer(vLLMHttpServer):
                 f"soft request {request_id} returned {returned} for {len(output.token_ids)} tokens (stop reason "
                 f"{output.stop_reason!r}): check that verl_softthink is installed where vLLM's engine core runs, that "
                 "VERL_SOFTTHINK_DISABLE is not set there, and that VLLM_PLUGINS, if set, names verl_softthink"
+            )
+        position = bad_logits_at(rows)
+        if position is not None:
+            raise RuntimeError(
+                f"soft request {request_id}: the logits of response position {position} are not numbers (nan, inf, or "
+                "all -inf): the weights have diverged, or every token is forbidden; look at the last steps' "
+                "actor/grad_norm, and at allowed_token_ids and logit_bias where they are set"
             )
         output.extra_fields[ROWS_FIELD] = rows
         return output

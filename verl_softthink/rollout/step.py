@@ -12,7 +12,7 @@ from torch import Tensor
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Candidates, candidate_log_probs, select_candidates
 from verl_softthink.rollout.draw_embedding import draw_embedding
 from verl_softthink.rollout.embedding import InputEmbedding
-from verl_softthink.rollout.phase import advance
+from verl_softthink.rollout.phase_control import control
 from verl_softthink.rollout.state import LAW_NAMES, SoftState
 from verl_softthink.trace import pack_rows
 
@@ -36,12 +36,13 @@ class StepResult:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """What the laws drew for N rows: slots and values [N, K], the shown slot, and the two scores [N]."""
+    """What the laws drew for N rows: slots and values [N, K], the shown slot, the two scores and bad logits [N]."""
 
     action: Action
     shown_slot: Tensor
     log_prob: Tensor
     token_log_prob: Tensor
+    bad: Tensor
 
 
 def soft_step(
@@ -66,7 +67,7 @@ def soft_step(
     entropy = _entropy(scaled) if state.needs_entropy else torch.full_like(log_prob, torch.nan)
 
     shown = action.ids.gather(1, drawn.shown_slot[:, None])[:, 0]
-    step = advance(state.phase_parameters(slots), state.phase_state(slots, index), shown, entropy)
+    step, text = control(state, slots, index, shown, entropy, drawn.bad)
     log_prob = torch.where(step.soft, log_prob, drawn.token_log_prob)
     log_prob = torch.where(step.drawn, log_prob, 0.0)
 
@@ -76,11 +77,7 @@ def soft_step(
     at = (slots, index.clamp(max=state.length - 1))
     state.ids[at] = ids.int()
     state.values[at] = values
-    state.soft[at] = step.soft
-    state.shown[at] = step.token.int()
-    state.phase[at] = step.phase
-    state.forced[at] = step.forced.int()
-    state.cold[at] = step.cold.int()
+    state.phases.write(slots, index, step, text)
     fed = None
     if action.scale is not None:
         state.scale[at] = scale
@@ -95,6 +92,8 @@ def soft_step(
             drawn=step.drawn,
             soft=step.soft,
             forced=step.placed,
+            hard=step.hard,
+            cut=step.cut,
             reason=step.reason,
             log_prob=log_prob,
             entropy=entropy,
@@ -112,7 +111,10 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Dr
     merged: tuple[Tensor, ...] | None = None
     for name in state.laws_alive:
         law = LAWS[name]
-        candidates = _whole_vocabulary(scaled) if law.whole_vocabulary else _filtered(state, scaled, slots)
+        if law.whole_vocabulary:
+            candidates, bad = _whole_vocabulary(scaled)
+        else:
+            candidates, bad = _filtered(state, scaled, slots)
         noise = law.noise(state.seed[slots], index, candidates, state.width)
         action = law.sample(candidates, parameters, noise)
         # A law over the whole vocabulary may draw few candidates: only the engine's slots travel.
@@ -129,6 +131,7 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Dr
             slot,
             log_prob,
             law.token_log_prob(action, slot, log_probs, parameters),
+            bad,
         )
         if merged is None:
             merged = drawn
@@ -138,24 +141,29 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Dr
                 torch.where(own[:, None] if new.dim() == 2 else own, new, old)
                 for new, old in zip(drawn, merged, strict=True)
             )
-    ids, values, slot, log_prob, token_log_prob = merged
-    return _Drawn(Action(ids=ids, values=values), slot, log_prob, token_log_prob)
+    ids, values, slot, log_prob, token_log_prob, bad = merged
+    return _Drawn(Action(ids=ids, values=values), slot, log_prob, token_log_prob, bad & (slots != state.trash))
 
 
-def _filtered(state: SoftState, scaled: Tensor, slots: Tensor) -> Candidates:
+def _filtered(state: SoftState, scaled: Tensor, slots: Tensor) -> tuple[Candidates, Tensor]:
+    """Candidates, and [N] bool: logits with a nan or +inf, or nothing but -inf, which leave no first candidate."""
     candidates = select_candidates(
         scaled, state.filter_parameters(slots), width=state.width, fetch=state.fetch, limited=state.limited
     )
+    # Of logits that are not all numbers the largest is nan or infinite: no pass over the vocabulary is added.
+    bad = ~candidates.log_probs[:, 0].isfinite()
     if state.normalisers_alive == {"candidates"}:
-        return candidates
+        return candidates, bad
     over_vocabulary = candidate_log_probs(scaled, candidates.ids, normalise_over="vocabulary")
     own = state.over_vocabulary[slots][:, None]
-    return Candidates(candidates.ids, torch.where(own, over_vocabulary, candidates.log_probs))
+    return Candidates(candidates.ids, torch.where(own, over_vocabulary, candidates.log_probs)), bad
 
 
-def _whole_vocabulary(scaled: Tensor) -> Candidates:
+def _whole_vocabulary(scaled: Tensor) -> tuple[Candidates, Tensor]:
+    """All tokens, and which rows' logits are no distribution: those draw from a uniform one, which nobody sees."""
     ids = torch.arange(scaled.shape[1], device=scaled.device).expand_as(scaled)
-    return Candidates(ids, scaled.log_softmax(-1))
+    bad = ~scaled.logsumexp(-1).isfinite()
+    return Candidates(ids, scaled.masked_fill(bad[:, None], 0.0).log_softmax(-1)), bad
 
 
 def _action_log_probs(state: SoftState, scaled: Tensor, slots: Tensor, action: Action) -> Tensor:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from vllm.tokenizers.registry import cached_tokenizer_from_config
 
 from verl_softthink.rollout.history import mixture_embeddings
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.step import StepResult, soft_step
+from verl_softthink.rollout.text_marker import text_marker_table, token_bytes
 from verl_softthink.rollout.vllm.embedding import SoftVocabParallelEmbedding, find_token_embedding
 from verl_softthink.rollout.vllm.limits import candidate_slots, fed_embeddings
 from verl_softthink.rollout.vllm.return_path import attach_rows
@@ -65,6 +67,9 @@ def install(runner_class: type) -> None:
             return sampled_by_law(soft.result, self.input_batch.sampling_metadata)
         output = sample(self, logits, spec_decode_metadata)
         override_sampled(output, soft.result)
+        if soft.state.switching:
+            # Tokens of thinking that were left to the sampler may complete the marker.
+            soft.state.phases.write_sampled(soft.slots, soft.index, output.sampled_token_ids[:, 0])
         return output
 
     @functools.wraps(sample_tokens)
@@ -93,7 +98,17 @@ def _track_requests(runner, scheduler_output) -> None:
         if EXTRA_ARGS_KEY in extra:
             if soft is None:
                 soft = runner._softthink = _build(runner)
-            soft.state.add(new.req_id, SoftRequest.from_dict(extra[EXTRA_ARGS_KEY]))
+            request = SoftRequest.from_dict(extra[EXTRA_ARGS_KEY])
+            if request.marker_text not in soft.state.markers:
+                _add_text_marker(runner, soft.state, request.marker_text)
+            soft.state.add(new.req_id, request)
+
+
+def _add_text_marker(runner, state: SoftState, text: str) -> None:
+    """Once per text: seconds of host work for a large vocabulary, while the engine waits."""
+    tokenizer = cached_tokenizer_from_config(runner.model_config)
+    texts = token_bytes(tokenizer, runner.model_config.get_vocab_size())
+    state.markers.add(text, text_marker_table(text.encode(), texts))
 
 
 def _build(runner) -> SoftRunner:
