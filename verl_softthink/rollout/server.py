@@ -74,8 +74,8 @@ class SoftVLLMServer(vLLMHttpServer):
         if position is not None:
             raise RuntimeError(
                 f"soft request {request_id}: the logits of response position {position} are not numbers (nan, inf, or "
-                "all -inf): the weights have diverged, or every token is forbidden; look at the last steps' "
-                "actor/grad_norm, and at allowed_token_ids and logit_bias where they are set"
+                "all -inf), so the weights have diverged; look at actor/grad_norm of the last steps and resume from a "
+                "checkpoint before them"
             )
         output.extra_fields[ROWS_FIELD] = rows
         return output
