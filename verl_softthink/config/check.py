@@ -5,7 +5,7 @@ from types import ModuleType
 
 from omegaconf import DictConfig, OmegaConf
 
-from verl_softthink.config.settings import SoftThinkSettings, parse
+from verl_softthink.config.settings import PhaseSettings, SoftThinkSettings, parse
 from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
 
@@ -119,11 +119,11 @@ def _phase(config: DictConfig, settings: SoftThinkSettings) -> None:
             f"softthink.phase.budget={budget} leaves no room for an answer in data.max_response_length={response}; "
             "lower the budget or raise the response length"
         )
-    check_marker_text(config, settings.phase.end_of_thinking)
+    check_phase_texts(config, settings.phase)
 
 
-def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
-    """The tokenizer must be able to produce the marker: its text must survive encoding and decoding.
+def check_phase_texts(config: DictConfig, phase: PhaseSettings) -> None:
+    """The tokenizer must be able to produce what is matched and placed: a text must survive encoding and decoding.
 
     Raises:
         ValueError: naming the tokens it becomes.
@@ -132,27 +132,37 @@ def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
     from verl.utils.fs import copy_to_local
 
     from verl_softthink.rollout.markers import MAX_MARKER
+    from verl_softthink.rollout.state import MAX_PLACED
+    from verl_softthink.rollout.text_marker import check_text_marker
 
     model = config.actor_rollout_ref.model
     tokenizer = hf_tokenizer(
         copy_to_local(model.get("tokenizer_path") or model.path),
         trust_remote_code=model.get("trust_remote_code", False),
     )
-    ids = tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
+    values = {"end_of_thinking": phase.end_of_thinking, "answer_prefix": phase.answer_prefix, "lead_in": phase.lead_in}
+    for name, value in values.items():
+        if value is None:
+            continue
+        ids = tokenizer.encode(value, add_special_tokens=False) if isinstance(value, str) else list(value)
+        _check_tokens(name, value, ids, tokenizer, model.path, MAX_MARKER if name == "end_of_thinking" else MAX_PLACED)
+        if name == "end_of_thinking" and phase.match == "text":
+            check_text_marker(value, ids, tokenizer)
+
+
+def _check_tokens(name: str, value: str | list[int], ids: list[int], tokenizer, path: str, longest: int) -> None:
     text = tokenizer.decode(ids)
-    if isinstance(marker, str) and text != marker:
+    if isinstance(value, str) and text != value:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer of {model.path} cannot produce it: it becomes "
-            f"{ids}, which reads {text!r}; use a marker of this model, or add the token to the tokenizer"
+            f"softthink.phase.{name}={value!r}: the tokenizer of {path} cannot produce it: it becomes "
+            f"{ids}, which reads {text!r}; use a text of this model, or add the token to the tokenizer"
         )
-    if not 1 <= len(ids) <= MAX_MARKER:
-        raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r} is {len(ids)} tokens long; use 1 to {MAX_MARKER} tokens"
-        )
+    if not 1 <= len(ids) <= longest:
+        raise ValueError(f"softthink.phase.{name}={value!r} is {len(ids)} tokens long; use 1 to {longest} tokens")
     foreign = [token for token in ids if not 0 <= token < len(tokenizer)]
     if foreign:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: token ids {foreign} are outside the tokenizer's "
+            f"softthink.phase.{name}={value!r}: token ids {foreign} are outside the tokenizer's "
             f"{len(tokenizer)}; give ids of this model"
         )
 
