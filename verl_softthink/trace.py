@@ -9,10 +9,11 @@ Three kinds of position, told apart by explicit flags and never by a sentinel to
 | no    | no   | the token                 | the ordinary log-probability, or nothing where the token was forced |
 
 Inside the engine a position is one row of int32 (floats keep their bits), so that a trace crosses process borders
-as one contiguous array: ``[flags, log_prob, entropy, ids * K, values * K]``.
+as one contiguous array: ``[flags, log_prob, entropy, scale, ids * K, values * K, fed * H]``. K stands in the flags; H
+is 0 unless the law's draw is an embedding and the trace carries it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -20,11 +21,14 @@ from torch import Tensor
 
 from verl_softthink.laws.action import NO_CANDIDATE
 
-FLAG_DRAWN, FLAG_SOFT, FLAG_FORCED = 1, 2, 4
-#: Why thinking ended, kept in the flags of the position that ended it (bits 3 and 4).
-END_REASONS = ("none", "marker", "budget", "cold_stop")
+FLAG_DRAWN, FLAG_SOFT, FLAG_FORCED, FLAG_HARD, FLAG_CUT = 1, 2, 4, 1 << 8, 1 << 9
+#: Why thinking ended, kept in the flags of the position that ended it (bits 3 to 6).
+END_REASONS = ("none", "marker", "budget", "cold_stop", "switches", "bad_logits")
 _REASON_SHIFT = 3
-_HEADER_COLUMNS = 3
+_REASON_MASK = 15
+#: Number of candidate slots, in bits 16 to 23.
+_SLOTS_SHIFT = 16
+_HEADER_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class SoftTrace:
         log_prob: [T] float32, the rollout's own log-density; 0 where nothing was drawn.
         entropy: [T] float32, entropy in nats of the tempered, unfiltered next-token distribution; nan if not asked for.
         end_reason: why thinking ended, one of ``END_REASONS``.
+        hard: [T] bool, an ordinary token of thinking (switching); None if dropped.
+        cut: the answer went over its budget and was stopped.
+        scale: [T] float32, standard deviation of the noise on each coordinate of a drawn embedding; 0 elsewhere.
+            None if dropped.
+        fed: [T, H] float32, the drawn embeddings; None where the trace does not carry them.
     """
 
     soft: Tensor
@@ -50,6 +59,10 @@ class SoftTrace:
     log_prob: Tensor
     entropy: Tensor
     end_reason: str
+    hard: Tensor | None = None
+    cut: bool = False
+    scale: Tensor | None = None
+    fed: Tensor | None = None
 
     def __len__(self) -> int:
         return self.soft.shape[0]
@@ -72,8 +85,12 @@ class SoftTrace:
 
     def truncated(self, length: int) -> "SoftTrace":
         """The first ``length`` positions."""
-        tensors = {f.name: getattr(self, f.name)[:length] for f in fields(self) if f.name != "end_reason"}
-        return SoftTrace(**tensors, end_reason=self.end_reason)
+        return replace(self, **{name: value[:length] for name, value in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that the trace has, by field name."""
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in present.items() if isinstance(value, Tensor)}
 
     def narrowed(self, width: int) -> "SoftTrace":
         """The first ``width`` candidate slots.
@@ -83,13 +100,12 @@ class SoftTrace:
         """
         if (self.ids[:, width:] != NO_CANDIDATE).any():
             raise ValueError(f"the trace has candidates beyond slot {width}; raise softthink.filter.max_topk")
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return SoftTrace(**tensors | {"ids": self.ids[:, :width], "values": self.values[:, :width]})
+        return replace(self, ids=self.ids[:, :width], values=self.values[:, :width])
 
 
-def row_width(candidates: int) -> int:
-    """Columns of one packed row for K candidates."""
-    return _HEADER_COLUMNS + 2 * candidates
+def row_width(candidates: int, embedding: int = 0) -> int:
+    """Columns of one packed row for K candidates and H coordinates."""
+    return _HEADER_COLUMNS + 2 * candidates + embedding
 
 
 def pack_rows(
@@ -97,36 +113,64 @@ def pack_rows(
     drawn: Tensor,
     soft: Tensor,
     forced: Tensor,
+    hard: Tensor,
+    cut: Tensor,
     reason: Tensor,
     log_prob: Tensor,
     entropy: Tensor,
+    scale: Tensor,
     ids: Tensor,
     values: Tensor,
+    fed: Tensor | None = None,
 ) -> Tensor:
-    """Pack N positions into int32 rows [N, 3 + 2K] on the device they are on."""
+    """Pack N positions into int32 rows [N, 4 + 2K + H] on the device they are on."""
     flags = (
-        drawn.int() * FLAG_DRAWN + soft.int() * FLAG_SOFT + forced.int() * FLAG_FORCED + (reason.int() << _REASON_SHIFT)
+        drawn.int() * FLAG_DRAWN
+        + soft.int() * FLAG_SOFT
+        + forced.int() * FLAG_FORCED
+        + hard.int() * FLAG_HARD
+        + cut.int() * FLAG_CUT
+        + (reason.int() << _REASON_SHIFT)
+        + (ids.shape[1] << _SLOTS_SHIFT)
     )
-    header = torch.stack((flags, log_prob.float().view(torch.int32), entropy.float().view(torch.int32)), dim=-1)
-    return torch.cat((header, ids.int(), values.float().contiguous().view(torch.int32)), dim=-1)
+    header = torch.stack((flags, *(_bits(column) for column in (log_prob, entropy, scale))), dim=-1)
+    return torch.cat((header, ids.int(), _bits(values), *(() if fed is None else (_bits(fed),))), dim=-1)
+
+
+def _bits(values: Tensor) -> Tensor:
+    """Floats as the int32 with the same bits."""
+    return values.float().contiguous().view(torch.int32)
 
 
 def unpack_rows(rows: np.ndarray) -> SoftTrace:
-    """Read the packed rows of one response, [T, 3 + 2K] int32, back into a trace."""
+    """Read the packed rows of one response, [T, 4 + 2K + H] int32, back into a trace."""
     # A copy: what arrives through shared memory is read-only.
     packed = torch.from_numpy(np.array(rows, dtype=np.int32))
-    candidates = (packed.shape[1] - _HEADER_COLUMNS) // 2
     flags = packed[:, 0]
-    reasons = flags >> _REASON_SHIFT
+    slots = int(flags[0] >> _SLOTS_SHIFT)
+    reasons = (flags >> _REASON_SHIFT) & _REASON_MASK
     ended = reasons.nonzero()
-    values = packed[:, _HEADER_COLUMNS + candidates :].contiguous().view(torch.float32)
+    embedding = packed.shape[1] - _HEADER_COLUMNS - 2 * slots
+    header, ids, values, fed = packed.split((_HEADER_COLUMNS, slots, slots, embedding), dim=1)
+    header, values, fed = (part.contiguous().view(torch.float32) for part in (header, values, fed))
     return SoftTrace(
         soft=(flags & FLAG_SOFT).bool(),
         drawn=(flags & FLAG_DRAWN).bool(),
         forced=(flags & FLAG_FORCED).bool(),
-        ids=packed[:, _HEADER_COLUMNS : _HEADER_COLUMNS + candidates].clone(),
+        ids=ids.clone(),
         values=values,
-        log_prob=packed[:, 1].contiguous().view(torch.float32),
-        entropy=packed[:, 2].contiguous().view(torch.float32),
+        log_prob=header[:, 1].clone(),
+        entropy=header[:, 2].clone(),
+        scale=header[:, 3].clone(),
+        fed=fed if embedding else None,
+        hard=(flags & FLAG_HARD).bool(),
+        cut=bool((flags & FLAG_CUT).any()),
         end_reason=END_REASONS[int(reasons[ended[0, 0]])] if len(ended) else "none",
     )
+
+
+def bad_logits_at(rows: np.ndarray) -> int | None:
+    """The position of packed rows at which a response ended because its logits were not numbers; None as a rule."""
+    reasons = (rows[:, 0] >> _REASON_SHIFT) & _REASON_MASK
+    (found,) = np.nonzero(reasons == END_REASONS.index("bad_logits"))
+    return int(found[0]) if len(found) else None

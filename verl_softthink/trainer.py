@@ -54,10 +54,7 @@ class SoftThinkTrainer(PPOTrainerSync):
         if self.softthink.law is None:
             return {}
         settings = {
-            "law": self.softthink.law.name,
-            "tau": self.softthink.law.tau,
-            "noise_scale": self.softthink.law.noise_scale,
-            "normalise_over": self.softthink.law.normaliser,
+            **self.softthink.law.scoring(),
             "temperature": self.softthink.filter.temperature,
             "detach_inputs": self.softthink.likelihood.detach_inputs,
         }

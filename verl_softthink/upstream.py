@@ -103,6 +103,11 @@ SYMBOLS: tuple[Symbol, ...] = (
     ),
     # rollout/vllm/: see its plugin.py
     Symbol("vllm.model_executor.layers.vocab_parallel_embedding", "VocabParallelEmbedding", "replaced by plug-in"),
+    Symbol(
+        "vllm.model_executor.layers.vocab_parallel_embedding",
+        "VocabParallelEmbedding.weight_loader",
+        "overridden: new weights have another noise scale",
+    ),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._update_states", "wrapped: soft requests"),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._preprocess", "wrapped: soft rows"),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._sample", "wrapped: the soft step"),

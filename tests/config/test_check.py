@@ -21,18 +21,18 @@ BASE = [
 ]
 
 
-def _config(*overrides):
+def configuration(*overrides):
     return composed(BASE, *overrides)
 
 
 def test_the_recipe_as_it_is_passes():
-    settings = check_config(_config())
+    settings = check_config(configuration())
     assert settings.law.name == "gumbel"
     assert settings.filter.max_topk == 5
 
 
 def test_settings_reach_the_workers_resolved():
-    config = _config("softthink.law.tau=0.3")
+    config = configuration("softthink.law.tau=0.3")
     OmegaConf.resolve(config)
     assert config.actor_rollout_ref.rollout.custom.softthink.law.tau == 0.3
 
@@ -67,13 +67,13 @@ def test_settings_reach_the_workers_resolved():
 )
 def test_a_wrong_setting_is_named_with_its_value_and_the_fix(override, message):
     with pytest.raises(ValueError) as error:
-        check_config(_config(override))
+        check_config(configuration(override))
     assert message in str(error.value)
 
 
 def test_all_problems_are_reported_at_once():
     with pytest.raises(ValueError) as error:
-        check_config(_config("actor_rollout_ref.rollout.name=vllm", "softthink.phase.budget=100"))
+        check_config(configuration("actor_rollout_ref.rollout.name=vllm", "softthink.phase.budget=100"))
     assert "rollout.name" in str(error.value)
     assert "phase.budget=100" in str(error.value)
 
@@ -97,12 +97,14 @@ def test_every_key_of_the_recipe_is_commented_and_every_setting_is_in_it():
 
 def test_without_a_law_rollouts_are_discrete_and_nothing_may_ask_for_soft_ones():
     with pytest.raises(ValueError) as error:
-        check_config(_config("softthink.law=null"))
+        check_config(configuration("softthink.law=null"))
     assert "softthink.filter is given, but softthink.law=None" in str(error.value)
     with pytest.raises(ValueError) as error:
-        check_config(_config("softthink.law=null", "~softthink.filter"))
+        check_config(configuration("softthink.law=null", "~softthink.filter"))
     assert "actor_rollout_ref.rollout.name='softthink_vllm' with softthink.law=None" in str(error.value)
-    settings = check_config(_config("softthink.law=null", "~softthink.filter", "actor_rollout_ref.rollout.name=vllm"))
+    settings = check_config(
+        configuration("softthink.law=null", "~softthink.filter", "actor_rollout_ref.rollout.name=vllm")
+    )
     assert settings.law is None
 
 

@@ -114,9 +114,10 @@ def test_released_arithmetic() -> None:
 @pytest.mark.parametrize("name", ["gumbel", "concrete", "gumbel_reference"])
 def test_token_log_prob_is_gumbel_max(name: str) -> None:
     batch = ragged_batch(6)
+    action = LAWS[name].sample(batch.candidates, batch.parameters, batch.noise)
     for slot in range(batch.candidates.ids.shape[1]):
         slots = torch.full((len(batch.noise),), slot)
-        actual = LAWS[name].token_log_prob(slots, batch.other_log_probs, batch.parameters)
+        actual = LAWS[name].token_log_prob(action, slots, batch.other_log_probs, batch.parameters)
         for row, (_, scale) in enumerate(scalars(batch.parameters)):
             used = int(batch.candidates.mask[row].sum())
             expected = gumbel.argmax_log_probs(batch.other_log_probs[row, :used].numpy(), scale)

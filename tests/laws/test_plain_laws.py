@@ -1,5 +1,8 @@
 """The two laws without a density of their own: an ordinary token, and the deterministic mixture."""
 
+import math
+
+import pytest
 import torch
 from laws.batches import ragged_batch
 
@@ -38,7 +41,7 @@ def test_deterministic_law_feeds_the_renormalised_distribution() -> None:
     expected = batch.candidates.log_probs.exp()
     torch.testing.assert_close(law.weights(action, batch.parameters), expected)
     assert torch.equal(law.shown_slot(action, batch.parameters), expected.argmax(-1))
-    assert not law.trainable and all(LAWS[name].trainable for name in LAWS if name != "deterministic")
+    assert {name for name in LAWS if not LAWS[name].trainable} == {"deterministic", "mixture_of_inputs"}
 
 
 def test_deterministic_weights_sum_to_one_whatever_the_normaliser() -> None:
@@ -50,3 +53,27 @@ def test_deterministic_weights_sum_to_one_whatever_the_normaliser() -> None:
     law = LAWS["deterministic"]
     weights = law.weights(law.sample(candidates, parameters, torch.zeros(1, 2)), parameters)
     torch.testing.assert_close(weights.sum(-1), torch.ones(1))
+
+
+def test_mixture_of_inputs_by_its_formula() -> None:
+    batch = ragged_batch(10)
+    beta = torch.linspace(0.0, 4.0, len(batch.noise), dtype=torch.float64)
+    law, parameters = LAWS["mixture_of_inputs"], LawParameters(beta=beta)
+    action = law.sample(batch.candidates, parameters, batch.noise)
+    weights = law.weights(action, parameters)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(len(beta), dtype=torch.float64))
+    assert (law.shown_slot(action, parameters) == 0).all()
+    for row in range(len(beta)):
+        used = int(batch.candidates.mask[row].sum())
+        p, b = batch.candidates.log_probs[row, :used].exp(), float(beta[row])
+        sampled = int((batch.candidates.log_probs + batch.noise)[row, :used].argmax())
+        entropy = float(-(p * p.log()).sum()) / math.log(used) if used > 1 else 0.0
+        expected = {}
+        for slot in range(used):
+            y = float(slot == sampled)
+            expected[int(batch.candidates.ids[row, slot])] = (entropy * float(p[slot]) + (b + 1 - entropy) * y) / (
+                b + 1
+            )
+        actual = {int(i): float(w) for i, w in zip(action.ids[row], weights[row], strict=True) if i != NO_CANDIDATE}
+        assert actual == pytest.approx(expected, rel=1e-9)
+        assert int(action.ids[row, 0]) == int(batch.candidates.ids[row, sampled])

@@ -9,7 +9,9 @@ from support.tiny_models import END_1, END_2, VOCABULARY, make_tiny_model
 from transformers import AutoModelForCausalLM
 from vllm import SamplingParams
 
-from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, LawParameters
+from verl_softthink.config.settings import LawSettings
+from verl_softthink.laws import LAWS, NO_CANDIDATE, Action
+from verl_softthink.laws.gaussian import coordinate_noise
 from verl_softthink.rollout.reference import draw, rollout, teacher_forced_logits
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.vllm import runner_v1
@@ -23,13 +25,32 @@ EMBEDDING_TOLERANCE = 1e-6
 MARKER = [END_1, END_2]
 
 
+LAW_SETTINGS = [
+    {"name": "gumbel", "tau": 0.1},
+    {"name": "gaussian"},
+    {"name": "concrete", "tau": 1.0, "noise_scale": 0.7},
+    {"name": "multiplex"},
+    {"name": "dirichlet", "concentration": 2.0},
+    {"name": "gaussian", "normalise_over": "candidates", "fed": "seed", "gamma": 0.5},
+    {"name": "deterministic"},
+    {"name": "mixture_of_inputs", "beta": 0.5},
+    {"name": "discrete"},
+    {"name": "gaussian", "normalise_over": "candidates"},
+    {"name": "multiplex", "draws": CANDIDATES, "weighting": "probability"},
+    {"name": "gaussian", "gamma": 0.0},
+    {"name": "gumbel", "tau": 0.5, "noise_scale": 0.7},
+    {"name": "dirichlet", "concentration": 0.3},
+    {"name": "concrete", "tau": 0.1},
+]
+
+
 def _settings(index: int) -> dict | None:
-    """A mixed batch: every fourth request is ordinary, the others differ in law, filter and budget."""
+    """A mixed batch: every fourth request is ordinary, the others go through the laws, filters and budgets."""
     if index % 4 == 3:
         return None
-    law = ("gumbel", "concrete", "deterministic", "gumbel", "discrete", "concrete")[index % 6]
+    law = LAW_SETTINGS[(index - index // 4) % len(LAW_SETTINGS)]
     return {
-        "law": {"name": law, "tau": (0.1, 0.5, 1.0)[index % 3], "noise_scale": (1.0, 0.7)[index % 2]},
+        "law": law,
         "filter": {
             "top_k": (5, 0, 12)[index % 3],
             "top_p": (0.95, 1.0, 0.8)[index % 3],
@@ -44,7 +65,7 @@ def _settings(index: int) -> dict | None:
 
 
 def _request(settings: dict, max_tokens: int):
-    return resolve(settings, max_tokens=max_tokens, width=CANDIDATES, tokenize=None)
+    return resolve(settings, max_tokens=max_tokens, width=CANDIDATES, fed_embeddings=True, tokenize=None)
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m[0]}-{'tied' if m[1] else 'untied'}")
@@ -52,13 +73,14 @@ def run(request, tmp_path_factory, engine_factory):
     """One generation of 20 mixed requests, with every mixture that entered the model written down."""
     architecture, tied = request.param
     path = make_tiny_model(tmp_path_factory.mktemp("model") / architecture, architecture, tied=tied)
-    llm = engine_factory(path, **SMALL_CACHE)
+    config = {"softthink": {"max_candidates": CANDIDATES, "fed_embeddings": True}}
+    llm = engine_factory(path, additional_config=config, **SMALL_CACHE)
     fed, refed = {}, 0
     mixture_embeddings = runner_v1.mixture_embeddings
 
-    def recording(state, slots, index, embed):
+    def recording(state, slots, index, embedding):
         nonlocal refed
-        mixed, soft = mixture_embeddings(state, slots, index, embed)
+        mixed, soft = mixture_embeddings(state, slots, index, embedding)
         request_of = {slot: name for name, slot in state._slot_of.items()}
         for row in soft.nonzero()[:, 0].tolist():
             key = (request_of[int(slots[row])].split("-")[0], int(index[row]))
@@ -102,18 +124,18 @@ def test_every_soft_request_returns_a_trace_of_its_length(run):
             assert len(trace) == len(completion.token_ids) == lengths[i]
 
 
-def test_embeddings_fed_are_the_mixtures_of_the_trace(run):
-    model, _, _, outputs, fed, _ = run
-    table = model.get_input_embeddings().weight.detach()
+def test_embeddings_fed_are_those_of_the_trace(run):
+    """Also those fed again after preemption."""
+    model, _, lengths, outputs, fed, _ = run
     checked = 0
     for i, output in enumerate(outputs):
         if _settings(i) is None:
             continue
         trace = unpack_rows(output.outputs[0].routed_experts)
+        inputs = _inputs(model, trace, output.outputs[0].token_ids, i, lengths[i])
         for position in trace.soft.nonzero()[:-1, 0].tolist():
-            expected = (_weights(trace, position, _settings(i))[:, None] * table[_ids(trace, position)]).sum(0)
             for mixed in fed[str(i), position]:
-                torch.testing.assert_close(mixed, expected, rtol=0, atol=EMBEDDING_TOLERANCE)
+                torch.testing.assert_close(mixed, inputs[position], rtol=0, atol=EMBEDDING_TOLERANCE)
                 checked += 1
     assert checked > 150
 
@@ -121,16 +143,17 @@ def test_embeddings_fed_are_the_mixtures_of_the_trace(run):
 def test_candidates_values_and_densities_match_the_teacher_forced_loop(run):
     model, prompts, lengths, outputs, _, _ = run
     drawn = 0
+    table = model.get_input_embeddings().weight.detach()
     for i, output in enumerate(outputs):
         settings = _settings(i)
         if settings is None:
             continue
         completion = output.outputs[0]
         trace = unpack_rows(completion.routed_experts)
-        logits = teacher_forced_logits(model, prompts[i], _inputs(model, trace, completion.token_ids, settings))
+        logits = teacher_forced_logits(model, prompts[i], _inputs(model, trace, completion.token_ids, i, lengths[i]))
         request = _request(settings, lengths[i])
         for position in trace.drawn.nonzero()[:, 0].tolist():
-            expected = draw(logits[position], request, position)
+            expected = draw(logits[position], request, position, table)
             assert _ids(trace, position).tolist() == expected.ids
             assert completion.token_ids[position] == expected.shown
             width = len(expected.ids)
@@ -142,6 +165,8 @@ def test_candidates_values_and_densities_match_the_teacher_forced_loop(run):
             assert abs(float(trace.log_prob[position]) - log_prob) < LOG_DENSITY_TOLERANCE * scale
             reported = completion.logprobs[position][completion.token_ids[position]].logprob
             assert reported == float(trace.log_prob[position])
+            if expected.fed is not None and settings["law"].get("fed") != "seed":
+                torch.testing.assert_close(trace.fed[position].double(), expected.fed, rtol=0, atol=1e-5)
             drawn += 1
     assert drawn > 200
 
@@ -177,7 +202,7 @@ def test_budget_forces_the_whole_marker_and_answers_are_greedy_afterwards(run):
             assert trace.forced.nonzero()[:, 0].tolist() == list(range(budget, stop))
             assert trace.soft[:budget].all()
             assert not trace.drawn[budget:].any()
-        logits = teacher_forced_logits(model, prompts[i], _inputs(model, trace, completion.token_ids, settings))
+        logits = teacher_forced_logits(model, prompts[i], _inputs(model, trace, completion.token_ids, i, lengths[i]))
         for position in range(len(trace)):
             if not trace.drawn[position] and not trace.forced[position]:
                 best = logits[position].topk(2)
@@ -189,14 +214,14 @@ def test_budget_forces_the_whole_marker_and_answers_are_greedy_afterwards(run):
 
 
 def test_entropy_is_recorded_where_asked_and_only_there(run):
-    model, prompts, _, outputs, _, _ = run
+    model, prompts, lengths, outputs, _, _ = run
     for i, output in enumerate(outputs):
         settings = _settings(i)
         if settings is None:
             continue
         trace = unpack_rows(output.outputs[0].routed_experts)
         logits = teacher_forced_logits(
-            model, prompts[i], _inputs(model, trace, output.outputs[0].token_ids, settings)
+            model, prompts[i], _inputs(model, trace, output.outputs[0].token_ids, i, lengths[i])
         ).double()
         log_probs = (logits / settings["filter"]["temperature"]).log_softmax(-1)
         expected = -(log_probs.exp() * log_probs).sum(-1)
@@ -209,17 +234,19 @@ def _ids(trace, position):
     return ids[ids != NO_CANDIDATE].long()
 
 
-def _weights(trace, position, settings):
-    law = settings["law"]
-    parameters = LawParameters.uniform(1, tau=law["tau"], noise_scale=law["noise_scale"])
-    action = Action(ids=trace.ids[position][None].long(), values=trace.values[position][None])
-    return LAWS[law["name"]].weights(action, parameters)[0, : len(_ids(trace, position))]
-
-
-def _inputs(model, trace, token_ids, settings):
-    """Input embeddings of the response, rebuilt from the trace alone."""
+def _inputs(model, trace, token_ids, i, max_tokens):
+    """Input embeddings of the response, rebuilt from the trace alone (and the seed, where the trace says no more)."""
     table = model.get_input_embeddings().weight.detach()
+    law = LawSettings(**_settings(i)["law"])
+    weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.parameters(len(trace)))
     inputs = table[torch.tensor(list(token_ids))].clone()
     for position in trace.soft.nonzero()[:, 0].tolist():
-        inputs[position] = (_weights(trace, position, settings)[:, None] * table[_ids(trace, position)]).sum(0)
+        ids = _ids(trace, position)
+        inputs[position] = (weights[position, : len(ids), None] * table[ids]).sum(0)
+    if law.draws_embedding:
+        inputs = torch.where(trace.soft[:, None], trace.fed, inputs)
+    elif law.name == "gaussian":
+        seed = torch.full((len(trace),), _request(_settings(i), max_tokens).seed)
+        noise = coordinate_noise(seed, torch.arange(len(trace)), table.shape[1])
+        inputs = torch.where(trace.soft[:, None], inputs + trace.scale[:, None] * noise, inputs)
     return inputs

@@ -18,9 +18,12 @@ def _columns(length=7, width=3):
         "drawn": drawn,
         "soft": torch.tensor([1, 1, 0, 0, 0, 0, 0], dtype=torch.bool),
         "forced": torch.tensor([0, 0, 0, 1, 1, 0, 0], dtype=torch.bool),
+        "hard": torch.tensor([0, 0, 0, 0, 0, 1, 0], dtype=torch.bool),
+        "cut": torch.tensor([0, 0, 0, 0, 0, 0, 1], dtype=torch.bool),
         "reason": torch.tensor([REASON_NONE] * 3 + [REASON_BUDGET] + [REASON_NONE] * 3, dtype=torch.int8),
         "log_prob": torch.randn(length, generator=generator),
         "entropy": torch.full((length,), torch.nan),
+        "scale": torch.randn(length, generator=generator).abs(),
         "ids": ids,
         "values": torch.randn(length, width, generator=generator),
     }
@@ -32,11 +35,21 @@ def test_rows_round_trip():
     assert rows.shape == (7, row_width(3))
     assert rows.dtype == torch.int32
     trace = unpack_rows(rows.numpy())
-    for name in ("drawn", "soft", "forced", "log_prob", "values"):
+    for name in ("drawn", "soft", "forced", "hard", "log_prob", "scale", "values"):
         assert torch.equal(getattr(trace, name), columns[name]), name
     assert torch.equal(trace.ids.long(), columns["ids"])
     assert trace.entropy.isnan().all()
     assert trace.end_reason == "budget"
+    assert trace.fed is None and trace.cut
+
+
+def test_fed_embeddings_travel_behind_the_candidates():
+    fed = torch.randn(7, 9, generator=torch.Generator().manual_seed(1))
+    rows = pack_rows(**_columns(), fed=fed)
+    assert rows.shape == (7, row_width(3, 9))
+    trace = unpack_rows(rows.numpy())
+    assert torch.equal(trace.fed, fed) and torch.equal(trace.values, _columns()["values"])
+    assert torch.equal(trace.truncated(3).fed, fed[:3])
 
 
 def test_rows_of_several_steps_join_and_cut():

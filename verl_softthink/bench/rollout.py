@@ -10,6 +10,7 @@ import statistics
 import time
 from pathlib import Path
 
+from verl_softthink.config.settings import LawSettings
 from verl_softthink.local import choose_platform, vllm_engine
 
 #: Prompt length in tokens; decoding dominates.
@@ -31,7 +32,9 @@ def run(
         max_num_seqs=batch,
         enable_prefix_caching=False,
         disable_log_stats=True,
-        additional_config={"softthink": {"max_candidates": candidates}},
+        additional_config={
+            "softthink": {"max_candidates": candidates, "fed_embeddings": LawSettings(name=law).draws_embedding}
+        },
     ) as llm:
         result = _measure(llm, law=law, batch=batch, tokens=tokens, repeats=repeats, candidates=candidates)
     result["settings"] = {"model": Path(model).name} | result["settings"]

@@ -1,6 +1,5 @@
 """``verl-softthink bench ...``"""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,19 +10,19 @@ bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, inte
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")]
 
 
-class LawName(StrEnum):
-    """Laws that a bench can run."""
+def _known_law(name: str) -> str:
+    from verl_softthink.laws import get_law
 
-    gumbel = "gumbel"
-    concrete = "concrete"
-    deterministic = "deterministic"
-    gumbel_reference = "gumbel_reference"
+    try:
+        return get_law(name).name
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @bench.command("rollout")
 def bench_rollout(
     model: Annotated[Path | None, typer.Option(help="Checkpoint; the pocket reasoner by default.")] = None,
-    law: LawName = LawName.gumbel,
+    law: Annotated[str, typer.Option(help="Any law, by name.", callback=_known_law)] = "gumbel",
     batch: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 32,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens per response.")] = 128,
     repeats: Annotated[int, typer.Option(min=1)] = 5,
@@ -34,7 +33,7 @@ def bench_rollout(
     from verl_softthink.bench.report import report
     from verl_softthink.pocket import checkpoint_path
 
-    result = rollout.run(model or checkpoint_path(), law=law.value, batch=batch, tokens=tokens, repeats=repeats)
+    result = rollout.run(model or checkpoint_path(), law=law, batch=batch, tokens=tokens, repeats=repeats)
     report(result, json)
 
 

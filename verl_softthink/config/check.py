@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from verl_softthink.config.base import parse
-from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.config.settings import PhaseSettings, SoftThinkSettings
 from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
 from verl_softthink.methods import chosen_stages
@@ -57,6 +57,32 @@ def check_config(config: DictConfig) -> SoftThinkSettings:
 
 def _law(config: DictConfig, settings: SoftThinkSettings) -> None:
     trainable_law(settings.law.name)
+    if settings.law.name != "gaussian":
+        return
+    if settings.law.own("gamma") == 0:
+        raise ValueError(
+            "softthink.law.gamma=0 feeds the mean embedding, which is certain and has no likelihood; train with "
+            "gamma above 0 (paper: 0.33) and keep 0 for evaluation"
+        )
+    if settings.law.own("fed") == "seed":
+        _rebuilt_embeddings(config)
+
+
+def _rebuilt_embeddings(config: DictConfig) -> None:
+    """A fed embedding is rebuilt from the scoring model's own table: it must be the rollout's."""
+    reason = "softthink.law.fed='seed' rebuilds fed embeddings from the table of the model that scores them, "
+    actor, prompts = config.actor_rollout_ref.actor, config.data.train_batch_size
+    if actor.ppo_epochs > 1 or actor.ppo_mini_batch_size < prompts:
+        raise ValueError(
+            f"{reason}which has moved after the first of several updates of a batch: set "
+            f"actor_rollout_ref.actor.ppo_epochs=1 (is {actor.ppo_epochs}) and ppo_mini_batch_size={prompts} (is "
+            f"{actor.ppo_mini_batch_size}), or softthink.law.fed=embedding"
+        )
+    if actor.use_kl_loss or config.algorithm.use_kl_in_reward:
+        raise ValueError(
+            f"{reason}and the reference model has another: turn actor_rollout_ref.actor.use_kl_loss and "
+            "algorithm.use_kl_in_reward off, or set softthink.law.fed=embedding"
+        )
 
 
 def _discrete(config: DictConfig, settings: SoftThinkSettings) -> None:
@@ -119,7 +145,25 @@ def _phase(config: DictConfig, settings: SoftThinkSettings) -> None:
             f"softthink.phase.budget={budget} leaves no room for an answer in data.max_response_length={response}; "
             "lower the budget or raise the response length"
         )
-    check_marker_text(config, settings.phase.end_of_thinking)
+    check_phase_texts(config, settings.phase)
+
+
+def check_phase_texts(config: DictConfig, phase: PhaseSettings) -> None:
+    """The tokenizer must be able to produce what is matched and placed: a text must survive encoding and decoding.
+
+    Raises:
+        ValueError: naming the tokens it becomes.
+    """
+    from verl_softthink.rollout.state import MAX_PLACED
+    from verl_softthink.rollout.text_marker import check_text_marker
+
+    tokenizer, model = load_tokenizer(config), str(config.actor_rollout_ref.model.path)
+    ids = marker_tokens(tokenizer, phase.end_of_thinking, model)
+    if phase.match == "text":
+        check_text_marker(phase.end_of_thinking, ids, tokenizer)
+    for name, value in (("answer_prefix", phase.answer_prefix), ("lead_in", phase.lead_in)):
+        if value is not None:
+            _tokens(name, value, tokenizer, model, MAX_PLACED)
 
 
 def check_marker_text(config: DictConfig, marker: str | list[int]) -> None:
@@ -140,23 +184,27 @@ def marker_tokens(tokenizer: "PreTrainedTokenizerBase", marker: str | list[int],
     Raises:
         ValueError: naming the tokens it becomes.
     """
-    from verl_softthink.rollout.state import MAX_MARKER
+    from verl_softthink.rollout.markers import MAX_MARKER
 
-    ids = tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
+    return _tokens("end_of_thinking", marker, tokenizer, model, MAX_MARKER)
+
+
+def _tokens(
+    name: str, value: str | list[int], tokenizer: "PreTrainedTokenizerBase", model: str, longest: int
+) -> list[int]:
+    ids = tokenizer.encode(value, add_special_tokens=False) if isinstance(value, str) else list(value)
     text = tokenizer.decode(ids)
-    if isinstance(marker, str) and text != marker:
+    if isinstance(value, str) and text != value:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer of {model} cannot produce it: it becomes "
-            f"{ids}, which reads {text!r}; use a marker of this model, or add the token to the tokenizer"
+            f"softthink.phase.{name}={value!r}: the tokenizer of {model} cannot produce it: it becomes "
+            f"{ids}, which reads {text!r}; use a text of this model, or add the token to the tokenizer"
         )
-    if not 1 <= len(ids) <= MAX_MARKER:
-        raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r} is {len(ids)} tokens long; use 1 to {MAX_MARKER} tokens"
-        )
+    if not 1 <= len(ids) <= longest:
+        raise ValueError(f"softthink.phase.{name}={value!r} is {len(ids)} tokens long; use 1 to {longest} tokens")
     foreign = [token for token in ids if not 0 <= token < len(tokenizer)]
     if foreign:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: token ids {foreign} are outside the tokenizer's "
+            f"softthink.phase.{name}={value!r}: token ids {foreign} are outside the tokenizer's "
             f"{len(tokenizer)}; give ids of this model"
         )
     return ids

@@ -9,12 +9,27 @@ from verl_softthink.laws.base import Law
 from verl_softthink.laws.candidates import FilterParameters, candidate_log_probs, select_candidates
 from verl_softthink.laws.concrete import ConcreteLaw
 from verl_softthink.laws.deterministic import DeterministicLaw
+from verl_softthink.laws.dirichlet import DirichletLaw
 from verl_softthink.laws.discrete import DiscreteLaw
+from verl_softthink.laws.gaussian import GaussianLaw
 from verl_softthink.laws.gumbel import GumbelLaw
 from verl_softthink.laws.gumbel_reference import GumbelReferenceLaw
+from verl_softthink.laws.mixture_of_inputs import MixtureOfInputsLaw
+from verl_softthink.laws.multiplex import MultiplexLaw
 
 LAWS: dict[str, Law] = {
-    law.name: law for law in (DiscreteLaw(), DeterministicLaw(), GumbelLaw(), ConcreteLaw(), GumbelReferenceLaw())
+    law.name: law
+    for law in (
+        DiscreteLaw(),
+        DeterministicLaw(),
+        GumbelLaw(),
+        ConcreteLaw(),
+        GumbelReferenceLaw(),
+        GaussianLaw(),
+        MultiplexLaw(),
+        DirichletLaw(),
+        MixtureOfInputsLaw(),
+    )
 }
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates, LawParameters
+from verl_softthink.laws.noise import gumbel
 
 
 class Law(ABC):
@@ -18,10 +19,27 @@ class Law(ABC):
     name: ClassVar[str]
     #: Whether training may use the law: a deterministic mixture has no likelihood to differentiate.
     trainable: ClassVar[bool] = True
-    #: Whether the candidates must be the whole vocabulary (only the discrete law).
+    #: Whether the candidates must be the whole vocabulary: the filter does not apply, but for its temperature.
     whole_vocabulary: ClassVar[bool] = False
+    #: Whether the draw is an embedding (``Action.fed``) rather than weights: see ``gaussian``.
+    draws_embedding: ClassVar[bool] = False
     #: What l is normalised over unless the settings say otherwise.
     normalise_over: ClassVar[str] = "candidates"
+    #: The fields of ``LawParameters`` that the law reads.
+    reads: ClassVar[tuple[str, ...]] = ()
+    #: Settings that only this law has, with their defaults: keys of ``softthink.law``.
+    own_settings: ClassVar[dict[str, float | int | str]] = {}
+
+    def noise(self, seed: Tensor, index: Tensor, candidates: Candidates, width: int) -> Tensor:
+        """The counter-based noise that ``sample`` takes: here one standard Gumbel variate per candidate, [N, K].
+
+        Args:
+            seed: [N] int64 seed of each row's request.
+            index: [N] int64 index of the generated token.
+            candidates: [N, K] candidates.
+            width: slots of the action.
+        """
+        return gumbel(seed, index, candidates.ids)
 
     @abstractmethod
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
@@ -30,7 +48,7 @@ class Law(ABC):
         Args:
             candidates: [N, K] candidates.
             parameters: [N] parameters.
-            noise: [N, K] standard Gumbel noise.
+            noise: what ``noise`` gives.
         """
 
     @abstractmethod
@@ -42,11 +60,12 @@ class Law(ABC):
         """[N] log-density of the action given the candidates' log-probabilities [N, K], differentiable in them."""
 
     @abstractmethod
-    def token_log_prob(self, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
-        """[N] log-probability that the shown token (argmax of the mixture) is the candidate in ``slot`` [N].
+    def token_log_prob(self, action: Action, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
+        """[N] what scores a draw of which only the shown token, the candidate in ``slot`` [N], was fed.
 
-        It scores the position whose shown token completes the end-of-thinking marker: there the token itself is
-        fed, so the event is discrete.
+        That is the position whose shown token completes the end-of-thinking marker. Where the probability of the
+        shown token has a closed form it is that; elsewhere the density of the whole action, of which the token is a
+        function: as unbiased, with more variance.
         """
 
     @staticmethod
@@ -59,7 +78,7 @@ class Law(ABC):
         return torch.einsum("nk,nkh->nh", weights.to(wide), embeddings.to(wide)).to(embeddings.dtype)
 
     def shown_slot(self, action: Action, parameters: LawParameters) -> Tensor:
-        """[N] slot of the largest weight: the token that the text shows."""
+        """[N] slot of the token that the text shows: the largest weight."""
         return self.weights(action, parameters).argmax(-1)
 
 

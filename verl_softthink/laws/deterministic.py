@@ -28,5 +28,5 @@ class DeterministicLaw(Law):
     def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         return torch.zeros_like(log_probs[:, 0])
 
-    def token_log_prob(self, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
+    def token_log_prob(self, action: Action, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         return torch.zeros_like(log_probs[:, 0])

@@ -30,5 +30,5 @@ class DiscreteLaw(Law):
     def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         return log_probs[:, 0]
 
-    def token_log_prob(self, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
+    def token_log_prob(self, action: Action, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         return log_probs.gather(-1, slot[:, None])[:, 0]

@@ -17,6 +17,7 @@ class GumbelLaw(Law):
     """Mixtures of K candidates by perturbed scores; the action's values are the scores g'."""
 
     name = "gumbel"
+    reads = ("tau", "noise_scale")
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         scores = candidates.log_probs + parameters.noise_scale[:, None] * noise
@@ -31,7 +32,7 @@ class GumbelLaw(Law):
         z = (action.values - finite(log_probs, action.mask)) / scale
         return masked_sum(-z - (-z).exp() - scale.log(), action.mask)
 
-    def token_log_prob(self, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
+    def token_log_prob(self, action: Action, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         # -inf / s = -inf: unused slots keep probability 0.
         tempered = (log_probs / parameters.noise_scale[:, None]).log_softmax(-1)
         return tempered.gather(-1, slot[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""Counter-based Gumbel noise: a pure function of (seed, output index, token id).
+"""Counter-based noise: a pure function of (seed, output index, token id).
 
 Nothing is drawn from a generator, so the noise does not depend on the batch, on the rank, on the device or on
 preemption, and anybody who knows the seed of a request can rebuild it. The mixing function is the finaliser of
@@ -51,3 +51,16 @@ def gumbel(seed: Tensor, index: Tensor, ids: Tensor) -> Tensor:
         [N, K] float32.
     """
     return (-torch.log(-torch.log(uniform(seed[:, None], index[:, None], ids)))).float()
+
+
+def normal(seed: Tensor, index: Tensor, lanes: Tensor) -> Tensor:
+    """Standard normal noise by the inverse of its distribution function, one counter a number.
+
+    Args:
+        seed, index: [N] int64.
+        lanes: [N, D] int64 counters.
+
+    Returns:
+        [N, D] float32.
+    """
+    return torch.special.ndtri(uniform(seed[:, None], index[:, None], lanes)).float()

@@ -2,7 +2,8 @@
 
     fields.py      names and settings of what a batch carries
     positions.py   the drawn positions of a micro-batch, flattened
-    mixture.py     the input embeddings of soft positions
+    mixture.py     the input embeddings of soft positions that mix tokens
+    drawn_embedding.py, soft_inputs.py     those whose law draws an embedding; the choice between the two
     scoring.py     the log-density of every drawn position
     checks.py      what the engine refuses, by name
     engine.py      the verl engine that joins them

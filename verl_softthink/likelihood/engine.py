@@ -16,9 +16,10 @@ from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.checks import check_batch, check_engine, check_model
 from verl_softthink.likelihood.fields import SETTINGS, TRACE_FIELDS, ScoringSettings
-from verl_softthink.likelihood.mixture import Mixtures, SoftInputs
+from verl_softthink.likelihood.mixture import SoftInputs
 from verl_softthink.likelihood.positions import drawn_positions
 from verl_softthink.likelihood.scoring import log_density
+from verl_softthink.likelihood.soft_inputs import soft_inputs
 from verl_softthink.process_reward.engine import AnswerScoring
 
 MODEL_TYPE = "softthink_language_model"
@@ -49,6 +50,7 @@ class SoftTraceLikelihood:
             role="ref" if engine_config.forward_only else "actor",
         )
         check_model(model_config.hf_config)
+        self._vocabulary = model_config.hf_config.get_text_config().vocab_size
         super().__init__(model_config, engine_config, optimizer_config, checkpoint_config)
 
     def _build_module(self):
@@ -77,25 +79,26 @@ class SoftTraceLikelihood:
         if settings is None:
             return model_inputs, output_args
         drawn = drawn_positions(
-            {name: micro_batch[name] for name in TRACE_FIELDS}, micro_batch["input_ids"], micro_batch["response_mask"]
+            {name: micro_batch[name] for name in settings.trace_fields},
+            micro_batch["input_ids"],
+            micro_batch["response_mask"],
         )
         packed = get_non_tensor_data(micro_batch, "use_remove_padding", default=True)
         index = drawn.packed() if packed else drawn.padded(model_inputs["input_ids"].shape[1])
-        output_args[_DRAWN] = drawn, index, settings
         soft = drawn.soft.nonzero()[:, 0]
-        if len(soft):
-            action = drawn[soft].action
-            weights = settings.law.weights(action, settings.parameters(soft))
-            self._soft_inputs.feed(Mixtures(index[soft], action.ids, weights, settings.detach_inputs))
+        fed = soft_inputs(drawn[soft], index[soft], settings, self._vocabulary) if len(soft) else None
+        if fed is not None:
+            self._soft_inputs.feed(fed)
+        output_args[_DRAWN] = drawn, index, settings, fed
         return model_inputs, output_args
 
     def prepare_model_outputs(self, output, output_args, micro_batch, logits_processor_func):
         if _DRAWN not in output_args:
             return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         self._soft_inputs.require_fed()
-        drawn, index, settings = output_args[_DRAWN]
+        drawn, index, settings, fed = output_args[_DRAWN]
         # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
-        density = log_density(output.logits, index - 1, drawn, settings)
+        density = log_density(output.logits, index - 1, drawn, settings, fed)
         model_output = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         tokens = model_output["log_probs"]
         scored = tokens.values().float().index_copy(0, drawn.packed() - 1, density)
@@ -114,7 +117,8 @@ def _settings(micro_batch: TensorDict) -> ScoringSettings | None:
             f"the batch has {', '.join(present)} but no settings to score them with: set "
             f"batch.extra_info[{SETTINGS!r}], or do not select the trace fields"
         )
-    missing = [name for name in TRACE_FIELDS if name not in micro_batch]
+    settings = ScoringSettings.parse(values)
+    missing = [name for name in settings.trace_fields if name not in micro_batch]
     if missing:
         raise ValueError(
             f"batch.extra_info[{SETTINGS!r}] is set, but the batch lacks {', '.join(missing)}: roll out with the soft "
@@ -124,4 +128,4 @@ def _settings(micro_batch: TensorDict) -> ScoringSettings | None:
         {name: get_non_tensor_data(micro_batch, name, default=False) for name in _REFUSED_SWITCHES},
         micro_batch["position_ids"].dim(),
     )
-    return ScoringSettings.parse(values)
+    return settings

@@ -1,7 +1,7 @@
-"""What a batch carries for the likelihood engine: four trace fields per response and one record of settings."""
+"""What a batch carries for the likelihood engine: trace fields per response and one record of settings."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 
 from torch import Tensor
 
@@ -19,8 +19,12 @@ IDS = "softthink_ids"
 VALUES = "softthink_values"
 #: Jagged nested tensors with one row of the response's length per sample.
 TRACE_FIELDS = (SOFT, DRAWN, IDS, VALUES)
+#: [T] float32, [T, H] float32, [T] int64: a drawn embedding's scale, itself, and the seed of its request.
+SCALE, FED, SEED = "softthink_scale", "softthink_fed", "softthink_seed"
 
 NORMALISERS = ("candidates", "vocabulary")
+#: What the trace carries of a drawn embedding, with the fields that this takes.
+FED_FIELDS = {"embedding": (SCALE, FED), "seed": (SCALE, SEED)}
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,9 @@ class ScoringSettings:
         noise_scale: scale of the Gumbel noise, > 0.
         normalise_over: what candidates' log-probabilities are normalised over, one of ``NORMALISERS``.
         temperature: what divided the raw logits at drawn positions, > 0; the answer has verl's own.
-        detach_inputs: keep gradients out of the mixtures' embeddings.
+        detach_inputs: keep gradients out of the mixtures' embeddings; drawn embeddings are constants in any case.
+        concentration: sum of the Dirichlet law's parameters, > 0.
+        fed: what the trace carries of a drawn embedding, one of ``FED_FIELDS``.
     """
 
     law: Law
@@ -42,6 +48,8 @@ class ScoringSettings:
     normalise_over: str
     temperature: float
     detach_inputs: bool
+    concentration: float = 1.0
+    fed: str = "embedding"
 
     @classmethod
     def parse(cls, values: dict) -> "ScoringSettings":
@@ -51,14 +59,15 @@ class ScoringSettings:
             ValueError: naming the key, its value and the fix.
         """
         known = [field.name for field in fields(cls)]
-        for key in known:
+        needed = [field.name for field in fields(cls) if field.default is MISSING]
+        for key in needed:
             if key not in values:
-                raise ValueError(f"batch.extra_info[{SETTINGS!r}] lacks {key!r}; it needs {', '.join(known)}")
+                raise ValueError(f"batch.extra_info[{SETTINGS!r}] lacks {key!r}; it needs {', '.join(needed)}")
         for key in values:
             if key not in known:
                 raise ValueError(f"batch.extra_info[{SETTINGS!r}][{key!r}] is unknown; the keys are {', '.join(known)}")
-        for key in ("tau", "noise_scale", "temperature"):
-            if not (values[key] > 0 and math.isfinite(values[key])):
+        for key in ("tau", "noise_scale", "temperature", "concentration"):
+            if key in values and not (values[key] > 0 and math.isfinite(values[key])):
                 raise ValueError(f"softthink: {key}={values[key]!r} must be a finite number above 0")
         law = trainable_law(values["law"])
         normalise_over = values["normalise_over"]
@@ -69,12 +78,28 @@ class ScoringSettings:
                 f"softthink: normalise_over={normalise_over!r} does not fit the law {law.name!r}, which is scored over "
                 "the vocabulary; use 'vocabulary'"
             )
+        if values.get("fed", "embedding") not in FED_FIELDS:
+            raise ValueError(f"softthink: fed={values['fed']!r} is unknown; use {' or '.join(FED_FIELDS)}")
+        if law.draws_embedding and values.get("fed") == "seed" and normalise_over != "candidates":
+            raise ValueError(
+                "softthink: fed='seed' rebuilds drawn embeddings from the trace's candidates, but the mean is over the "
+                "vocabulary; use normalise_over='candidates' or fed='embedding'"
+            )
         return cls(**values | {"law": law})
+
+    @property
+    def trace_fields(self) -> tuple[str, ...]:
+        """The fields that the law's traces have."""
+        return TRACE_FIELDS + (FED_FIELDS[self.fed] if self.law.draws_embedding else ())
 
     def parameters(self, positions: Tensor) -> LawParameters:
         """The law's parameters for as many positions as ``positions`` has rows, on its device."""
         return LawParameters.uniform(
-            len(positions), tau=self.tau, noise_scale=self.noise_scale, device=positions.device
+            len(positions),
+            tau=self.tau,
+            noise_scale=self.noise_scale,
+            concentration=self.concentration,
+            device=positions.device,
         )
 
 

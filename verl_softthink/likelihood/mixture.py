@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from verl_softthink.laws import Law
+from verl_softthink.likelihood.drawn_embedding import DrawnEmbeddings
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,23 @@ class Mixtures:
     weights: Tensor
     detach: bool
 
+    @property
+    def lookup(self) -> Tensor:
+        """[M, K] the ids that are looked up beside the input."""
+        # Unused slots look up row 0 and weigh it 0.
+        return self.ids.clamp(min=0)
+
+    def inputs(self, embeddings: Tensor) -> Tensor:
+        """[M, H] what is fed, given the rows looked up, [M, K, H]."""
+        return Law.embed(self.weights, embeddings.detach() if self.detach else embeddings)
+
 
 class SoftInputs:
     """Hooks on an embedding module that replace the rows of the next forward pass by mixtures."""
 
     def __init__(self, embedding: nn.Module):
         self._embedding = embedding
-        self._next: Mixtures | None = None
+        self._next: Mixtures | DrawnEmbeddings | None = None
         self._shape: torch.Size | None = None
         embedding.register_forward_pre_hook(self._append_candidates)
         embedding.register_forward_hook(self._mix)
@@ -50,17 +61,23 @@ class SoftInputs:
         """Forget what an interrupted forward pass has left."""
         self._next = None
 
-    def feed(self, mixtures: Mixtures) -> None:
+    def feed(self, mixtures: Mixtures | DrawnEmbeddings) -> None:
         """Use ``mixtures`` in the next lookup.
 
         Raises:
             IndexError: when a candidate is not in the embedding table.
+            ValueError: when the architecture does not look up what the rollout drew from.
         """
         size = self._embedding.num_embeddings
-        if mixtures.ids.numel() and mixtures.ids.max() >= size:
+        if mixtures.lookup.numel() and mixtures.lookup.max() >= size:
             raise IndexError(
-                f"a trace holds token id {int(mixtures.ids.max())}, but the embedding table has {size} rows: rollout "
-                "and actor must share one model"
+                f"a trace holds token id {int(mixtures.lookup.max())}, but the embedding table has {size} rows: "
+                "rollout and actor must share one model"
+            )
+        if isinstance(mixtures, DrawnEmbeddings) and hasattr(self._embedding, "embed_scale"):
+            raise ValueError(
+                f"{type(self._embedding).__name__} scales its rows, while the rollout draws embeddings before they are "
+                "scaled: the gaussian law does not cover this architecture; use a law that mixes tokens"
             )
         self._next = mixtures
 
@@ -82,8 +99,7 @@ class SoftInputs:
             return None
         (ids,) = arguments
         self._shape = ids.shape
-        # Unused slots look up row 0 and weigh it 0.
-        return (torch.cat((ids.reshape(-1), self._next.ids.clamp(min=0).reshape(-1))),)
+        return (torch.cat((ids.reshape(-1), self._next.lookup.reshape(-1))),)
 
     def _mix(self, module: nn.Module, arguments: tuple[Tensor, ...], looked_up: Tensor) -> Tensor | None:
         if self._next is None:
@@ -91,11 +107,9 @@ class SoftInputs:
         mixtures, shape = self._next, self._shape
         self._next = self._shape = None
         positions = shape.numel()
-        inputs, candidates = looked_up[:positions].view(*shape, -1), looked_up[positions:]
-        if mixtures.detach:
-            candidates = candidates.detach()
+        inputs, beside = looked_up[:positions].view(*shape, -1), looked_up[positions:]
         # The table's dtype is the dtype of the mixture in the rollout too; autocast must not choose another.
         with torch.autocast(looked_up.device.type, enabled=False):
-            mixed = Law.embed(mixtures.weights, candidates.view(*mixtures.ids.shape, -1))
+            mixed = mixtures.inputs(beside.view(*mixtures.lookup.shape, -1))
         # A new tensor, no view: FSDP 2 hangs its backward hook on what a module returns.
         return inputs.index_put(torch.unravel_index(mixtures.index, shape), mixed)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from verl_softthink.laws import Action
-from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, TRACE_FIELDS, VALUES
+from verl_softthink.likelihood.fields import DRAWN, FED, IDS, SCALE, SEED, SOFT, VALUES
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,20 @@ class DrawnPositions:
         column: [N] int64, the position in its sequence at which the drawn token stands, at least 1.
         soft: [N] bool, the mixture was fed there.
         shown: [N] int64, the token that the text shows there.
+        index: [N] int64, the position in the response.
         action: [N, K] what was drawn; ids are int64.
         starts: [B] int64, where each sequence starts in the packed batch.
+        seed: [N] int64, seed of the request's noise, where the trace has it.
     """
 
     row: Tensor
     column: Tensor
     soft: Tensor
     shown: Tensor
+    index: Tensor
     action: Action
     starts: Tensor
+    seed: Tensor | None = None
 
     def __getitem__(self, index: Tensor) -> "DrawnPositions":
         """The positions of that index; the sequences stay."""
@@ -36,7 +40,9 @@ class DrawnPositions:
             column=self.column[index],
             soft=self.soft[index],
             shown=self.shown[index],
-            action=Action(ids=self.action.ids[index], values=self.action.values[index]),
+            index=self.index[index],
+            action=self.action[index],
+            seed=None if self.seed is None else self.seed[index],
             starts=self.starts,
         )
 
@@ -59,7 +65,8 @@ def drawn_positions(trace: dict[str, Tensor], input_ids: Tensor, response_mask: 
     copy the trace of another sample, of another length.
 
     Args:
-        trace: the four trace fields, jagged: [B, T] bool, [B, T] bool, [B, T, K] int32 and [B, T, K] float32.
+        trace: the trace fields, jagged: [B, T] bool, [B, T] bool, [B, T, K] int32 and [B, T, K] float32, and for
+            drawn embeddings [B, T] float32 with [B, T, H] float32 or [B, T] int64.
         input_ids: [B, S] jagged int64, prompt and response.
         response_mask: [B, T] jagged, non-zero where the response is trained.
 
@@ -70,7 +77,7 @@ def drawn_positions(trace: dict[str, Tensor], input_ids: Tensor, response_mask: 
         _require_jagged(name, field)
     trained = _row_sums(response_mask) > 0
     prompt_lengths = _lengths(input_ids) - _lengths(response_mask)
-    for name in TRACE_FIELDS:
+    for name in trace:
         _require_fit(name, trace[name], response_mask, trained)
         if not torch.equal(trace[name].offsets(), trace[DRAWN].offsets()):
             raise ValueError(f"{name} and {DRAWN} differ in the length of some row: cut all trace fields to one length")
@@ -93,11 +100,22 @@ def drawn_positions(trace: dict[str, Tensor], input_ids: Tensor, response_mask: 
         column=column,
         soft=soft[index],
         shown=input_ids.values()[starts[row] + column],
-        action=Action(ids=trace[IDS].values()[index].long(), values=trace[VALUES].values()[index].float()),
+        index=index - offsets[row],
+        action=Action(
+            ids=trace[IDS].values()[index].long(),
+            values=trace[VALUES].values()[index].float(),
+            fed=_optional(trace, FED, index),
+            scale=_optional(trace, SCALE, index),
+        ),
         starts=starts,
+        seed=_optional(trace, SEED, index),
     )
     _require_candidates(positions, prompt_lengths)
     return positions
+
+
+def _optional(trace: dict[str, Tensor], name: str, index: Tensor) -> Tensor | None:
+    return trace[name].values()[index] if name in trace else None
 
 
 def _lengths(field: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
     l_i = log softmax(logits / T)_{k_i}              over the frozen candidates, or over the vocabulary
     soft position                  log_prob(action | l)            the law's density
-    drawn, but a token was fed     token_log_prob(shown | l)       it completed the end-of-thinking marker
+    drawn, but a token was fed     token_log_prob(action | l)      it completed the end-of-thinking marker
 
 A model's logits at one position are those of the next token, so the action at column c is scored by the logits of
 column c - 1. All arithmetic is float32, whatever the logits' dtype.
@@ -10,13 +10,25 @@ column c - 1. All arithmetic is float32, whatever the logits' dtype.
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from verl_softthink.laws import NO_CANDIDATE, candidate_log_probs
+from verl_softthink.laws import NO_CANDIDATE, Action, candidate_log_probs
+from verl_softthink.likelihood.drawn_embedding import DrawnEmbeddings
 from verl_softthink.likelihood.fields import ScoringSettings
+from verl_softthink.likelihood.mixture import Mixtures
 from verl_softthink.likelihood.positions import DrawnPositions
 
+#: Positions of which the whole vocabulary's probabilities are held in float32 at a time.
+POSITIONS_AT_ONCE = 256
 
-def log_density(logits: Tensor, rows: Tensor, positions: DrawnPositions, settings: ScoringSettings) -> Tensor:
+
+def log_density(
+    logits: Tensor,
+    rows: Tensor,
+    positions: DrawnPositions,
+    settings: ScoringSettings,
+    fed: Mixtures | DrawnEmbeddings | None = None,
+) -> Tensor:
     """Score N drawn positions.
 
     Args:
@@ -24,19 +36,50 @@ def log_density(logits: Tensor, rows: Tensor, positions: DrawnPositions, setting
         rows: [N] int64, the flattened position of ``logits`` that scores each drawn position.
         positions: what was drawn.
         settings: the law and its parameters.
+        fed: what the soft positions were fed, None where there are none.
 
     Returns:
         [N] float32, differentiable in the logits.
     """
     law = settings.law
     with torch.autocast(logits.device.type, enabled=False):
-        log_probs = _candidate_log_probs(logits, rows, positions.action.ids, settings)
         # Two index lists rather than one torch.where: the formula that does not apply must not reach the gradient.
         soft, token = positions.soft.nonzero()[:, 0], (~positions.soft).nonzero()[:, 0]
+        scores = logits.new_zeros(len(rows), dtype=torch.float32)
+        if law.draws_embedding:
+            # The token that ends thinking is certain given the logits: its score stays 0.
+            density = _of_embeddings(logits, rows[soft], settings, fed) if len(soft) else scores[:0]
+            return scores.index_copy(0, soft, density)
+        log_probs = _candidate_log_probs(logits, rows, positions.action.ids, settings)
         slot = (positions.action.ids == positions.shown[:, None]).int().argmax(-1)
-        density = law.log_prob(positions[soft].action, log_probs[soft], settings.parameters(soft))
-        token_log_prob = law.token_log_prob(slot[token], log_probs[token], settings.parameters(token))
-        return log_probs.new_zeros(len(rows)).index_copy(0, soft, density).index_copy(0, token, token_log_prob)
+        action = positions.action
+        density = law.log_prob(action[soft], log_probs[soft], settings.parameters(soft))
+        token_log_prob = law.token_log_prob(action[token], slot[token], log_probs[token], settings.parameters(token))
+        return scores.index_copy(0, soft, density).index_copy(0, token, token_log_prob)
+
+
+def _of_embeddings(logits: Tensor, rows: Tensor, settings: ScoringSettings, fed: DrawnEmbeddings) -> Tensor:
+    """[M] density of drawn embeddings, differentiable in the logits and in the table."""
+    action, parameters = fed.action, settings.parameters(rows)
+    if settings.normalise_over == "candidates":
+        log_probs = _candidate_log_probs(logits, rows, action.ids, settings)
+        return settings.law.log_prob(action, log_probs, parameters, fed.embeddings)
+
+    def density(logits: Tensor, table: Tensor, fed: Tensor, scale: Tensor) -> Tensor:
+        log_probs = (logits.float() / settings.temperature).log_softmax(-1)
+        drawn = Action(ids=action.ids[:0], values=action.values[:0], fed=fed, scale=scale)
+        return settings.law.log_prob(drawn, log_probs, parameters, table)
+
+    # The vocabulary's probabilities are computed again in the backward pass rather than kept for every position.
+    pieces = zip(
+        logits.reshape(-1, logits.shape[-1])[rows].split(POSITIONS_AT_ONCE),
+        action.fed.split(POSITIONS_AT_ONCE),
+        action.scale.split(POSITIONS_AT_ONCE),
+        strict=True,
+    )
+    return torch.cat(
+        [checkpoint(density, part, fed.embeddings, drawn, scale, use_reentrant=False) for part, drawn, scale in pieces]
+    )
 
 
 def _candidate_log_probs(logits: Tensor, rows: Tensor, ids: Tensor, settings: ScoringSettings) -> Tensor:

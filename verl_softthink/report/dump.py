@@ -19,7 +19,8 @@ from torch import Tensor
 
 from verl_softthink.trace import SoftTrace
 
-_TRACE_TENSORS = tuple(f.name for f in fields(SoftTrace) if f.name != "end_reason")
+#: Fed embeddings stay out: a page shows candidates, and H numbers a position would be most of the file.
+_TRACE_TENSORS = tuple(f.name for f in fields(SoftTrace) if f.name not in ("end_reason", "hard", "cut", "scale", "fed"))
 _RECORD = "responses"
 
 

@@ -47,10 +47,29 @@ METRICS: tuple[MetricDoc, ...] = (
     ),
     MetricDoc(
         "end_reason/*",
-        "shares of responses whose thinking was ended by marker, budget, cold_stop, or none (the response ended first)",
+        "shares of responses whose thinking was ended by marker, budget, cold_stop, switches, or none (the response "
+        "ended first); bad_logits never gets here: it ends the run",
         "mostly marker",
         "mostly budget: the marker is not produced (verl-softthink doctor --model); mostly none: raise "
         "data.max_response_length or set a budget",
+    ),
+    MetricDoc(
+        "answer_cut_fraction",
+        "share of responses that were stopped at softthink.phase.answer_budget",
+        "near 0",
+        "near 1: answers are longer than allowed; raise the budget, or place an answer prefix",
+    ),
+    MetricDoc(
+        "no_answer_fraction",
+        "share of responses in which nobody sampled a token after thinking: it never ended, or ended at the limit",
+        "near 0",
+        "set softthink.phase.budget below data.max_response_length, so that an answer has room",
+    ),
+    MetricDoc(
+        "hard_fraction",
+        "share of positions that are ordinary tokens of thinking (switching between soft and hard)",
+        "0 without switching",
+        "near 1 with switching: entropy never rises above its reference; lower softthink.phase.switch_window",
     ),
     MetricDoc(
         "forced_fraction",

@@ -7,7 +7,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS, Action, LawParameters
+from verl_softthink.laws import LAWS, Action
 from verl_softthink.laws.gumbel import GumbelLaw
 from verl_softthink.trace import END_REASONS
 
@@ -32,7 +32,13 @@ def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
         "softthink/forced_fraction": float(_flat(data["softthink_forced"]).float().mean()),
     }
     # A list of dictionaries, whichever container the storage back end wraps it in.
-    reasons = [getattr(fields, "data", fields)["softthink_end_reason"] for fields in list(data["extra_fields"])]
+    records = [getattr(fields, "data", fields) for fields in list(data["extra_fields"])]
+    reasons = [record["softthink_end_reason"] for record in records]
+    hard = torch.tensor([record["softthink_hard_positions"] for record in records])
+    forced = torch.tensor([int(row.sum()) for row in data["softthink_forced"]])
+    metrics["softthink/answer_cut_fraction"] = sum(record["softthink_answer_cut"] for record in records) / len(records)
+    metrics["softthink/no_answer_fraction"] = float((lengths - thinking - hard - forced <= 0).float().mean())
+    metrics["softthink/hard_fraction"] = float(hard.sum() / lengths.sum())
     for reason in END_REASONS:
         metrics[f"softthink/end_reason/{reason}"] = reasons.count(reason) / len(reasons)
     if soft.any():
@@ -77,8 +83,7 @@ def noise_metrics(action: Action, law: LawSettings) -> dict[str, float]:
 
 
 def _weights(action: Action, law: LawSettings) -> Tensor:
-    parameters = LawParameters.uniform(len(action.ids), tau=law.tau, noise_scale=law.noise_scale)
-    return LAWS[law.name].weights(action, parameters)
+    return LAWS[law.name].weights(action, law.parameters(len(action.ids)))
 
 
 def _flat(field: Tensor) -> Tensor:

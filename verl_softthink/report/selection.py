@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS, Action, LawParameters
+from verl_softthink.laws import LAWS, Action
 from verl_softthink.report.dump import DumpedResponse, dump_path
 
 _PATTERN = "traces-*.safetensors"
@@ -39,7 +39,7 @@ def mixedness(response: DumpedResponse, law: LawSettings) -> float:
     if not trace.soft.any():
         return 0.0
     action = Action(ids=trace.ids[trace.soft].long(), values=trace.values[trace.soft])
-    parameters = LawParameters.uniform(len(action.ids), tau=law.tau, noise_scale=law.noise_scale)
+    parameters = law.parameters(len(action.ids))
     weights = LAWS[law.name].weights(action, parameters)
     return float((1 / weights.square().sum(-1)).mean())
 

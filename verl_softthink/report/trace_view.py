@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, LawParameters
+from verl_softthink.laws import LAWS, NO_CANDIDATE, Action
 from verl_softthink.report.token_text import token_writer
 from verl_softthink.trace import SoftTrace
 
@@ -114,9 +114,8 @@ def view(response: TracedResponse) -> dict[str, object]:
 
 def _positions(response: TracedResponse) -> list[_Position]:
     trace, write = response.trace, token_writer(response.tokenizer)
-    parameters = LawParameters.uniform(len(trace), tau=response.law.tau, noise_scale=response.law.noise_scale)
     action = Action(ids=trace.ids.long(), values=trace.values)
-    weights = LAWS[response.law.name].weights(action, parameters)
+    weights = LAWS[response.law.name].weights(action, response.law.parameters(len(trace)))
     positions = []
     for index, token_id in enumerate(response.token_ids):
         drawn = bool(trace.drawn[index])

@@ -5,14 +5,24 @@ import json
 from types import ModuleType
 from typing import Any
 
+import torch
 from pydantic import ConfigDict
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
 from verl_softthink.config.base import parse
-from verl_softthink.config.settings import SoftThinkSettings
-from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
-from verl_softthink.rollout.fields import AGENT_NAME, END_REASON, ENTROPY, FORCED, ROWS_FIELD
+from verl_softthink.config.settings import LawSettings, SoftThinkSettings
+from verl_softthink.laws import LAWS
+from verl_softthink.likelihood.fields import DRAWN, FED, FED_FIELDS, IDS, SCALE, SEED, SOFT, VALUES
+from verl_softthink.rollout.fields import (
+    AGENT_NAME,
+    ANSWER_CUT,
+    END_REASON,
+    ENTROPY,
+    FORCED,
+    HARD_POSITIONS,
+    ROWS_FIELD,
+)
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.trace import SoftTrace, unpack_rows
 
@@ -23,11 +33,17 @@ class SoftAgentLoopOutput(AgentLoopOutput):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     trace: SoftTrace
+    law: LawSettings
+    seed: int
 
     def as_dict(self) -> dict[str, Any]:
-        """verl's fields plus [T] ``softthink_{soft,drawn,forced,entropy}`` and [T, K] ``softthink_{ids,values}``."""
+        """verl's fields plus [T] ``softthink_{soft,drawn,forced,entropy}`` and [T, K] ``softthink_{ids,values}``.
+
+        Where the law draws embeddings also [T] ``softthink_scale``, with [T, H] ``softthink_fed`` or [T]
+        ``softthink_seed``.
+        """
         output = super().as_dict()
-        del output["trace"]
+        del output["trace"], output["law"], output["seed"]
         trace = self.trace
         # A forced token was sampled by nobody: it takes no part in the loss.
         output["response_mask"] = output["response_mask"] * (~trace.forced).long()
@@ -39,7 +55,14 @@ class SoftAgentLoopOutput(AgentLoopOutput):
             VALUES: trace.values,
             ENTROPY: trace.entropy,
         }
-        output["extra_fields"][END_REASON] = trace.end_reason
+        if LAWS[self.law.name].draws_embedding:
+            drawn = {SCALE: trace.scale, FED: trace.fed, SEED: torch.full((len(trace),), self.seed)}
+            output |= {name: drawn[name] for name in FED_FIELDS[self.law.own("fed")]}
+        output["extra_fields"] |= {
+            END_REASON: trace.end_reason,
+            ANSWER_CUT: trace.cut,
+            HARD_POSITIONS: int(trace.hard.sum()),
+        }
         return output
 
 
@@ -56,7 +79,7 @@ class SoftAgentLoop(SingleTurnAgentLoop):
         if settings.rollout.seed_answers:
             sampling_params["seed"] = seed
         output = await super().run(sampling_params, **kwargs)
-        return attach_trace(output)
+        return attach_trace(output, settings.law, seed)
 
 
 def request_seed(seed: int, messages: list, global_steps: int, session: int) -> int:
@@ -65,7 +88,7 @@ def request_seed(seed: int, messages: list, global_steps: int, session: int) -> 
     return int.from_bytes(hashlib.blake2b(record.encode(), digest_size=8).digest()) >> 1
 
 
-def attach_trace(output: AgentLoopOutput) -> SoftAgentLoopOutput:
+def attach_trace(output: AgentLoopOutput, law: LawSettings, seed: int) -> SoftAgentLoopOutput:
     """Move the packed rows out of the extra fields into a trace that covers exactly the response.
 
     Raises:
@@ -83,7 +106,7 @@ def attach_trace(output: AgentLoopOutput) -> SoftAgentLoopOutput:
         )
     trace = trace.truncated(length)
     fields = {name: getattr(output, name) for name in output.model_fields_set}
-    return SoftAgentLoopOutput(**fields, trace=trace)
+    return SoftAgentLoopOutput(**fields, trace=trace, law=law, seed=seed)
 
 
 def register(agent_loop: ModuleType) -> None:

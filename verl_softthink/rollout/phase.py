@@ -1,11 +1,14 @@
-"""Phase control: when thinking is soft, when it ends, and how it is ended. One state machine for all laws.
+"""Phase control: when thinking is soft, when it ends, how, and what follows. One state machine for all laws.
 
-    THINKING --shown tokens complete the marker--> ANSWERING
-    THINKING --budget spent, or cold stop--> FORCING (the marker's tokens, one a step) --> ANSWERING
+    THINKING <--entropy--> HARD                        switching: soft steps and ordinary tokens (optional)
+    THINKING | HARD --the text completes the marker--> PREFIXING (the answer's prefix, if any) --> ANSWERING
+    THINKING | HARD --budget, cold stop, switches--> FORCING (the marker, or the lead-in set) --> ANSWERING
+    ANSWERING --answer budget spent--> the stop token, which ends the request by vLLM's own rule
+    any --logits that are not numbers--> BROKEN: the stop token, and a reason that the caller raises
 
 Everything is decided on the device from the request's own history, so that a scheduler running ahead of the
 device never sees a stale flag. The cold stop is Soft Thinking's: after ``cold_length`` consecutive steps with an
-entropy below ``cold_entropy`` nats the marker is forced.
+entropy below ``cold_entropy`` nats thinking is ended. Placed tokens are nobody's draw: they are in no loss.
 """
 
 from dataclasses import dataclass
@@ -13,46 +16,63 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-THINKING, FORCING, ANSWERING = 0, 1, 2
-REASON_NONE, REASON_MARKER, REASON_BUDGET, REASON_COLD = range(4)
+from verl_softthink.rollout.switching import SwitchParameters, SwitchState, switch
+from verl_softthink.trace import END_REASONS
+
+THINKING, FORCING, ANSWERING, HARD, PREFIXING, BROKEN = range(6)
+REASON_NONE, REASON_MARKER, REASON_BUDGET, REASON_COLD, REASON_SWITCHES, REASON_BAD_LOGITS = range(len(END_REASONS))
 
 
 @dataclass(frozen=True)
 class PhaseParameters:
-    """Per-row settings, all of shape [N] but ``marker``.
+    """Per-row settings, all of shape [N] but the token lists.
 
     Attributes:
-        budget: int64, soft positions allowed before the marker is forced.
+        budget: int64, thinking positions allowed before thinking is ended.
         cold_entropy: float32 nats; 0 turns the cold stop off.
         cold_length: int64 consecutive cold steps that end thinking; 0 turns the cold stop off.
-        marker: [N, M] int64 token ids of the end-of-thinking marker, right-aligned, -1 in front.
-        marker_length: int64, how many of the M are real.
+        lead_in: [N, F] int64 token ids placed when thinking is cut short, right-aligned, -1 in front.
+        lead_in_length: int64, how many of the F are real; at least 1.
+        prefix: [N, F] int64 token ids placed after thinking ended by itself, right-aligned.
+        prefix_length: int64, 0 places nothing.
+        answer_budget: int64 answer tokens before the stop token is placed; 0 means no limit.
+        stop: int64 token id that ends the request.
+        switching: settings of switching between soft steps and ordinary tokens; None where no row has any.
     """
 
     budget: Tensor
     cold_entropy: Tensor
     cold_length: Tensor
-    marker: Tensor
-    marker_length: Tensor
+    lead_in: Tensor
+    lead_in_length: Tensor
+    prefix: Tensor
+    prefix_length: Tensor
+    answer_budget: Tensor
+    stop: Tensor
+    switching: SwitchParameters | None = None
 
 
 @dataclass(frozen=True)
 class PhaseState:
-    """What a row's history says just before this step.
+    """What a row's history says just before this step, all of shape [N].
 
     Attributes:
-        index: [N] int64 index of the token being generated.
-        phase: [N] int8.
-        forced: [N] int64 marker tokens already forced.
-        cold: [N] int64 consecutive cold steps.
-        tail: [N, M-1] int64 shown tokens just before, most recent last; -1 before the first.
+        index: int64 index of the token being generated.
+        phase: int64.
+        placed: int64 tokens of the lead-in or prefix already placed.
+        cold: int64 consecutive cold steps.
+        answered: int64 answer tokens so far.
+        completed: bool, the tokens so far end with the marker.
+        switching: state of switching; None where no row switches.
     """
 
     index: Tensor
     phase: Tensor
-    forced: Tensor
+    placed: Tensor
     cold: Tensor
-    tail: Tensor
+    answered: Tensor
+    completed: Tensor
+    switching: SwitchState | None = None
 
 
 @dataclass(frozen=True)
@@ -63,58 +83,98 @@ class PhaseStep:
         token: int64 shown token; meaningful where ``drawn`` or ``placed``.
         drawn: bool, the law's action is taken.
         soft: bool, its mixture is fed.
-        placed: bool, the token is forced.
-        phase, forced, cold: the state after the step.
-        reason: int8 ``REASON_*`` at the position that ends thinking.
+        placed: bool, the token is put there by phase control.
+        hard: bool, an ordinary token of thinking, left to the sampler.
+        cut: bool, the stop token that ends an answer over its budget.
+        after: the state after the step; its index and ``completed`` are those of before.
+        reason: int64 ``REASON_*`` at the position that ends thinking.
     """
 
     token: Tensor
     drawn: Tensor
     soft: Tensor
     placed: Tensor
-    phase: Tensor
-    forced: Tensor
-    cold: Tensor
+    hard: Tensor
+    cut: Tensor
+    after: PhaseState
     reason: Tensor
 
 
-def advance(parameters: PhaseParameters, state: PhaseState, shown: Tensor, entropy: Tensor) -> PhaseStep:
+def advance(
+    parameters: PhaseParameters, state: PhaseState, shown: Tensor, completes: Tensor, entropy: Tensor, bad: Tensor
+) -> PhaseStep:
     """One step of the state machine.
 
     Args:
         shown: [N] int64, the token that the law's action would show.
-        entropy: [N] float32 nats; nan counts as warm.
+        completes: [N] bool, showing it would complete the marker.
+        entropy: [N] float32 nats; nan counts as warm, and switches nothing.
+        bad: [N] bool, the row's logits are not numbers.
     """
-    width = parameters.marker.shape[1]
-    thinking = state.phase == THINKING
+    was_hard = state.phase == HARD
+    ended_hard = was_hard & state.completed
+    thinking = ((state.phase == THINKING) | was_hard) & ~ended_hard
+    broken = bad | (state.phase == BROKEN)
+
     over_budget = thinking & (state.index >= parameters.budget)
     cold = torch.where(thinking & (entropy < parameters.cold_entropy), state.cold + 1, 0)
     freezing = thinking & ~over_budget & (parameters.cold_length > 0) & (cold >= parameters.cold_length)
-    placed = over_budget | freezing | (state.phase == FORCING)
-    drawn = thinking & ~placed
+    ending = over_budget | freezing
+    hard, switching, exhausted = was_hard, None, None
+    if parameters.switching is not None:
+        running = thinking & ~ending
+        hard, switching, exhausted = switch(parameters.switching, state.switching, was_hard, entropy, running)
+        ending = ending | exhausted
 
-    first = width - parameters.marker_length
-    place_at = (first + state.forced).clamp(max=width - 1)
-    token = torch.where(placed, parameters.marker.gather(1, place_at[:, None])[:, 0], shown)
+    leading = ending | (state.phase == FORCING)
+    starts_prefix = ended_hard & (parameters.prefix_length > 0)
+    prefixing = starts_prefix | (state.phase == PREFIXING)
+    answering = (state.phase == ANSWERING) | (ended_hard & ~starts_prefix)
+    cut = answering & (parameters.answer_budget > 0) & (state.answered >= parameters.answer_budget) & ~broken
+    in_thought = thinking & ~ending & ~broken
+    drawn = in_thought & ~hard
+    completes = drawn & completes
 
-    recent = torch.cat((state.tail, shown[:, None]), dim=1)
-    unused = torch.arange(width, device=shown.device) < first[:, None]
-    completes = drawn & (unused | (recent == parameters.marker)).all(-1)
+    token = torch.where(leading, _listed(parameters.lead_in, parameters.lead_in_length, state.placed), shown)
+    token = torch.where(prefixing, _listed(parameters.prefix, parameters.prefix_length, state.placed), token)
+    token = torch.where(cut | broken, parameters.stop, token)
 
-    forced = torch.where(placed, state.forced + 1, state.forced)
-    finished_forcing = placed & (forced >= parameters.marker_length)
-    phase = torch.where(placed, FORCING, state.phase)
-    phase = torch.where(completes | finished_forcing, ANSWERING, phase)
-    reason = torch.where(completes, REASON_MARKER, REASON_NONE)
+    listed = leading | prefixing
+    placed = torch.where(listed, state.placed + 1, 0)
+    list_length = torch.where(leading, parameters.lead_in_length, parameters.prefix_length)
+    phase = torch.where(hard, HARD, THINKING)
+    phase = torch.where(completes, torch.where(parameters.prefix_length > 0, PREFIXING, ANSWERING), phase)
+    phase = torch.where(listed, torch.where(leading, FORCING, PREFIXING), phase)
+    phase = torch.where(answering | (listed & (placed >= list_length)), ANSWERING, phase)
+    phase = torch.where(broken, BROKEN, phase)
+
+    reason = torch.where(completes | ended_hard, REASON_MARKER, REASON_NONE)
     reason = torch.where(over_budget, REASON_BUDGET, reason)
     reason = torch.where(freezing, REASON_COLD, reason)
+    if exhausted is not None:
+        reason = torch.where(exhausted, REASON_SWITCHES, reason)
+    reason = torch.where(broken, torch.where(state.phase == BROKEN, REASON_NONE, REASON_BAD_LOGITS), reason)
     return PhaseStep(
         token=token,
         drawn=drawn,
         soft=drawn & ~completes,
-        placed=placed,
-        phase=phase.to(torch.int8),
-        forced=forced,
-        cold=cold,
-        reason=reason.to(torch.int8),
+        placed=listed | cut | broken,
+        hard=in_thought & hard,
+        cut=cut,
+        after=PhaseState(
+            index=state.index,
+            phase=phase,
+            placed=placed,
+            cold=cold,
+            answered=torch.where(answering, state.answered + 1, state.answered),
+            completed=state.completed,
+            switching=switching,
+        ),
+        reason=reason,
     )
+
+
+def _listed(tokens: Tensor, length: Tensor, placed: Tensor) -> Tensor:
+    """[N] the next token of right-aligned lists [N, F]; anything where the list is done."""
+    at = (tokens.shape[1] - length + placed).clamp(max=tokens.shape[1] - 1)
+    return tokens.gather(1, at[:, None])[:, 0]

@@ -6,58 +6,55 @@ float64 arithmetic.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from verl_softthink.laws.noise import gumbel
+from verl_softthink.rollout.reference_laws import dirichlet, gaussian, mixture_of_inputs, multiplex
+from verl_softthink.rollout.reference_position import ReferencePosition
 from verl_softthink.rollout.request import SoftRequest
 
 
-@dataclass
-class ReferencePosition:
-    """What the law does at one position, in float64.
+def draw(logits: Tensor, request: SoftRequest, index: int, table: Tensor) -> ReferencePosition:
+    """One action of the request's law.
 
-    Attributes:
-        ids: candidate token ids, most likely first.
-        values: perturbed scores, or log-probabilities for the deterministic law.
-        weights: mixture weights.
-        log_prob: log-density of the action.
-        shown_log_prob: log-probability that the shown token is the argmax.
+    Args:
+        logits: [V] of output position ``index``.
+        table: [V, H] the input embeddings.
     """
-
-    ids: list[int]
-    values: list[float]
-    weights: list[float]
-    log_prob: float
-    shown_log_prob: float
-
-    @property
-    def shown(self) -> int:
-        """The token of the largest weight."""
-        return self.ids[max(range(len(self.ids)), key=lambda slot: self.weights[slot])]
-
-
-def draw(logits: Tensor, request: SoftRequest, index: int) -> ReferencePosition:
-    """One action of the request's law from the logits [V] of output position ``index``."""
     probs = (logits.double() / request.temperature).softmax(-1)
     order = probs.argsort(descending=True).tolist()
     kept = order[: request.top_k] if request.top_k else order
     kept = _nucleus(kept, probs, request.top_p)
     kept = [token for token in kept if probs[token] >= request.min_p * probs[kept[0]]]
     kept = kept[: request.max_topk]
-    if request.law == "discrete":
-        kept = order
     total = 1.0 if request.normalise_over == "vocabulary" else sum(float(probs[token]) for token in kept)
     log_probs = [math.log(float(probs[token]) / total) for token in kept]
     noise = gumbel(torch.tensor([request.seed]), torch.tensor([index]), torch.tensor([kept]))[0].tolist()
-    if request.law == "deterministic":
-        return ReferencePosition(kept, log_probs, [math.exp(value) for value in log_probs], 0.0, 0.0)
-    if request.law == "discrete":
-        winner = max(range(len(kept)), key=lambda slot: log_probs[slot] + noise[slot])
-        return ReferencePosition([kept[winner]], [0.0], [1.0], log_probs[winner], log_probs[winner])
-    return _gumbel_position(kept, log_probs, noise, request)
+    match request.law:
+        case "deterministic":
+            return ReferencePosition(kept, log_probs, [math.exp(value) for value in log_probs], 0.0, 0.0, kept[0])
+        case "discrete":
+            return _discrete(probs, request, index)
+        case "multiplex":
+            return multiplex(probs, request, index)
+        case "dirichlet":
+            return dirichlet(kept, log_probs, request, index)
+        case "mixture_of_inputs":
+            return mixture_of_inputs(kept, log_probs, noise, request)
+        case "gaussian":
+            return gaussian(kept, log_probs, probs, request, index, table)
+        case _:
+            return _gumbel_position(kept, log_probs, noise, request)
+
+
+def _discrete(probs: Tensor, request: SoftRequest, index: int) -> ReferencePosition:
+    everything = torch.arange(len(probs))[None]
+    noise = gumbel(torch.tensor([request.seed]), torch.tensor([index]), everything)[0]
+    winner = int((probs.log() + noise).argmax())
+    log_prob = math.log(float(probs[winner]))
+    return ReferencePosition([winner], [0.0], [1.0], log_prob, log_prob, winner)
 
 
 def _nucleus(kept: list[int], probs: Tensor, top_p: float) -> list[int]:
@@ -91,11 +88,20 @@ def _gumbel_position(
         )
     else:
         raise ValueError(
-            f"the reference does not know the law {request.law!r}; use one of gumbel, concrete, deterministic, discrete"
+            f"the reference does not know the law {request.law!r}; give it a position of its own in reference_laws"
         )
     winner = max(range(count), key=lambda slot: scores[slot])
     tempered = torch.tensor([lp / scale for lp in log_probs], dtype=torch.float64).log_softmax(-1)
-    return ReferencePosition(kept, scores, [math.exp(w) for w in log_weights], density, float(tempered[winner]))
+    weights = [math.exp(w) for w in log_weights]
+    return ReferencePosition(kept, scores, weights, density, float(tempered[winner]), kept[winner])
+
+
+def fed_embedding(position: ReferencePosition, table: Tensor) -> Tensor:
+    """[H] what a soft position feeds."""
+    if position.fed is not None:
+        return position.fed.to(table.dtype)
+    weights = torch.tensor(position.weights, dtype=table.dtype)
+    return (weights[:, None] * table[torch.tensor(position.ids)]).sum(0)
 
 
 @torch.no_grad()
@@ -126,7 +132,7 @@ def rollout(
         if thinking and index >= request.budget:
             thinking, pending = False, list(request.marker)
         if thinking:
-            position = draw(logits, request, index)
+            position = draw(logits, request, index, table)
             tokens.append(position.shown)
             if tuple(tokens[-len(request.marker) :]) == request.marker:
                 thinking = False
@@ -137,8 +143,7 @@ def rollout(
         soft = position is not None and thinking
         fed = table[torch.tensor([tokens[-1]])]
         if soft:
-            weights = torch.tensor(position.weights, dtype=table.dtype)
-            fed = (weights[:, None] * table[torch.tensor(position.ids)]).sum(0, keepdim=True)
+            fed = fed_embedding(position, table)[None]
         embeddings = torch.cat((embeddings, fed))
         positions.append(position)
         fed_soft.append(soft)

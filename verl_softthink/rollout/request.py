@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import RequestSettings
 from verl_softthink.laws import LAWS
+from verl_softthink.laws.dirichlet import SMALLEST_SHARE
 
 #: Key of ``SamplingParams.extra_args`` under which a soft request travels.
 EXTRA_ARGS_KEY = "softthink"
+#: Placed where a request has no stop token and its logits are not numbers: any id, flagged as placed.
+NO_STOP = 0
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,25 @@ class SoftRequest:
     tau: float
     noise_scale: float
     normalise_over: str
+    concentration: float
+    beta: float
+    draws: int
+    by_probability: bool
+    gamma: float
+    fed_embedding: bool
     temperature: float
     top_k: int
     top_p: float
     min_p: float
     max_topk: int
     marker: tuple[int, ...]
+    marker_text: str
+    lead_in: tuple[int, ...]
+    answer_prefix: tuple[int, ...]
+    answer_budget: int
+    stop: int
+    switches: int
+    switch_window: int
     budget: int
     cold_entropy: float
     cold_length: int
@@ -43,16 +59,26 @@ class SoftRequest:
     @classmethod
     def from_dict(cls, values: dict) -> "SoftRequest":
         """Read what ``as_dict`` gave (tuples come back as lists)."""
-        return cls(**values | {"marker": tuple(values["marker"])})
+        return cls(**values | {name: tuple(values[name]) for name in ("marker", "lead_in", "answer_prefix")})
 
 
-def resolve(values: dict, *, max_tokens: int, width: int, tokenize: Callable[[str], list[int]] | None) -> SoftRequest:
+def resolve(
+    values: dict,
+    *,
+    max_tokens: int,
+    width: int,
+    fed_embeddings: bool = False,
+    stop: int | None = None,
+    tokenize: Callable[[str], list[int]] | None,
+) -> SoftRequest:
     """Validate the user's settings of one request and resolve what depends on tokenizer and engine.
 
     Args:
         values: ``extra_args["softthink"]`` as the user wrote it.
         max_tokens: cap of the response, in tokens; the default soft budget.
         width: candidate slots of the engine.
+        stop: the token id that ends a request; None if nothing but max_tokens does.
+        fed_embeddings: whether the engine keeps and returns fed embeddings.
         tokenize: text to token ids without special tokens; None if the engine has no tokenizer.
 
     Raises:
@@ -64,14 +90,16 @@ def resolve(values: dict, *, max_tokens: int, width: int, tokenize: Callable[[st
             f"softthink.filter.max_topk={settings.filter.max_topk} exceeds the engine's {width} candidate slots; raise "
             f"additional_config.softthink.max_candidates or lower max_topk"
         )
-    marker = settings.phase.end_of_thinking
-    if isinstance(marker, str):
-        if tokenize is None:
-            raise ValueError(
-                f"softthink.phase.end_of_thinking={marker!r} is a text, but the engine has no tokenizer "
-                "(skip_tokenizer_init); give the marker's token ids"
-            )
-        marker = tokenize(marker)
+    _check_law(settings, width, fed_embeddings)
+    phase = settings.phase
+    marker = _tokens("end_of_thinking", phase.end_of_thinking, tokenize)
+    prefix = () if phase.answer_prefix is None else _tokens("answer_prefix", phase.answer_prefix, tokenize)
+    lead_in = marker + prefix if phase.lead_in is None else _tokens("lead_in", phase.lead_in, tokenize)
+    if phase.answer_budget is not None and stop is None:
+        raise ValueError(
+            f"softthink.phase.answer_budget={phase.answer_budget} ends the request with its stop token, and it has "
+            "none: do not ignore the end-of-sequence token, or give stop_token_ids"
+        )
     budget = settings.phase.budget if settings.phase.budget is not None else max_tokens
     if settings.phase.budget is not None and budget > max_tokens:
         raise ValueError(
@@ -84,15 +112,60 @@ def resolve(values: dict, *, max_tokens: int, width: int, tokenize: Callable[[st
         tau=settings.law.tau,
         noise_scale=settings.law.noise_scale,
         normalise_over=settings.law.normaliser,
+        concentration=settings.law.own("concentration"),
+        beta=settings.law.own("beta"),
+        draws=settings.law.own("draws"),
+        by_probability=settings.law.own("weighting") == "probability",
+        gamma=settings.law.own("gamma"),
+        fed_embedding=settings.law.draws_embedding,
         temperature=settings.filter.temperature,
         top_k=0 if LAWS[settings.law.name].whole_vocabulary else settings.filter.top_k,
         top_p=settings.filter.top_p,
-        min_p=settings.filter.min_p,
+        min_p=_min_p(settings),
         max_topk=settings.filter.max_topk,
-        marker=tuple(marker),
+        marker=marker,
+        marker_text=phase.end_of_thinking if phase.match == "text" else "",
+        lead_in=lead_in,
+        answer_prefix=prefix,
+        answer_budget=phase.answer_budget or 0,
+        stop=NO_STOP if stop is None else stop,
+        switches=phase.switches,
+        switch_window=phase.switch_window,
         budget=budget,
         cold_entropy=settings.phase.cold_entropy,
         cold_length=settings.phase.cold_length,
         seed=seed,
         record_entropy=settings.record_entropy,
     )
+
+
+def _tokens(key: str, value: str | list[int], tokenize: Callable[[str], list[int]] | None) -> tuple[int, ...]:
+    if not isinstance(value, str):
+        return tuple(value)
+    if tokenize is None:
+        raise ValueError(
+            f"softthink.phase.{key}={value!r} is a text, but the engine has no tokenizer (skip_tokenizer_init); give "
+            "its token ids"
+        )
+    return tuple(tokenize(value))
+
+
+def _check_law(settings: RequestSettings, width: int, fed_embeddings: bool) -> None:
+    law = settings.law
+    if law.name == "multiplex" and law.own("draws") > width:
+        raise ValueError(
+            f"softthink.law.draws={law.own('draws')} exceeds the engine's {width} candidate slots; raise "
+            "additional_config.softthink.max_candidates or lower law.draws"
+        )
+    if law.draws_embedding and not fed_embeddings:
+        raise ValueError(
+            "softthink.law.name='gaussian' with law.fed='embedding': the engine keeps no fed embeddings; set "
+            "additional_config.softthink.fed_embeddings=true, or law.normalise_over=candidates with law.fed=seed"
+        )
+
+
+def _min_p(settings: RequestSettings) -> float:
+    """The filter's, or the least share of which the Dirichlet law's log-weights are finite."""
+    if settings.law.name == "dirichlet":
+        return max(settings.filter.min_p, SMALLEST_SHARE)
+    return settings.filter.min_p

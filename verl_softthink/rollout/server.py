@@ -8,8 +8,11 @@ import ray
 from verl.workers.rollout.replica import TokenOutput
 from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
 
+from verl_softthink.config.base import parse
+from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.rollout.fields import ROWS_FIELD
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.trace import bad_logits_at
 
 
 class _TraceTap:
@@ -40,7 +43,10 @@ class SoftVLLMServer(vLLMHttpServer):
         super()._preprocess_engine_kwargs(engine_kwargs)
         additional = dict(engine_kwargs.get("additional_config") or {})
         settings = dict(additional.get(EXTRA_ARGS_KEY) or {})
-        settings.setdefault("max_candidates", self.config.custom[EXTRA_ARGS_KEY]["filter"]["max_topk"])
+        recipe: SoftThinkSettings = parse(SoftThinkSettings, self.config.custom[EXTRA_ARGS_KEY], EXTRA_ARGS_KEY)
+        draws = recipe.law.own("draws") if recipe.law.name == "multiplex" else 0
+        settings.setdefault("max_candidates", max(recipe.filter.max_topk, draws))
+        settings.setdefault("fed_embeddings", recipe.law.draws_embedding)
         engine_kwargs["additional_config"] = additional | {EXTRA_ARGS_KEY: settings}
 
     async def run_server(self, args) -> None:
@@ -51,7 +57,7 @@ class SoftVLLMServer(vLLMHttpServer):
         """verl's ``generate``; for a soft request ``extra_fields["softthink_rows"]`` holds the packed trace.
 
         Raises:
-            RuntimeError: when the trace is missing or does not cover every token.
+            RuntimeError: when the trace is missing or does not cover every token, or when logits were not numbers.
         """
         soft = EXTRA_ARGS_KEY in (sampling_params.get("extra_args") or {})
         output = await super().generate(prompt_ids, sampling_params, request_id, **kwargs)
@@ -64,6 +70,13 @@ class SoftVLLMServer(vLLMHttpServer):
                 f"soft request {request_id} returned {returned} for {len(output.token_ids)} tokens (stop reason "
                 f"{output.stop_reason!r}): check that verl_softthink is installed where vLLM's engine core runs, that "
                 "VERL_SOFTTHINK_DISABLE is not set there, and that VLLM_PLUGINS, if set, names verl_softthink"
+            )
+        position = bad_logits_at(rows)
+        if position is not None:
+            raise RuntimeError(
+                f"soft request {request_id}: the logits of response position {position} are not numbers (nan, inf, or "
+                "all -inf), so the weights have diverged; look at actor/grad_norm of the last steps and resume from a "
+                "checkpoint before them"
             )
         output.extra_fields[ROWS_FIELD] = rows
         return output

@@ -9,12 +9,28 @@ import torch
 from torch import Tensor
 
 from verl_softthink.laws import LAWS, NO_CANDIDATE, FilterParameters, LawParameters
-from verl_softthink.rollout.phase import ANSWERING, THINKING, PhaseParameters, PhaseState
+from verl_softthink.rollout.markers import MAX_MARKER, TextMarkers
+from verl_softthink.rollout.phase_history import PhaseHistory
 from verl_softthink.rollout.request import SoftRequest
+from verl_softthink.trace import row_width
 
 LAW_NAMES = tuple(LAWS)
-#: Longest end-of-thinking marker, in tokens.
-MAX_MARKER = 16
+(_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.values()) if law.draws_embedding)
+#: Longest lead-in and answer prefix, in tokens.
+MAX_PLACED = 32
+#: Integer settings of phase control; a row of zeros belongs to nobody and answers for ever.
+PHASE_SETTINGS = (
+    "budget",
+    "cold_length",
+    "lead_in_length",
+    "prefix_length",
+    "answer_budget",
+    "stop",
+    "switches",
+    "switch_window",
+    "marker_length",
+    "text_marker",
+)
 
 
 class SoftState:
@@ -25,9 +41,19 @@ class SoftState:
         length: longest response, in tokens.
         width: K, candidate slots per position.
         device: where the tables live.
+        fed: (H, dtype) of the fed embeddings to keep; None where no request may ask for them. They are by far the
+            largest table, slots * length * H numbers: what the keys and values of one layer with as many heads take.
     """
 
-    def __init__(self, *, slots: int, length: int, width: int, device: torch.device):
+    def __init__(
+        self,
+        *,
+        slots: int,
+        length: int,
+        width: int,
+        device: torch.device,
+        fed: tuple[int, torch.dtype] | None = None,
+    ):
         self.slots, self.length, self.width, self.device = slots, length, width, device
         self.trash = slots
         rows = slots + 1
@@ -41,24 +67,29 @@ class SoftState:
         self.seed = table(dtype=torch.int64)
         self.tau = table(dtype=torch.float32, fill=1)
         self.noise_scale = table(dtype=torch.float32, fill=1)
+        self.concentration = table(dtype=torch.float32, fill=1)
+        self.beta = table(dtype=torch.float32, fill=1)
+        self.draws = table(dtype=torch.int64, fill=1)
+        self.by_probability = table(dtype=torch.bool)
+        self.gamma = table(dtype=torch.float32)
         self.temperature = table(dtype=torch.float32, fill=1)
         self.top_k = table(dtype=torch.int64, fill=1)
         self.top_p = table(dtype=torch.float32, fill=1)
         self.min_p = table(dtype=torch.float32)
         self.max_topk = table(dtype=torch.int64, fill=1)
-        self.budget = table(dtype=torch.int64)
+        # Phase settings are read together: one table, one column each.
+        self.phase_settings = table(len(PHASE_SETTINGS), dtype=torch.int64)
         self.cold_entropy = table(dtype=torch.float32)
-        self.cold_length = table(dtype=torch.int64)
         self.marker = table(MAX_MARKER, dtype=torch.int64, fill=-1)
-        self.marker_length = table(dtype=torch.int64, fill=1)
+        self.lead_in = table(MAX_PLACED, dtype=torch.int64, fill=-1)
+        self.prefix = table(MAX_PLACED, dtype=torch.int64, fill=-1)
         # History, one row a request and output index.
         self.ids = table(length, width, dtype=torch.int32, fill=NO_CANDIDATE)
         self.values = table(length, width, dtype=torch.float32)
-        self.soft = table(length, dtype=torch.bool)
-        self.shown = table(length, dtype=torch.int32, fill=-1)
-        self.phase = table(length, dtype=torch.int8, fill=ANSWERING)
-        self.forced = table(length, dtype=torch.int32)
-        self.cold = table(length, dtype=torch.int32)
+        self.phases = PhaseHistory(rows, length, device)
+        self.markers = TextMarkers(device)
+        self.scale = table(length, dtype=torch.float32)
+        self.fed = None if fed is None else table(length, fed[0], dtype=fed[1])
 
         self._free = list(range(slots - 1, -1, -1))
         self._slot_of: dict[str, int] = {}
@@ -94,20 +125,44 @@ class SoftState:
             "seed",
             "tau",
             "noise_scale",
+            "concentration",
+            "beta",
+            "draws",
+            "by_probability",
+            "gamma",
             "temperature",
             "top_k",
             "top_p",
             "min_p",
             "max_topk",
-            "budget",
             "cold_entropy",
-            "cold_length",
         ):
             getattr(self, name)[slot] = getattr(request, name)
-        self.marker[slot] = -1
-        self.marker[slot, MAX_MARKER - len(request.marker) :] = torch.tensor(request.marker, device=self.device)
-        self.marker_length[slot] = len(request.marker)
+        phase = {
+            "budget": request.budget,
+            "cold_length": request.cold_length,
+            "lead_in_length": len(request.lead_in),
+            "prefix_length": len(request.answer_prefix),
+            "answer_budget": request.answer_budget,
+            "stop": request.stop,
+            "switches": request.switches,
+            "switch_window": request.switch_window,
+            "marker_length": len(request.marker),
+            "text_marker": self.markers.number(request.marker_text),
+        }
+        self.phase_settings[slot] = torch.tensor([phase[name] for name in PHASE_SETTINGS], device=self.device)
+        lists = ((self.marker, request.marker), (self.lead_in, request.lead_in), (self.prefix, request.answer_prefix))
+        for lists_of_rows, tokens in lists:
+            lists_of_rows[slot] = -1
+            lists_of_rows[slot, lists_of_rows.shape[1] - len(tokens) :] = torch.tensor(
+                tokens, dtype=torch.int64, device=self.device
+            )
         self._refresh()
+
+    def row_columns(self, request_id: str) -> int:
+        """Columns of a request's packed rows: fed embeddings only where it asked for them."""
+        embedding = self.fed.shape[-1] if self._requests[request_id].fed_embedding else 0
+        return row_width(self.width, embedding)
 
     def drop(self, request_id: str) -> None:
         """Free the slot of a finished request; ordinary requests are ignored."""
@@ -121,17 +176,31 @@ class SoftState:
         """What a step must compute for the requests alive now; known on the host, so it costs no synchronisation."""
         alive = self._requests.values()
         self.laws_alive = tuple(sorted({request.law for request in alive}))
+        self.parameters_read = {name for law in self.laws_alive for name in LAWS[law].reads}
+        drawn = [request for request in alive if LAWS[request.law].draws_embedding]
+        #: What the means of drawn embeddings are over, "candidates" and "vocabulary".
+        self.means_alive = {request.normalise_over for request in drawn}
+        self.keeps_fed = any(request.fed_embedding for request in drawn)
         self.normalisers_alive = {request.normalise_over for request in alive}
         self.whole_vocabulary = any(LAWS[name].whole_vocabulary for name in self.laws_alive)
         self.fetch = max((max(self.width, request.top_k) for request in alive), default=self.width)
         # Rows without a soft request read the trash slot, whose top-k is 1.
         self.limited = all(request.top_k > 0 for request in alive)
         self.unit_temperature = all(request.temperature == 1 for request in alive)
-        self.needs_entropy = any(request.record_entropy or request.cold_length > 0 for request in alive)
+        self.needs_entropy = any(
+            request.record_entropy or request.cold_length > 0 or request.switches > 0 for request in alive
+        )
+        self.switching = any(request.switches > 0 for request in alive)
+        self.matches_tokens = any(not request.marker_text for request in alive)
+        self.matches_text = any(request.marker_text for request in alive)
 
     def law_parameters(self, slots: Tensor) -> LawParameters:
         """Law parameters of rows, [N]."""
-        return LawParameters(tau=self.tau[slots], noise_scale=self.noise_scale[slots])
+        return LawParameters(**{name: getattr(self, name)[slots] for name in self.parameters_read})
+
+    def drawing_embeddings(self, slots: Tensor) -> Tensor:
+        """[N] bool, rows whose law draws an embedding."""
+        return self.law[slots] == _EMBEDDING_LAW
 
     def filter_parameters(self, slots: Tensor) -> FilterParameters:
         """Candidate filters of rows, [N]; a step divides its logits by the temperature once for all."""
@@ -141,29 +210,4 @@ class SoftState:
             top_p=self.top_p[slots],
             min_p=self.min_p[slots],
             max_topk=self.max_topk[slots],
-        )
-
-    def phase_parameters(self, slots: Tensor) -> PhaseParameters:
-        """Phase settings of rows."""
-        return PhaseParameters(
-            budget=self.budget[slots],
-            cold_entropy=self.cold_entropy[slots],
-            cold_length=self.cold_length[slots],
-            marker=self.marker[slots],
-            marker_length=self.marker_length[slots],
-        )
-
-    def phase_state(self, slots: Tensor, index: Tensor) -> PhaseState:
-        """State of rows just before generating output ``index`` [N]; the trash row is always answering."""
-        previous = (index - 1).clamp(min=0)
-        first = (index == 0) & (slots != self.trash)
-        back = torch.arange(MAX_MARKER - 1, 0, -1, device=self.device)
-        at = index[:, None] - back
-        tail = torch.where(at >= 0, self.shown[slots[:, None], at.clamp(min=0)], -1)
-        return PhaseState(
-            index=index,
-            phase=torch.where(first, THINKING, self.phase[slots, previous]),
-            forced=torch.where(first, 0, self.forced[slots, previous]).long(),
-            cold=torch.where(first, 0, self.cold[slots, previous]).long(),
-            tail=tail.long(),
         )

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Candidates, candidate_log_probs, select_candidates
-from verl_softthink.laws.noise import gumbel
-from verl_softthink.rollout.phase import advance
+from verl_softthink.rollout.draw_embedding import draw_embedding
+from verl_softthink.rollout.embedding import InputEmbedding
+from verl_softthink.rollout.phase_control import control
 from verl_softthink.rollout.state import LAW_NAMES, SoftState
 from verl_softthink.trace import pack_rows
 
@@ -24,7 +25,7 @@ class StepResult:
         overrides: [N] bool, the row's sampled token must be replaced.
         token: [N] int64 replacement.
         log_prob: [N] float32 log-density of what was drawn; 0 where the token was forced.
-        rows: [N, 3 + 2K] int32 packed trace rows.
+        rows: [N, 4 + 2K + H] int32 packed trace rows.
     """
 
     overrides: Tensor
@@ -33,7 +34,20 @@ class StepResult:
     rows: Tensor
 
 
-def soft_step(state: SoftState, logits: Tensor, slots: Tensor, index: Tensor) -> StepResult:
+@dataclass(frozen=True)
+class _Drawn:
+    """What the laws drew for N rows: slots and values [N, K], the shown slot, the two scores and bad logits [N]."""
+
+    action: Action
+    shown_slot: Tensor
+    log_prob: Tensor
+    token_log_prob: Tensor
+    bad: Tensor
+
+
+def soft_step(
+    state: SoftState, logits: Tensor, slots: Tensor, index: Tensor, embedding: InputEmbedding | None = None
+) -> StepResult:
     """Draw, score, advance the phase and write history.
 
     Args:
@@ -41,28 +55,35 @@ def soft_step(state: SoftState, logits: Tensor, slots: Tensor, index: Tensor) ->
         logits: [N, V] raw logits.
         slots: [N] int64 slot of each row, ``state.trash`` for rows without a soft request.
         index: [N] int64 index of the token being generated.
+        embedding: the input embedding; read only where a live law draws embeddings.
     """
     scaled = logits.float()
     if not state.unit_temperature:
         scaled = scaled / state.temperature[slots][:, None]
-    action, shown_slot, log_prob, token_log_prob = _draw(state, scaled, slots, index)
+    drawn = _draw(state, scaled, slots, index)
+    action, log_prob = drawn.action, drawn.log_prob
+    if state.means_alive:
+        action, log_prob = draw_embedding(state, scaled, slots, index, drawn.action, log_prob, embedding)
     entropy = _entropy(scaled) if state.needs_entropy else torch.full_like(log_prob, torch.nan)
 
-    shown = action.ids.gather(1, shown_slot[:, None])[:, 0]
-    step = advance(state.phase_parameters(slots), state.phase_state(slots, index), shown, entropy)
-    log_prob = torch.where(step.soft, log_prob, token_log_prob)
+    shown = action.ids.gather(1, drawn.shown_slot[:, None])[:, 0]
+    step, text = control(state, slots, index, shown, entropy, drawn.bad)
+    log_prob = torch.where(step.soft, log_prob, drawn.token_log_prob)
     log_prob = torch.where(step.drawn, log_prob, 0.0)
 
     ids = torch.where(step.drawn[:, None], action.ids, NO_CANDIDATE)
     values = torch.where(step.drawn[:, None], action.values, 0.0)
+    scale = torch.zeros_like(log_prob) if action.scale is None else torch.where(step.drawn, action.scale, 0.0)
     at = (slots, index.clamp(max=state.length - 1))
     state.ids[at] = ids.int()
     state.values[at] = values
-    state.soft[at] = step.soft
-    state.shown[at] = step.token.int()
-    state.phase[at] = step.phase
-    state.forced[at] = step.forced.int()
-    state.cold[at] = step.cold.int()
+    state.phases.write(slots, index, step, text)
+    fed = None
+    if action.scale is not None:
+        state.scale[at] = scale
+        if state.keeps_fed:
+            fed = torch.where(step.drawn[:, None], action.fed, 0.0)
+            state.fed[at] = fed
     return StepResult(
         overrides=step.drawn | step.placed,
         token=step.token,
@@ -71,34 +92,46 @@ def soft_step(state: SoftState, logits: Tensor, slots: Tensor, index: Tensor) ->
             drawn=step.drawn,
             soft=step.soft,
             forced=step.placed,
+            hard=step.hard,
+            cut=step.cut,
             reason=step.reason,
             log_prob=log_prob,
             entropy=entropy,
+            scale=scale,
             ids=ids,
             values=values,
+            fed=fed,
         ),
     )
 
 
-def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> tuple[Action, Tensor, Tensor, Tensor]:
+def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Drawn:
     """Sample every law alive on all rows and keep each row's own."""
     parameters = state.law_parameters(slots)
     merged: tuple[Tensor, ...] | None = None
     for name in state.laws_alive:
         law = LAWS[name]
-        candidates = _whole_vocabulary(scaled) if law.whole_vocabulary else _filtered(state, scaled, slots)
-        noise = gumbel(state.seed[slots], index, candidates.ids)
+        if law.whole_vocabulary:
+            candidates, bad = _whole_vocabulary(scaled)
+        else:
+            candidates, bad = _filtered(state, scaled, slots)
+        noise = law.noise(state.seed[slots], index, candidates, state.width)
         action = law.sample(candidates, parameters, noise)
         # A law over the whole vocabulary may draw few candidates: only the engine's slots travel.
         action = Action(ids=action.ids[:, : state.width], values=action.values[:, : state.width])
         log_probs = _action_log_probs(state, scaled, slots, action)
         slot = law.shown_slot(action, parameters)
+        # A drawn embedding is scored once it is drawn.
+        log_prob = (
+            torch.zeros_like(log_probs[:, 0]) if law.draws_embedding else law.log_prob(action, log_probs, parameters)
+        )
         drawn = (
             action.ids,
             action.values,
             slot,
-            law.log_prob(action, log_probs, parameters),
-            law.token_log_prob(slot, log_probs, parameters),
+            log_prob,
+            law.token_log_prob(action, slot, log_probs, parameters),
+            bad,
         )
         if merged is None:
             merged = drawn
@@ -108,24 +141,29 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> tup
                 torch.where(own[:, None] if new.dim() == 2 else own, new, old)
                 for new, old in zip(drawn, merged, strict=True)
             )
-    ids, values, slot, log_prob, token_log_prob = merged
-    return Action(ids=ids, values=values), slot, log_prob, token_log_prob
+    ids, values, slot, log_prob, token_log_prob, bad = merged
+    return _Drawn(Action(ids=ids, values=values), slot, log_prob, token_log_prob, bad & (slots != state.trash))
 
 
-def _filtered(state: SoftState, scaled: Tensor, slots: Tensor) -> Candidates:
+def _filtered(state: SoftState, scaled: Tensor, slots: Tensor) -> tuple[Candidates, Tensor]:
+    """Candidates, and [N] bool: logits with a nan or +inf, or nothing but -inf, which leave no first candidate."""
     candidates = select_candidates(
         scaled, state.filter_parameters(slots), width=state.width, fetch=state.fetch, limited=state.limited
     )
+    # Of logits that are not all numbers the largest is nan or infinite: no pass over the vocabulary is added.
+    bad = ~candidates.log_probs[:, 0].isfinite()
     if state.normalisers_alive == {"candidates"}:
-        return candidates
+        return candidates, bad
     over_vocabulary = candidate_log_probs(scaled, candidates.ids, normalise_over="vocabulary")
     own = state.over_vocabulary[slots][:, None]
-    return Candidates(candidates.ids, torch.where(own, over_vocabulary, candidates.log_probs))
+    return Candidates(candidates.ids, torch.where(own, over_vocabulary, candidates.log_probs)), bad
 
 
-def _whole_vocabulary(scaled: Tensor) -> Candidates:
+def _whole_vocabulary(scaled: Tensor) -> tuple[Candidates, Tensor]:
+    """All tokens, and which rows' logits are no distribution: those draw from a uniform one, which nobody sees."""
     ids = torch.arange(scaled.shape[1], device=scaled.device).expand_as(scaled)
-    return Candidates(ids, scaled.log_softmax(-1))
+    bad = ~scaled.logsumexp(-1).isfinite()
+    return Candidates(ids, scaled.masked_fill(bad[:, None], 0.0).log_softmax(-1)), bad
 
 
 def _action_log_probs(state: SoftState, scaled: Tensor, slots: Tensor, action: Action) -> Tensor:
@@ -142,29 +180,3 @@ def _action_log_probs(state: SoftState, scaled: Tensor, slots: Tensor, action: A
 def _entropy(scaled: Tensor) -> Tensor:
     """[N] entropy in nats of softmax(scaled); zero-probability tokens (masked logits) contribute nothing."""
     return torch.special.entr(scaled.softmax(-1)).sum(-1)
-
-
-def mixture_embeddings(
-    state: SoftState, slots: Tensor, index: Tensor, embed: "torch.nn.Module"
-) -> tuple[Tensor, Tensor]:
-    """Input embeddings of already generated positions, rebuilt from history.
-
-    Args:
-        slots, index: [R] int64, the request and the output index of each input row.
-        embed: maps (ids [R, K], weights [R, K]) to [R, H].
-
-    Returns:
-        embeddings [R, H] and soft [R] bool: where false, the row's token is fed as it is.
-    """
-    ids = state.ids[slots, index].long()
-    action = Action(ids=ids, values=state.values[slots, index])
-    parameters = state.law_parameters(slots)
-    weights = None
-    for name in state.laws_alive:
-        drawn = LAWS[name].weights(action, parameters)
-        own = (state.law[slots] == LAW_NAMES.index(name))[:, None]
-        weights = drawn if weights is None else torch.where(own, drawn, weights)
-    soft = state.soft[slots, index]
-    # A row that is not soft has no candidates and its weights may be nan: it mixes nothing.
-    weights = torch.where(soft[:, None], weights, 0.0)
-    return embed(ids.clamp(min=0), weights), soft

@@ -10,7 +10,7 @@ from vllm.config import get_current_vllm_config
 from vllm.distributed import get_tensor_model_parallel_world_size, tensor_model_parallel_all_reduce
 from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 
-from verl_softthink.laws import Law
+from verl_softthink.laws.gaussian import check_scale, mean_embedding, root_mean_square
 
 
 class SoftVocabParallelEmbedding(VocabParallelEmbedding):
@@ -28,26 +28,69 @@ class SoftVocabParallelEmbedding(VocabParallelEmbedding):
             persistent=False,
         )
         self.register_buffer("soft_on", torch.zeros(rows, dtype=torch.bool, device=weight.device), persistent=False)
+        self._root_mean_square: Tensor | None = None
 
     def forward(self, input_: Tensor) -> Tensor:
         hard = VocabParallelEmbedding.forward(self, input_)
         rows = input_.shape[0]
         return torch.where(self.soft_on[:rows].unsqueeze(-1), self.soft_rows[:rows], hard)
 
-    def mix(self, ids: Tensor, weights: Tensor) -> Tensor:
-        """Weighted sums of token embeddings: ids [R, K], weights [R, K] float32 to [R, H] in the weight's dtype.
+    @property
+    def width(self) -> int:
+        """H."""
+        return self.embedding_dim
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the table, and of everything that is fed."""
+        return self.weight.dtype
+
+    def weight_loader(self, *args, **kwargs) -> None:
+        """vLLM's own; new weights, at the start and at every weight sync, have another scale."""
+        super().weight_loader(*args, **kwargs)
+        self._root_mean_square = None
+
+    def mean(self, ids: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sums of token embeddings: ids [R, K], weights [R, K] float32 to [R, H] float32.
 
         Under tensor parallelism each rank sums the tokens of its own shard and the
         [R, H] partial sums are reduced: the collective does not grow with K.
         """
         if get_tensor_model_parallel_world_size() == 1:
-            return Law.embed(weights, torch.nn.functional.embedding(ids, self.weight))
+            return mean_embedding(weights, torch.nn.functional.embedding(ids, self.weight))
         start = self.shard_indices.org_vocab_start_index
         end = self.shard_indices.org_vocab_end_index
         mine = (ids >= start) & (ids < end)
-        table = torch.nn.functional.embedding(torch.where(mine, ids - start, 0), self.weight)
-        partial = Law.embed(torch.where(mine, weights, 0.0), table.float())
-        return tensor_model_parallel_all_reduce(partial).to(self.weight.dtype)
+        rows = torch.nn.functional.embedding(torch.where(mine, ids - start, 0), self.weight)
+        return tensor_model_parallel_all_reduce(mean_embedding(torch.where(mine, weights, 0.0), rows))
+
+    def vocabulary_mean(self, probs: Tensor) -> Tensor:
+        """Weighted sums over the vocabulary: probs [N, V] float32 to [N, H] float32, each rank its own shard."""
+        shard = self.shard_indices
+        if get_tensor_model_parallel_world_size() == 1:
+            return mean_embedding(probs, self._own_rows)
+        own = probs[:, shard.org_vocab_start_index : shard.org_vocab_end_index]
+        return tensor_model_parallel_all_reduce(mean_embedding(own, self._own_rows))
+
+    def root_mean_square(self) -> Tensor:
+        """sqrt(mean of E^2) over the vocabulary's entries, computed once for every set of weights.
+
+        Raises:
+            ValueError: when noise of that scale would not be as long as an embedding.
+        """
+        if self._root_mean_square is None:
+            square = root_mean_square(self._own_rows).square() * self._own_rows.shape[0]
+            if get_tensor_model_parallel_world_size() > 1:
+                square = tensor_model_parallel_all_reduce(square[None])[0]
+            else:
+                check_scale(float((square / self.org_vocab_size).sqrt()), self._own_rows, gamma=1.0)
+            self._root_mean_square = (square / self.org_vocab_size).sqrt()
+        return self._root_mean_square
+
+    @property
+    def _own_rows(self) -> Tensor:
+        """This rank's rows of the vocabulary, without padding and added adapters' tokens."""
+        return self.weight[: self.shard_indices.num_org_elements]
 
 
 def find_token_embedding(model: torch.nn.Module) -> SoftVocabParallelEmbedding:

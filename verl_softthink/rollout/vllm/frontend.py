@@ -5,9 +5,11 @@ import functools
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
+from verl_softthink.rollout.markers import MAX_MARKER
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, resolve
-from verl_softthink.rollout.state import MAX_MARKER
-from verl_softthink.rollout.vllm.limits import candidate_slots, check_engine
+from verl_softthink.rollout.state import MAX_PLACED
+from verl_softthink.rollout.text_marker import check_text_marker
+from verl_softthink.rollout.vllm.limits import candidate_slots, check_engine, fed_embeddings
 
 
 def install(input_processor_class: type) -> None:
@@ -41,27 +43,46 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
         params.extra_args[EXTRA_ARGS_KEY],
         max_tokens=params.max_tokens if params.max_tokens is not None else limit,
         width=candidate_slots(processor.vllm_config),
+        fed_embeddings=fed_embeddings(processor.vllm_config),
+        stop=_stop_token(params, processor.renderer.get_eos_token_id()),
         tokenize=None if tokenizer is None else lambda text: tokenizer.encode(text, add_special_tokens=False),
     )
-    check_marker(request.marker, processor.model_config.get_vocab_size())
+    vocabulary = processor.model_config.get_vocab_size()
+    check_tokens("end_of_thinking", request.marker, vocabulary, MAX_MARKER)
+    check_tokens("lead_in", request.lead_in, vocabulary, MAX_PLACED)
+    if request.answer_prefix:
+        check_tokens("answer_prefix", request.answer_prefix, vocabulary, MAX_PLACED)
+    if tokenizer is not None and tokenizer.unk_token_id in (*request.lead_in, *request.answer_prefix):
+        raise ValueError(
+            f"softthink.phase: the texts to be placed become {list(request.lead_in)} and "
+            f"{list(request.answer_prefix)}, which hold the unknown token {tokenizer.unk_token_id}: the tokenizer "
+            "cannot produce them; use texts of this model, or its token ids"
+        )
+    if request.marker_text:
+        check_text_marker(request.marker_text, list(request.marker), tokenizer)
     params = params.clone()
     params.extra_args = {**params.extra_args, EXTRA_ARGS_KEY: request.as_dict()}
     return params
 
 
-def check_marker(marker: tuple[int, ...], vocabulary: int) -> None:
-    """A marker must be producible: token ids of the model, few enough to match.
+def _stop_token(params: SamplingParams, end_of_sequence: int | None) -> int | None:
+    """A token at which vLLM ends this request."""
+    if params.stop_token_ids:
+        return params.stop_token_ids[0]
+    return None if params.ignore_eos else end_of_sequence
+
+
+def check_tokens(key: str, tokens: tuple[int, ...], vocabulary: int, longest: int) -> None:
+    """Tokens to be matched or placed must be producible: ids of the model, and few enough.
 
     Raises:
         ValueError: naming the key, the value and the fix.
     """
-    if not 1 <= len(marker) <= MAX_MARKER:
-        raise ValueError(
-            f"softthink.phase.end_of_thinking is {len(marker)} tokens long ({list(marker)}); use 1 to {MAX_MARKER}"
-        )
-    foreign = [token for token in marker if not 0 <= token < vocabulary]
+    if not 1 <= len(tokens) <= longest:
+        raise ValueError(f"softthink.phase.{key} is {len(tokens)} tokens long ({list(tokens)}); use 1 to {longest}")
+    foreign = [token for token in tokens if not 0 <= token < vocabulary]
     if foreign:
         raise ValueError(
-            f"softthink.phase.end_of_thinking has token ids {foreign} outside the vocabulary of {vocabulary}; give ids "
+            f"softthink.phase.{key} has token ids {foreign} outside the vocabulary of {vocabulary}; give ids "
             "of this model's tokenizer"
         )

@@ -10,13 +10,19 @@ def candidate_slots(vllm_config) -> int:
     return int(settings.get("max_candidates", DEFAULT_CANDIDATE_SLOTS))
 
 
+def fed_embeddings(vllm_config) -> bool:
+    """Whether the engine keeps and returns fed embeddings, [max_num_seqs, max_model_len, H] in the model's dtype."""
+    return bool(_settings(vllm_config).get("fed_embeddings", False))
+
+
 def _settings(vllm_config) -> dict:
     additional = vllm_config.additional_config
     settings = additional.get("softthink", {}) if isinstance(additional, dict) else {}
-    unknown = set(settings) - {"max_candidates"}
+    unknown = set(settings) - {"max_candidates", "fed_embeddings"}
     if unknown:
         raise ValueError(
-            f"additional_config.softthink has unknown keys {sorted(unknown)}; the only key is max_candidates"
+            f"additional_config.softthink has unknown keys {sorted(unknown)}; the keys are max_candidates and "
+            "fed_embeddings"
         )
     return settings
 

@@ -13,8 +13,8 @@ import torch
 from vllm.v1.outputs import AsyncModelRunnerOutput
 
 
-def attach_rows(output, rows: torch.Tensor, batch_rows: list[int], copy_stream):
-    """Attach packed rows [N, C] to a runner's output, for the soft requests of the batch.
+def attach_rows(output, rows: torch.Tensor, batch_rows: dict[int, int], copy_stream):
+    """Attach packed rows [N, C] to a runner's output, for the soft requests of the batch: row to number of columns.
 
     An asynchronous output copies them on the stream that copies the sampled tokens.
     """
@@ -24,14 +24,14 @@ def attach_rows(output, rows: torch.Tensor, batch_rows: list[int], copy_stream):
     return output
 
 
-def _attach(output, rows: np.ndarray, batch_rows: list[int]) -> None:
-    output.soft_rows = {output.req_ids[row]: rows[row : row + 1] for row in batch_rows}
+def _attach(output, rows: np.ndarray, batch_rows: dict[int, int]) -> None:
+    output.soft_rows = {output.req_ids[row]: rows[row : row + 1, :columns] for row, columns in batch_rows.items()}
 
 
 class _AsyncOutputWithRows(AsyncModelRunnerOutput):
     """Delegates to the wrapped output and adds the rows once they have arrived."""
 
-    def __init__(self, inner: AsyncModelRunnerOutput, rows: torch.Tensor, batch_rows: list[int], copy_stream):
+    def __init__(self, inner: AsyncModelRunnerOutput, rows: torch.Tensor, batch_rows: dict[int, int], copy_stream):
         self._inner = inner
         self._batch_rows = batch_rows
         self._event = None

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from vllm.tokenizers.registry import cached_tokenizer_from_config
 
+from verl_softthink.rollout.history import mixture_embeddings
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
 from verl_softthink.rollout.state import SoftState
-from verl_softthink.rollout.step import StepResult, mixture_embeddings, soft_step
+from verl_softthink.rollout.step import StepResult, soft_step
+from verl_softthink.rollout.text_marker import text_marker_table, token_bytes
 from verl_softthink.rollout.vllm.embedding import SoftVocabParallelEmbedding, find_token_embedding
-from verl_softthink.rollout.vllm.limits import candidate_slots
+from verl_softthink.rollout.vllm.limits import candidate_slots, fed_embeddings
 from verl_softthink.rollout.vllm.return_path import attach_rows
 from verl_softthink.rollout.vllm.sampled import override_sampled, replaces_sampling, sampled_by_law
 
@@ -28,7 +31,8 @@ class SoftRunner:
     embedding: SoftVocabParallelEmbedding
     slots: torch.Tensor | None = None
     index: torch.Tensor | None = None
-    soft_batch_rows: list[int] | None = None
+    #: Rows of soft requests, with the columns of their packed rows.
+    soft_batch_rows: dict[int, int] | None = None
     result: StepResult | None = None
     rows_marked: bool = False
 
@@ -58,11 +62,14 @@ def install(runner_class: type) -> None:
         if soft is None or soft.slots is None or logits is None:
             return sample(self, logits, spec_decode_metadata)
         # Before the sampler: it scales logits in place.
-        soft.result = soft_step(soft.state, logits, soft.slots, soft.index)
+        soft.result = soft_step(soft.state, logits, soft.slots, soft.index, soft.embedding)
         if replaces_sampling(soft.result, self.input_batch):
             return sampled_by_law(soft.result, self.input_batch.sampling_metadata)
         output = sample(self, logits, spec_decode_metadata)
         override_sampled(output, soft.result)
+        if soft.state.switching:
+            # Tokens of thinking that were left to the sampler may complete the marker.
+            soft.state.phases.write_sampled(soft.slots, soft.index, output.sampled_token_ids[:, 0])
         return output
 
     @functools.wraps(sample_tokens)
@@ -91,19 +98,31 @@ def _track_requests(runner, scheduler_output) -> None:
         if EXTRA_ARGS_KEY in extra:
             if soft is None:
                 soft = runner._softthink = _build(runner)
-            soft.state.add(new.req_id, SoftRequest.from_dict(extra[EXTRA_ARGS_KEY]))
+            request = SoftRequest.from_dict(extra[EXTRA_ARGS_KEY])
+            if request.marker_text not in soft.state.markers:
+                _add_text_marker(runner, soft.state, request.marker_text)
+            soft.state.add(new.req_id, request)
+
+
+def _add_text_marker(runner, state: SoftState, text: str) -> None:
+    """Once per text: seconds of host work for a large vocabulary, while the engine waits."""
+    tokenizer = cached_tokenizer_from_config(runner.model_config)
+    texts = token_bytes(tokenizer, runner.model_config.get_vocab_size())
+    state.markers.add(text, text_marker_table(text.encode(), texts))
 
 
 def _build(runner) -> SoftRunner:
     """Size the tables for this engine, at its first soft request."""
     config = runner.vllm_config
+    embedding = find_token_embedding(runner.get_model())
     state = SoftState(
         slots=config.scheduler_config.max_num_seqs,
         length=config.model_config.max_model_len,
         width=candidate_slots(config),
         device=runner.device,
+        fed=(embedding.width, embedding.dtype) if fed_embeddings(config) else None,
     )
-    return SoftRunner(state=state, embedding=find_token_embedding(runner.get_model()))
+    return SoftRunner(state=state, embedding=embedding)
 
 
 def _prepare(runner, soft: SoftRunner, num_input_tokens: int) -> None:
@@ -122,7 +141,9 @@ def _prepare(runner, soft: SoftRunner, num_input_tokens: int) -> None:
     batch = runner.input_batch
     count = batch.num_reqs
     slot_of = [state.slot(request_id) for request_id in batch.req_ids[:count]]
-    soft.soft_batch_rows = [row for row, slot in enumerate(slot_of) if slot is not None]
+    soft.soft_batch_rows = {
+        row: state.row_columns(batch.req_ids[row]) for row, slot in enumerate(slot_of) if slot is not None
+    }
     if not soft.soft_batch_rows:
         return
     starts = runner.query_start_loc.np
@@ -152,7 +173,7 @@ def _prepare(runner, soft: SoftRunner, num_input_tokens: int) -> None:
             torch.from_numpy(np.concatenate(parts)).to(device, non_blocking=True)
             for parts in (fed_rows, fed_slots, fed_index)
         )
-        mixed, on = mixture_embeddings(state, row_slots, row_index, embedding.mix)
+        mixed, on = mixture_embeddings(state, row_slots, row_index, embedding)
         embedding.soft_rows.index_copy_(0, rows, mixed)
         embedding.soft_on.index_copy_(0, rows, on)
         soft.rows_marked = True

@@ -1,0 +1,90 @@
+"""Text markers: the automaton against plain string search, and what tokens of several kinds of tokenizer write."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.tiny_models import END_1, END_2, make_tiny_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from verl_softthink.rollout.text_marker import check_text_marker, text_marker_table, token_bytes
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    marker=st.text("ab", min_size=1, max_size=6),
+    vocabulary=st.lists(st.text("abc", max_size=4), min_size=1, max_size=8),
+    data=st.data(),
+)
+def test_the_automaton_is_string_search(marker, vocabulary, data):
+    tokens = data.draw(st.lists(st.integers(0, len(vocabulary) - 1), max_size=12))
+    table = text_marker_table(marker.encode(), [text.encode() for text in vocabulary])
+    assert table.dtype == torch.int16
+    state, text = 0, ""
+    for token in tokens:
+        state, text = int(table[state, token]), text + vocabulary[token]
+        assert (state == len(marker)) == text.endswith(marker)
+        assert text.endswith(marker[:state])
+
+
+def byte_level() -> PreTrainedTokenizerFast:
+    """GPT-2's kind: characters outside ASCII are several tokens, none of them valid UTF-8 alone."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = alphabet + ["is", "Ġis", "Ġanswer", ":Ċ"]
+    tokenizer = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, merges=[("i", "s"), ("Ġ", "is")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    fast.add_special_tokens({"eos_token": "<eos>"})
+    return fast
+
+
+def byte_fallback() -> PreTrainedTokenizerFast:
+    """SentencePiece's kind: spaces are in the pieces, unknown characters are bytes."""
+    words = ["<unk>", "▁The", "▁answer", ":", "▁"] + [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer = Tokenizer(
+        models.BPE({w: i for i, w in enumerate(words)}, merges=[], byte_fallback=True, unk_token="<unk>")
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+@pytest.mark.parametrize("text", ["The answer is: ", "答え→", "é", "🙂 is:\n"])
+def test_byte_level_tokens_write_bytes_also_inside_a_character(text):
+    tokenizer = byte_level()
+    texts = token_bytes(tokenizer, len(tokenizer) + 3)
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert b"".join(texts[i] for i in ids) == text.encode()
+    assert texts[tokenizer.eos_token_id] == b"<eos>" and texts[-3:] == [b""] * 3
+    state, table = 0, text_marker_table(text.encode(), texts)
+    for number, token in enumerate(ids):
+        state = int(table[state, token])
+        assert (state == len(text.encode())) == (number == len(ids) - 1)
+    check_text_marker(text, ids, tokenizer)
+
+
+def test_byte_fallback_tokens():
+    tokenizer = byte_fallback()
+    texts = token_bytes(tokenizer, len(tokenizer))
+    names = tokenizer.convert_tokens_to_ids
+    assert texts[names("▁The")] == b" The" and texts[names(":")] == b":"
+    assert texts[names("<0xE2>")] == b"\xe2" and texts[names("<0x0A>")] == b"\n"
+
+
+def test_words_joined_by_the_decoder(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(make_tiny_model(tmp_path, "llama", tied=False))
+    texts = token_bytes(tokenizer, 300)
+    assert texts[END_1] == b" </" and texts[END_2] == b" think>" and texts[17] == b" w17"
+    check_text_marker("think>", [END_2], tokenizer)
+
+
+def test_a_marker_that_the_tokenizer_cannot_write_is_refused(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(make_tiny_model(tmp_path, "llama", tied=False))
+    marker = "The final answer is:"
+    with pytest.raises(ValueError, match="softthink.phase.end_of_thinking='The final answer is:'.*cannot produce"):
+        check_text_marker(marker, tokenizer.encode(marker, add_special_tokens=False), tokenizer)
+    with pytest.raises(ValueError, match="129 bytes long"):
+        check_text_marker("x" * 129, [5], tokenizer)

@@ -1,0 +1,124 @@
+"""Soft Tokens, Hard Truths (arXiv 2509.19170): the mean embedding plus Gaussian noise, scored in the embedding space.
+
+Draw:   h~ = h + sigma z,   h = sum_v p_v E_v,   p = softmax(logits / T),   z ~ N(0, I_d)
+Score:  log p(h~) = -|h~ - h(theta)|^2 / (2 sigma^2)
+
+exact up to the constant -d/2 log(2 pi sigma^2), which is dropped in rollout and training alike: sigma is the one of
+the draw and holds no parameter of the model, so ratios, gradients and divergences do not see the constant, while it
+would swallow digits of a float32 ratio. h(theta) is differentiable through p and through E; the fed h~ is a constant.
+
+p is the whole vocabulary's (``normalise_over="vocabulary"``, the paper) or renormalised over the frozen candidates.
+sigma = gamma * RMS with RMS = sqrt(mean over all entries of E^2), per coordinate: |sigma z| is then about gamma times
+the length of an embedding. T is the filter's temperature: 0.5 is the paper's "soft", 1e-4 its "fuzzy"; gamma 0 is
+greedy, for inference only. The shown token is the argmax of p, certain given the logits: its log-probability is 0.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from verl_softthink.laws.action import Action, Candidates, LawParameters
+from verl_softthink.laws.base import Law, finite
+from verl_softthink.laws.noise import normal
+
+#: Rows of the table that are cast to float32 at a time: bounds the copy of a half-precision table.
+TABLE_ROWS = 16384
+# |sigma sqrt(d) / sqrt(mean |E_v|^2) - gamma| relative to gamma; the two routes differ by rounding only.
+_RATIO_TOLERANCE = 1e-3
+
+
+class GaussianLaw(Law):
+    """Noisy mean embeddings; the action's values are the candidates' log-probabilities, its draw is ``fed``."""
+
+    name = "gaussian"
+    draws_embedding = True
+    normalise_over = "vocabulary"
+    own_settings = {"gamma": 0.33, "fed": "embedding"}
+
+    def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
+        """The mean's candidates; ``perturb`` makes the draw once the mean embedding is known."""
+        return Action(ids=candidates.ids, values=finite(candidates.log_probs, candidates.mask))
+
+    def noise(self, seed: Tensor, index: Tensor, candidates: Candidates, width: int) -> Tensor:
+        """None for the candidates: the noise is on the embedding (``coordinate_noise``)."""
+        return torch.zeros_like(candidates.log_probs)
+
+    def weights(self, action: Action, parameters: LawParameters) -> Tensor:
+        """The mean's weights among the action's candidates; all of the mean only if it is over the candidates."""
+        return action.values.masked_fill(~action.mask, -torch.inf).softmax(-1)
+
+    def log_prob(
+        self, action: Action, log_probs: Tensor, parameters: LawParameters, embeddings: Tensor | None = None
+    ) -> Tensor:
+        """Log-density of ``action.fed``, without its constant; 0 where the scale is 0 and the draw is certain.
+
+        Args:
+            log_probs: [N, K] of the candidates, or [N, V] of the vocabulary.
+            embeddings: [N, K, H] of the candidates, or the table [V, H].
+
+        Raises:
+            ValueError: without ``embeddings`` or without the draw.
+        """
+        if embeddings is None or action.fed is None or action.scale is None:
+            raise ValueError(
+                "the gaussian law scores the fed embedding: give action.fed, action.scale and the embeddings of the "
+                "candidates or of the vocabulary"
+            )
+        # A padded slot has log-probability -inf and weighs 0.
+        mean = mean_embedding(log_probs.exp(), embeddings)
+        return log_density(action.fed, mean, action.scale)
+
+    def token_log_prob(self, action: Action, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
+        return torch.zeros_like(log_probs[:, 0])
+
+
+def mean_embedding(weights: Tensor, embeddings: Tensor) -> Tensor:
+    """[N, H] in at least float32: weights [N, K] over embeddings [N, K, H], or [N, V] over a table [V, H]."""
+    wide = torch.promote_types(embeddings.dtype, torch.float32)
+    weights = weights.to(wide)
+    if embeddings.dim() == 3:
+        return torch.einsum("nk,nkh->nh", weights, embeddings.to(wide))
+    if embeddings.dtype == wide:
+        return weights @ embeddings
+    pieces = zip(weights.split(TABLE_ROWS, dim=-1), embeddings.split(TABLE_ROWS), strict=True)
+    return sum(part @ rows.to(wide) for part, rows in pieces)
+
+
+def log_density(fed: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """[N] log-density of the draw [N, H] around mean [N, H], without its constant; 0 where scale [N] is 0."""
+    certain = scale == 0
+    squared = (fed.to(mean.dtype) - mean).square().sum(-1)
+    return torch.where(certain, 0.0, -squared / (2 * scale.masked_fill(certain, 1.0).square()))
+
+
+def coordinate_noise(seed: Tensor, index: Tensor, width: int) -> Tensor:
+    """[N, H] standard normal noise of every coordinate: a function of (seed [N], index [N], coordinate)."""
+    return normal(seed, index, torch.arange(width, device=seed.device).expand(len(seed), width))
+
+
+def perturb(mean: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
+    """The draw h~ [N, H]: mean [N, H], scale [N], noise [N, H]."""
+    return mean + scale[:, None] * noise
+
+
+def root_mean_square(table: Tensor) -> Tensor:
+    """sqrt(mean of E^2) over all entries of a table [V, H], float32 scalar on the table's device."""
+    # float64 sums: half a billion squares do not add up in float32.
+    total = sum(rows.float().square().sum(dtype=torch.float64) for rows in table.split(TABLE_ROWS))
+    return (total / table.numel()).sqrt().float()
+
+
+def check_scale(scale: float, table: Tensor, gamma: float) -> None:
+    """The start-up check: the noise's length over an embedding's length must be gamma.
+
+    Raises:
+        ValueError: when it is not, as with an RMS of vector lengths in place of coordinates, or a broken table.
+    """
+    lengths = sum(rows.double().norm(dim=-1).square().sum() for rows in table.split(TABLE_ROWS)) / len(table)
+    ratio = scale * math.sqrt(table.shape[1]) / math.sqrt(float(lengths)) if lengths > 0 else math.nan
+    if not abs(ratio - gamma) <= _RATIO_TOLERANCE * gamma:
+        raise ValueError(
+            f"softthink.law.gamma={gamma}: sigma={scale} makes the noise {ratio} times as long as an embedding; the "
+            "embedding table holds zeros or numbers that are not finite, or sigma was not taken per coordinate"
+        )

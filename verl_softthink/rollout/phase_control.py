@@ -1,0 +1,58 @@
+"""Phase control of one step: reads a batch's settings and history, and runs the state machine."""
+
+import torch
+from torch import Tensor
+
+from verl_softthink.rollout.markers import MAX_MARKER, ends_with
+from verl_softthink.rollout.phase import PhaseParameters, PhaseStep, advance
+from verl_softthink.rollout.phase_history import phase_state
+from verl_softthink.rollout.state import PHASE_SETTINGS, SoftState
+from verl_softthink.rollout.switching import SwitchParameters
+
+
+def control(
+    state: SoftState, slots: Tensor, index: Tensor, shown: Tensor, entropy: Tensor, bad: Tensor
+) -> tuple[PhaseStep, Tensor]:
+    """Decide a step for N rows.
+
+    Args:
+        slots, index: [N], as in ``soft_step``.
+        shown: [N] int64, the token that the law's action would show.
+        entropy: [N] float32 nats.
+        bad: [N] bool, logits that are not numbers.
+
+    Returns:
+        the step, and the text markers' states before it, [N] int64.
+    """
+    settings = dict(zip(PHASE_SETTINGS, state.phase_settings[slots].unbind(-1), strict=True))
+    row = state.phases.before(slots, index)
+    completes = completed = torch.zeros_like(bad)
+    text = row["text"]
+    if state.matches_tokens:
+        marker, length = state.marker[slots], settings["marker_length"]
+        by_tokens = settings["text_marker"] < 0
+        recent = state.phases.recent(slots, index, MAX_MARKER)
+        completes = by_tokens & ends_with(torch.cat((recent[:, 1:], shown[:, None]), dim=1), marker, length)
+        if state.switching:
+            completed = by_tokens & ends_with(recent, marker, length)
+    if state.matches_text:
+        number = settings["text_marker"]
+        text = state.markers.step(number, text, row["shown"])
+        completed = completed | state.markers.is_complete(number, text)
+        completes = completes | state.markers.is_complete(number, state.markers.step(number, text, shown))
+    parameters = PhaseParameters(
+        budget=settings["budget"],
+        cold_entropy=state.cold_entropy[slots],
+        cold_length=settings["cold_length"],
+        lead_in=state.lead_in[slots],
+        lead_in_length=settings["lead_in_length"],
+        prefix=state.prefix[slots],
+        prefix_length=settings["prefix_length"],
+        answer_budget=settings["answer_budget"],
+        stop=settings["stop"],
+        switching=SwitchParameters(limit=settings["switches"], window=settings["switch_window"])
+        if state.switching
+        else None,
+    )
+    before = phase_state(row, index, completed, state.switching)
+    return advance(parameters, before, shown, completes, entropy, bad), text

@@ -1,0 +1,97 @@
+"""The reference rollout's arithmetic for the laws beyond Gumbel's: scalar loops over the formulas, float64."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from verl_softthink.laws.noise import uniform
+from verl_softthink.rollout.reference_position import ReferencePosition
+from verl_softthink.rollout.request import SoftRequest
+
+#: Proposals per Gamma variate, and counters per token: part of the noise's definition.
+GAMMA_ROUNDS, GAMMA_LANES = 16, 33
+
+
+def _uniforms(request: SoftRequest, index: int, lanes: list[int]) -> list[float]:
+    return uniform(torch.tensor(request.seed), torch.tensor(index), torch.tensor(lanes)).tolist()
+
+
+def multiplex(probs: Tensor, request: SoftRequest, index: int) -> ReferencePosition:
+    """Independent draws by inversion of the cumulative distribution."""
+    draws = []
+    for target in _uniforms(request, index, list(range(request.draws))):
+        mass = 0.0
+        for token, probability in enumerate(probs.tolist()):
+            mass += probability
+            if mass > target:
+                draws.append(token)
+                break
+    shares = {token: float(probs[token]) if request.by_probability else draws.count(token) for token in draws}
+    total = sum(shares.values())
+    weights = [shares[token] / total / draws.count(token) for token in draws]
+    values = [math.log(float(probs[token]) / draws.count(token)) if request.by_probability else 0.0 for token in draws]
+    log_prob = sum(math.log(float(probs[token])) for token in draws)
+    shown = max(draws, key=lambda token: (shares[token], -draws.index(token)))
+    return ReferencePosition(draws, values, weights, log_prob, log_prob, shown)
+
+
+def dirichlet(kept: list[int], log_probs: list[float], request: SoftRequest, index: int) -> ReferencePosition:
+    """Normalised Gamma variates, one proposal after another."""
+    shapes = [request.concentration * math.exp(value) for value in log_probs]
+    log_gammas = [
+        _log_gamma(shape, _uniforms(request, index, [token * GAMMA_LANES + lane for lane in range(GAMMA_LANES)]))
+        for token, shape in zip(kept, shapes, strict=True)
+    ]
+    log_weights = torch.tensor(log_gammas, dtype=torch.float64).log_softmax(-1).tolist()
+    # The density of the weights times their product: that of the log-weights' differences.
+    density = math.lgamma(sum(shapes))
+    for shape, log_weight in zip(shapes, log_weights, strict=True):
+        density += -math.lgamma(shape) + (shape - 1) * log_weight + log_weight
+    weights = [math.exp(value) for value in log_weights]
+    shown = kept[max(range(len(kept)), key=lambda slot: log_weights[slot])]
+    return ReferencePosition(kept, log_weights, weights, density, density, shown)
+
+
+def _log_gamma(shape: float, uniforms: list[float]) -> float:
+    d = shape + 2 / 3
+    accepted = d
+    for first, second in zip(uniforms[0:-1:2], uniforms[1:-1:2], strict=True):
+        x = float(torch.special.ndtri(torch.tensor(first, dtype=torch.float64)))
+        v = (1 + x / math.sqrt(9 * d)) ** 3
+        if v > 0 and math.log(second) < x * x / 2 + d - d * v + d * math.log(v):
+            accepted = d * v
+            break
+    return math.log(accepted) + math.log(uniforms[-1]) / shape
+
+
+def mixture_of_inputs(
+    kept: list[int], log_probs: list[float], noise: list[float], request: SoftRequest
+) -> ReferencePosition:
+    """The sampled token first, blended with the candidates."""
+    winner = max(range(len(kept)), key=lambda slot: log_probs[slot] + noise[slot])
+    entropy = -sum(math.exp(value) * value for value in log_probs)
+    share = entropy / math.log(len(kept)) if len(kept) > 1 else 0.0
+    beta = request.beta
+    weights = [share * math.exp(value) / (beta + 1) for value in log_probs]
+    weights[winner] += (beta + 1 - share) / (beta + 1)
+    order = [winner, *(slot for slot in range(len(kept)) if slot != winner)]
+    ids, weights = [kept[slot] for slot in order], [weights[slot] for slot in order]
+    return ReferencePosition(ids, weights, weights, log_probs[winner], log_probs[winner], ids[0])
+
+
+def gaussian(
+    kept: list[int], log_probs: list[float], probs: Tensor, request: SoftRequest, index: int, table: Tensor
+) -> ReferencePosition:
+    """Mean over the candidates or the vocabulary, and noise of gamma RMS on every coordinate."""
+    table = table.double()
+    weights = [math.exp(value) for value in log_probs]
+    if request.normalise_over == "vocabulary":
+        mean = probs @ table
+    else:
+        mean = sum(weight * table[token] for weight, token in zip(weights, kept, strict=True))
+    sigma = request.gamma * float(table.square().mean().sqrt())
+    lanes = _uniforms(request, index, list(range(table.shape[1])))
+    noise = torch.special.ndtri(torch.tensor(lanes, dtype=torch.float64))
+    density = -float(noise.square().sum()) / 2 if sigma > 0 else 0.0
+    return ReferencePosition(kept, log_probs, weights, density, 0.0, kept[0], mean + sigma * noise)
