@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from support.composing import composed
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.pocket import checkpoint_path
@@ -56,18 +56,14 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def config():
-    import verl  # noqa: F401 - stores the recipes
-
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose(
-            "ppo_trainer",
-            overrides=[
-                *("+softthink=variational", f"actor_rollout_ref.model.path={checkpoint_path()}"),
-                *(f"data.max_response_length={RESPONSE_LENGTH}", "data.max_prompt_length=64"),
-                *("actor_rollout_ref.rollout.n=4", "softthink.variational.hint.template='{question}|{hint}'"),
-                "reward.custom_reward_function.path=pkg://verl_softthink.pocket.reward",
-            ],
-        )
+    config = composed(
+        [
+            *("+softthink=variational", f"actor_rollout_ref.model.path={checkpoint_path()}"),
+            *(f"data.max_response_length={RESPONSE_LENGTH}", "data.max_prompt_length=64"),
+            *("actor_rollout_ref.rollout.n=4", "softthink.variational.hint.template='{question}|{hint}'"),
+            "reward.custom_reward_function.path=pkg://verl_softthink.pocket.reward",
+        ]
+    )
     OmegaConf.resolve(config)
     return config
 
