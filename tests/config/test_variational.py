@@ -74,6 +74,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_fix(override, message):
             "must contain {answer}",
         ),
         (["softthink.variational.resampled_answers=4", "softthink.phase.end_of_thinking='❄'"], "cannot produce it"),
+        (["+softthink.repro={}"], "softthink.repro with softthink.variational: the weights of posterior traces"),
         (
             ["softthink.variational.resampled_answers=4", "reward.reward_model.enable=true"],
             "reward.reward_model.enable=True: answers after a cut trace",
