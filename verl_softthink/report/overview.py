@@ -8,6 +8,7 @@ from transformers import AutoTokenizer
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.pocket import checkpoint_path
+from verl_softthink.process_reward.fields import PIECE, REWARD
 from verl_softthink.report.curve import plot_curve
 from verl_softthink.report.dump import DumpedResponse, read_dump
 from verl_softthink.report.summary import build_summary, write_summary
@@ -55,8 +56,15 @@ def write_trace_page(dump: Path, model: Path | None, out: Path, count: int) -> N
             prompt=tokenizer.decode(response.prompt_ids.tolist()),
             answer=response.answer,
             reward=response.reward,
+            pieces=_listed(response, PIECE),
+            piece_rewards=_listed(response, REWARD),
         )
         for response in list(best.values())[:count]
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render_page(pages, title=f"Soft traces: {dump.name}"), encoding="utf-8")
+
+
+def _listed(response: DumpedResponse, name: str) -> list[float] | None:
+    """A per-position field that a method has added, where it has."""
+    return response.extra[name].tolist() if name in response.extra else None

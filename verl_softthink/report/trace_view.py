@@ -33,6 +33,8 @@ class TracedResponse:
         prompt: the prompt as text.
         answer: the right answer, where there is one.
         reward: what the response earned, where it was judged.
+        pieces: per token the number of its piece of reasoning, -1 for none; where process rewards were computed.
+        piece_rewards: per token the process reward of its piece.
     """
 
     trace: SoftTrace
@@ -42,6 +44,8 @@ class TracedResponse:
     prompt: str
     answer: str | None = None
     reward: float | None = None
+    pieces: Sequence[int] | None = None
+    piece_rewards: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.trace):
@@ -77,6 +81,9 @@ class _Position:
     effective: float | None
     log_density: float | None
     entropy: float | None
+    piece: int | None
+    piece_reward: float | None
+    tint: float
 
     @property
     def runner_up(self) -> str:
@@ -105,6 +112,7 @@ def view(response: TracedResponse) -> dict[str, object]:
         "soft": int(response.trace.soft.sum()),
         "mean_effective": math.fsum(effective) / len(effective) if effective else None,
         "positions": positions,
+        "pieces": response.pieces is not None,
     }
 
 
@@ -113,11 +121,14 @@ def _positions(response: TracedResponse) -> list[_Position]:
     parameters = LawParameters.uniform(len(trace), tau=response.law.tau, noise_scale=response.law.noise_scale)
     action = Action(ids=trace.ids.long(), values=trace.values)
     weights = LAWS[response.law.name].weights(action, parameters)
+    largest = max((abs(reward) for reward in response.piece_rewards or ()), default=0.0)
     positions = []
     for index, token_id in enumerate(response.token_ids):
         drawn = bool(trace.drawn[index])
         candidates = _candidates(trace.ids[index], weights[index], write) if drawn else []
         entropy = float(trace.entropy[index])
+        piece = int(response.pieces[index]) if response.pieces is not None else -1
+        reward = float(response.piece_rewards[index]) if piece >= 0 else None
         positions.append(
             _Position(
                 number=index + 1,
@@ -128,6 +139,9 @@ def _positions(response: TracedResponse) -> list[_Position]:
                 effective=1 / math.fsum(candidate.weight**2 for candidate in candidates) if candidates else None,
                 log_density=float(trace.log_prob[index]) if drawn else None,
                 entropy=None if math.isnan(entropy) else entropy,
+                piece=piece + 1 if piece >= 0 else None,
+                piece_reward=reward,
+                tint=abs(reward) / largest if reward and largest else 0.0,
             )
         )
     return positions
