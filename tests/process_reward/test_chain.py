@@ -1,8 +1,8 @@
 """One chain outside of training: the engine's figures, the table and the page."""
 
 import torch
-from typer.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from typer.testing import CliRunner
 
 from verl_softthink.cli import app
 from verl_softthink.pocket import checkpoint_path
