@@ -12,13 +12,14 @@ MODEL=${MODEL:-deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B}
 DATA=${DATA:-$PWD/outputs/data/reasoning}
 GPUS=${GPUS:-8}
 choose_output repro "qwen/seed$SEED" repro grpo soft_grpo_repro soft_grpo
-if [ ! -f "$DATA/math500.parquet" ]; then
-    "$PYTHON" -m verl_softthink.data.reasoning --out "$DATA"
+if [ ! -f "$DATA/math500-test.parquet" ]; then
+    "$PYTHON" -m verl_softthink.data.prepare deepscaler "$DATA"
+    "$PYTHON" -m verl_softthink.data.prepare math500 "$DATA"
 fi
 
 prompt_length=2048 response_length=16384
 shared=(
-    "data.train_files=$DATA/deepscaler.parquet" "data.val_files=$DATA/math500.parquet" "data.seed=$SEED"
+    "data.train_files=$DATA/deepscaler-train.parquet" "data.val_files=$DATA/math500-test.parquet" "data.seed=$SEED"
     data.train_batch_size=256
     data.max_prompt_length=$prompt_length data.max_response_length=$response_length
     data.filter_overlong_prompts=True
