@@ -8,7 +8,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 export VERL_PLATFORM=cpu
 
-choose_output pocket
+choose_output soft_grpo pocket soft_grpo grpo
 data=$OUT/data
 if [ ! -f "$data/val.parquet" ]; then
     "$PYTHON" -m verl_softthink.pocket.data --out "$data" --train 4096 --val 256 --seed 0
@@ -33,4 +33,4 @@ shared=(
 soft=(
     softthink.phase.budget=56
 )
-train cpu "$@"
+run cpu "$@"

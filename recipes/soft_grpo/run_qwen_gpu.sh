@@ -11,7 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 MODEL=${MODEL:-deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B}
 DATA=${DATA:-$PWD/outputs/data/reasoning}
 GPUS=${GPUS:-8}
-choose_output qwen
+choose_output soft_grpo qwen soft_grpo grpo
 if [ ! -f "$DATA/math500-test.parquet" ]; then
     "$PYTHON" -m verl_softthink.data.prepare deepscaler "$DATA"
     "$PYTHON" -m verl_softthink.data.prepare math500 "$DATA"
@@ -45,4 +45,4 @@ soft=(
     softthink.filter.temperature=1.0 softthink.filter.top_k=5 softthink.filter.max_topk=5 softthink.filter.top_p=0.95
     'softthink.phase.end_of_thinking="</think>"'
 )
-train gpu "$@"
+run gpu "$@"

@@ -19,7 +19,7 @@ case $DATASET in
         exit 2
         ;;
 esac
-choose_output "smollm2-$DATASET"
+choose_output soft_grpo "smollm2-$DATASET" soft_grpo grpo
 MODEL=${MODEL:-$PWD/outputs/models/smollm2}
 DATA=${DATA:-$PWD/outputs/data/$DATASET}
 "$PYTHON" -m verl_softthink.data.smollm2 --out "$MODEL"
@@ -54,4 +54,4 @@ soft=(
     "softthink.phase.end_of_thinking='####'"
     "softthink.phase.budget=$budget"
 )
-train cpu "$@"
+run cpu "$@"

@@ -7,13 +7,14 @@ import logging
 
 import typer
 
-from verl_softthink.cli import bench, data, doctor, evaluation, report
+from verl_softthink.cli import bench, data, doctor, evaluation, process_reward, report
 
 GROUPS = (
     bench,
     data,
     doctor,
     evaluation,
+    process_reward,
     report,
 )
 

@@ -52,13 +52,17 @@ def bench_likelihood(
 def bench_repro(
     quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False,
     tokens: Annotated[int, typer.Option(min=64, help="Tokens of each sequence, 32 of them prompt.")] = 2048,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Fewer layers than the shape has, for a slow machine.")
+    ] = None,
+    naive: Annotated[bool, typer.Option(help="Also measure one pass per prefix, about eleven times as long.")] = True,
     json: JsonPath = None,
 ) -> None:
     """Time of an old-log-prob pass that scores RePro's answers over one that does not; the naive passes beside it."""
     from verl_softthink.bench import repro
     from verl_softthink.bench.report import report
 
-    report(repro.run(repro.QUICK if quick else repro.FULL, tokens=tokens), json)
+    report(repro.run(repro.QUICK if quick else repro.FULL, tokens=tokens, layers=layers, naive=naive), json)
 
 
 def add_to(app: typer.Typer) -> None:

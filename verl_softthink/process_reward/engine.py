@@ -14,11 +14,10 @@ from verl.utils.device import get_torch_device
 from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.process_reward.answer_attention import AnswerAttention
-from verl_softthink.process_reward.answers import entropy_and_log_prob
 from verl_softthink.process_reward.fields import ANSWER, CUTS, KINDS, REQUEST, SECONDS, SURROGATE
 from verl_softthink.process_reward.kept_keys import KeptKeys
 from verl_softthink.process_reward.places import find_places
-from verl_softthink.process_reward.scoring import score_copies
+from verl_softthink.process_reward.scoring import score_places
 
 
 class AnswerScoring:
@@ -72,26 +71,16 @@ class AnswerScoring:
         packed = get_non_tensor_data(micro_batch, "use_remove_padding", default=True)
         # Where a sequence starts among the flattened columns of the pass.
         starts = offsets if packed else torch.arange(len(offsets), device=offsets.device) * logits.shape[1]
-        temperature = _temperature(micro_batch, len(offsets), offsets.device)
-
-        with torch.autocast(logits.device.type, enabled=False):
-            entropy, first = entropy_and_log_prob(
-                logits, starts[places.row] + places.prefix - 1, places.first_token, temperature[places.row]
-            )
-        chosen = places.select(entropy, request["segments"])
-        copies = places.copies(chosen)
-        # The position id of the token that a copy's first token takes the place of.
-        position = positions.values()[offsets[copies.row] + copies.prefix - 1] + 1
-        following = score_copies(
+        return score_places(
             lambda tokens, ids, at: self._kept.score(self.module, AnswerAttention(tokens, starts), ids, at),
-            copies,
-            position,
-            temperature,
-            limit=logits.shape[:-1].numel(),
+            logits,
+            places,
+            starts,
+            positions.values()[offsets[places.row] + places.prefix - 1] + 1,
+            _temperature(micro_batch, len(offsets), offsets.device),
+            segments=request["segments"],
             group=self.get_data_parallel_group(),
         )
-        surrogate = copies.surrogate(first[chosen], following)
-        return places.by_response(places.cut[chosen], chosen), places.by_response(surrogate, chosen)
 
 
 def _temperature(micro_batch: TensorDict, rows: int, device: torch.device) -> Tensor:

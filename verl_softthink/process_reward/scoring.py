@@ -13,9 +13,48 @@ from torch.distributed import ProcessGroup
 
 from verl_softthink.process_reward.answer_attention import AnswerTokens
 from verl_softthink.process_reward.answers import Copies, entropy_and_log_prob
+from verl_softthink.process_reward.places import Places
 
 #: (answer tokens, their ids [M], their position ids [M]) -> logits [M, V]
 Forward = Callable[[AnswerTokens, Tensor, Tensor], Tensor]
+
+
+def score_places(
+    forward: Forward,
+    logits: Tensor,
+    places: Places,
+    starts: Tensor,
+    positions: Tensor,
+    temperature: Tensor,
+    *,
+    segments: int,
+    group: ProcessGroup | None = None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Choose the cuts of every response and score its answer after each.
+
+    Args:
+        forward: one pass over answer tokens, after the pass that gave ``logits``.
+        logits: [..., V] of the responses' pass.
+        places: Q places where B responses may be cut.
+        starts: [B] where each sequence starts among the flattened positions of ``logits``.
+        positions: [Q] position id that the token behind each place has.
+        temperature: [B] of each sequence.
+        segments: k, the most segments to cut before.
+        group: as in ``score_copies``.
+
+    Returns:
+        B tensors [P] of cuts, int64, and B tensors [P] of mean log-likelihoods, float32.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        entropy, first = entropy_and_log_prob(
+            logits, starts[places.row] + places.prefix - 1, places.first_token, temperature[places.row]
+        )
+    chosen = places.select(entropy, segments)
+    copies = places.copies(chosen)
+    limit = logits.shape[:-1].numel()
+    following = score_copies(forward, copies, positions[chosen], temperature, limit=limit, group=group)
+    surrogate = copies.surrogate(first[chosen], following)
+    return places.by_response(places.cut[chosen], chosen), places.by_response(surrogate, chosen)
 
 
 def score_copies(

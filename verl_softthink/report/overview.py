@@ -8,6 +8,7 @@ from transformers import AutoTokenizer
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.pocket import checkpoint_path
+from verl_softthink.process_reward.fields import PIECE, REWARD
 from verl_softthink.report.curve import plot_curve
 from verl_softthink.report.dump import DumpedResponse, read_dump
 from verl_softthink.report.selection import counterparts, find_dump, most_mixed, shared_prompts
@@ -82,4 +83,11 @@ def _traced(response: DumpedResponse, law: dict, tokenizer, pair: str | None) ->
         answer=response.answer,
         reward=response.reward,
         pair=pair,
+        pieces=_listed(response, PIECE),
+        piece_rewards=_listed(response, REWARD),
     )
+
+
+def _listed(response: DumpedResponse, name: str) -> list[float] | None:
+    """A per-position field that a method has added, where it has."""
+    return response.extra[name].tolist() if name in response.extra else None

@@ -34,6 +34,8 @@ class TracedResponse:
         answer: the right answer, where there is one.
         reward: what the response earned, where it was judged.
         pair: "first" or "second" of two responses to one prompt that stand side by side; None alone.
+        pieces: per token the number of its piece of reasoning, -1 for none; where process rewards were computed.
+        piece_rewards: per token the process reward of its piece.
     """
 
     trace: SoftTrace
@@ -44,6 +46,8 @@ class TracedResponse:
     answer: str | None = None
     reward: float | None = None
     pair: str | None = None
+    pieces: Sequence[int] | None = None
+    piece_rewards: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.trace):
@@ -79,6 +83,9 @@ class _Position:
     effective: float | None
     log_density: float | None
     entropy: float | None
+    piece: int | None
+    piece_reward: float | None
+    tint: float
 
     @property
     def runner_up(self) -> str:
@@ -109,6 +116,7 @@ def view(response: TracedResponse) -> dict[str, object]:
         "positions": positions,
         "pair": response.pair,
         "discrete": not bool(response.trace.drawn.any()),
+        "pieces": response.pieces is not None,
     }
 
 
@@ -116,11 +124,14 @@ def _positions(response: TracedResponse) -> list[_Position]:
     trace, write = response.trace, token_writer(response.tokenizer)
     action = Action(ids=trace.ids.long(), values=trace.values)
     weights = LAWS[response.law.name].weights(action, response.law.parameters(len(trace)))
+    largest = max((abs(reward) for reward in response.piece_rewards or ()), default=0.0)
     positions = []
     for index, token_id in enumerate(response.token_ids):
         drawn = bool(trace.drawn[index])
         candidates = _candidates(trace.ids[index], weights[index], write) if drawn else []
         entropy = float(trace.entropy[index])
+        piece = int(response.pieces[index]) if response.pieces is not None else -1
+        reward = float(response.piece_rewards[index]) if piece >= 0 else None
         positions.append(
             _Position(
                 number=index + 1,
@@ -131,6 +142,9 @@ def _positions(response: TracedResponse) -> list[_Position]:
                 effective=1 / math.fsum(candidate.weight**2 for candidate in candidates) if candidates else None,
                 log_density=float(trace.log_prob[index]) if drawn else None,
                 entropy=None if math.isnan(entropy) else entropy,
+                piece=piece + 1 if piece >= 0 else None,
+                piece_reward=reward,
+                tint=abs(reward) / largest if reward and largest else 0.0,
             )
         )
     return positions

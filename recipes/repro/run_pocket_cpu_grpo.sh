@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Plain GRPO, the twin of run_pocket_cpu.sh: the same model, data, batch, learning rate and seeds, without process rewards.
+METHOD=grpo exec bash "$(dirname "${BASH_SOURCE[0]}")/run_pocket_cpu.sh" "$@"

@@ -1,0 +1,95 @@
+"""Two steps of GRPO with process rewards, Ray, FSDP and vLLM real: rewards in the dump are those of the checkpoint."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from verl_softthink.process_reward.fields import PIECE, REWARD
+from verl_softthink.report.dump import dump_path, read_dump
+
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+LIMIT_SECONDS = 800
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("repro")
+    small = ["rollout.log_prob", "ref.log_prob", "actor.ppo"]
+    result = subprocess.run(
+        [
+            "bash",
+            str(ROOT / "recipes/repro/run_pocket_cpu.sh"),
+            *(
+                "data.train_batch_size=8",
+                "actor_rollout_ref.actor.ppo_mini_batch_size=8",
+                "actor_rollout_ref.rollout.n=4",
+            ),
+            *(f"actor_rollout_ref.{name}_micro_batch_size_per_gpu=32" for name in small),
+            *("trainer.val_before_train=False", "trainer.test_freq=-1", "trainer.save_freq=-1"),
+            "trainer.total_training_steps=2",
+        ],
+        env=os.environ
+        | {
+            "METHOD": "repro",
+            "OUT": str(out),
+            "PYTHON": sys.executable,
+            "VERL_PLATFORM": "cpu",
+            "HF_HUB_OFFLINE": "1",
+        },
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+    )
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return out, {record["step"]: record["data"] for record in records}
+
+
+def test_metrics_of_every_step(run):
+    _, metrics = run
+    assert sorted(metrics) == [1, 2]
+    for data in metrics.values():
+        values = {name.removeprefix("softthink/repro/"): v for name, v in data.items() if "softthink/repro" in name}
+        assert values["scored"] == 1.0 and values["pieces/mean"] > 2
+        assert values["surrogate/rise"] > 0, "reasoning makes the answer of a trained reasoner likelier"
+        assert 0 < values["negative_share"] < 1 and values["scoring_seconds"] > 0
+        assert 0 < values["stability"] < 1 and 0 < values["magnitude"] < 1
+        assert values["thinking_length/mean"] < data["response_length/mean"]
+        assert values["advantage/abs_mean"] > 0 and data["actor/grad_norm"] > 0
+
+
+def test_rewards_of_the_first_step_are_the_checkpoints(run):
+    """Recomputed response by response, outside of verl, from the dump's tokens alone."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from verl_softthink.pocket import OVERTHINKING, checkpoint_path
+    from verl_softthink.process_reward.chain import score_chain
+    from verl_softthink.process_reward.settings import ReproSettings
+
+    path = checkpoint_path(OVERTHINKING)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa").eval()
+    settings = ReproSettings(delimiters=("\n",), lead_in="</think>", answer="{answer}", backtracking=("?",))
+    responses, _ = read_dump(dump_path(run[0] / "rollouts", 1))
+    assert len(responses) == 32
+    for response in responses:
+        chain = score_chain(
+            model,
+            tokenizer,
+            response.prompt_ids.long(),
+            response.response_ids.long(),
+            response.answer,
+            settings,
+            "</think>",
+        )
+        piece, reward = chain.results.of_tokens(0, len(response.response_ids))
+        assert torch.equal(response.extra[PIECE].long(), piece)
+        torch.testing.assert_close(response.extra[REWARD], reward, rtol=0, atol=1e-4)
