@@ -1,4 +1,4 @@
-"""The pictures of the trace page in ``examples/images``: the same problems thought softly and discretely, light and dark.
+"""The pictures of the trace page in ``examples/images``: the same problems thought softly and discretely.
 
 python examples/screenshots.py         needs Chromium (apt-get install chromium); about a minute on a CPU
 """
