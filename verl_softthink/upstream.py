@@ -108,6 +108,7 @@ SYMBOLS: tuple[Symbol, ...] = (
         "VocabParallelEmbedding.weight_loader",
         "overridden: new weights have another noise scale",
     ),
+    Symbol("vllm.tokenizers.registry", "cached_tokenizer_from_config", "called: text markers, in the worker"),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._update_states", "wrapped: soft requests"),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._preprocess", "wrapped: soft rows"),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._sample", "wrapped: the soft step"),

@@ -14,6 +14,7 @@ tokens do not spell it. The text begins with the first generated token.
 """
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -31,14 +32,19 @@ def token_bytes(tokenizer, vocabulary: int) -> list[bytes]:
         tokenizer: a Hugging Face fast tokenizer.
         vocabulary: V of the model's logits.
     """
+    write = _writer(tokenizer)
+    known = min(vocabulary, len(tokenizer))
+    return [write(token_id) for token_id in range(known)] + [b""] * (vocabulary - known)
+
+
+def _writer(tokenizer) -> Callable[[int], bytes]:
     alphabet = _byte_alphabet() if _is_byte_level(tokenizer) else None
     added = {token_id: token.content for token_id, token in tokenizer.added_tokens_decoder.items()}
-    known = len(tokenizer)
-    pieces = tokenizer.convert_ids_to_tokens(list(range(min(vocabulary, known))))
-    anchor = next(i for i in range(known) if i not in added)
+    anchor = next(i for i in range(len(tokenizer)) if i not in added)
     before = tokenizer.decode([anchor], clean_up_tokenization_spaces=False)
 
-    def written(token_id: int, piece: str | None) -> bytes:
+    def write(token_id: int) -> bytes:
+        piece = tokenizer.convert_ids_to_tokens(token_id)
         if piece is None:
             return b""
         if token_id in added:
@@ -50,8 +56,7 @@ def token_bytes(tokenizer, vocabulary: int) -> list[bytes]:
         text = tokenizer.decode([anchor, token_id], clean_up_tokenization_spaces=False)
         return text[len(before) :].encode()
 
-    texts = [written(token_id, piece) for token_id, piece in enumerate(pieces)]
-    return texts + [b""] * (vocabulary - len(texts))
+    return write
 
 
 def _is_byte_level(tokenizer) -> bool:
@@ -104,8 +109,7 @@ def check_text_marker(marker: str, ids: list[int], tokenizer) -> None:
         raise ValueError(
             f"softthink.phase.end_of_thinking={marker!r} is {len(encoded)} bytes long; use at most {MAX_TEXT_BYTES}"
         )
-    texts = token_bytes(tokenizer, len(tokenizer))
-    written = b"".join(texts[token] for token in ids)
+    written = b"".join(map(_writer(tokenizer), ids))
     if not written.endswith(encoded):
         raise ValueError(
             f"softthink.phase.end_of_thinking={marker!r}: the tokenizer cannot produce it: it becomes {ids}, which "

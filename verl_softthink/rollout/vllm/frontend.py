@@ -44,25 +44,30 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
         max_tokens=params.max_tokens if params.max_tokens is not None else limit,
         width=candidate_slots(processor.vllm_config),
         fed_embeddings=fed_embeddings(processor.vllm_config),
-        stop=_stop_token(params, processor.renderer.get_eos_token_id()),
-        tokenize=None if tokenizer is None else lambda text: tokenizer.encode(text, add_special_tokens=False),
+        stop=_stop_token(params, None if tokenizer is None else tokenizer.eos_token_id),
+        tokenize=None if tokenizer is None else functools.partial(_tokenize, tokenizer),
     )
     vocabulary = processor.model_config.get_vocab_size()
     check_tokens("end_of_thinking", request.marker, vocabulary, MAX_MARKER)
     check_tokens("lead_in", request.lead_in, vocabulary, MAX_PLACED)
     if request.answer_prefix:
         check_tokens("answer_prefix", request.answer_prefix, vocabulary, MAX_PLACED)
-    if tokenizer is not None and tokenizer.unk_token_id in (*request.lead_in, *request.answer_prefix):
-        raise ValueError(
-            f"softthink.phase: the texts to be placed become {list(request.lead_in)} and "
-            f"{list(request.answer_prefix)}, which hold the unknown token {tokenizer.unk_token_id}: the tokenizer "
-            "cannot produce them; use texts of this model, or its token ids"
-        )
     if request.marker_text:
         check_text_marker(request.marker_text, list(request.marker), tokenizer)
     params = params.clone()
     params.extra_args = {**params.extra_args, EXTRA_ARGS_KEY: request.as_dict()}
     return params
+
+
+def _tokenize(tokenizer, text: str) -> list[int]:
+    """Token ids of a text that is to be matched or placed."""
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    if tokenizer.unk_token_id in ids:
+        raise ValueError(
+            f"softthink.phase: the tokenizer cannot produce {text!r}: it becomes {ids}, with the unknown token "
+            f"{tokenizer.unk_token_id}; use a text of this model, or token ids"
+        )
+    return ids
 
 
 def _stop_token(params: SamplingParams, end_of_sequence: int | None) -> int | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from vllm.tokenizers.registry import cached_tokenizer_from_config
 
 from verl_softthink.rollout.history import mixture_embeddings
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
@@ -106,6 +105,8 @@ def _track_requests(runner, scheduler_output) -> None:
 
 def _add_text_marker(runner, state: SoftState, text: str) -> None:
     """Once per text: seconds of host work for a large vocabulary, while the engine waits."""
+    from vllm.tokenizers.registry import cached_tokenizer_from_config
+
     tokenizer = cached_tokenizer_from_config(runner.model_config)
     texts = token_bytes(tokenizer, runner.model_config.get_vocab_size())
     state.markers.add(text, text_marker_table(text.encode(), texts))
