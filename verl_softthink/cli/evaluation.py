@@ -12,6 +12,7 @@ LARGEST_K = 32
 def add_to(app: typer.Typer) -> None:
     """Add the command to the command line."""
     app.command("eval")(evaluate)
+    app.command("entropy-profile")(entropy_profile)
 
 
 def evaluate(
@@ -80,6 +81,20 @@ def evaluate(
             ),
         )
         run.evaluate(evaluation, out, Console())
+
+
+def entropy_profile(
+    runs: Annotated[list[str], typer.Argument(help="Runs or dumps as PATH or LABEL=PATH; of a run the last dump.")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("entropy_profile.png"),
+    title: str = "",
+) -> None:
+    """Draw the mean next-token entropy by position of the chain of thought."""
+    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.report.entropy_profile import plot_entropy_profiles
+    from verl_softthink.report.seeds import labelled
+
+    with one_sentence():
+        plot_entropy_profiles(labelled(runs), out, title=title)
 
 
 def _known(option: str, value: str, choices) -> None:
