@@ -13,6 +13,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command to the command line."""
     app.command("eval")(evaluate)
     app.command("entropy-profile")(entropy_profile)
+    app.command("ood")(out_of_domain)
 
 
 def evaluate(
@@ -95,6 +96,37 @@ def entropy_profile(
 
     with one_sentence():
         plot_entropy_profiles(labelled(runs), out, title=title)
+
+
+def out_of_domain(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Model directories, such as before and after training.")],
+    tasks: Annotated[
+        str, typer.Option(help="Multiple-choice tasks of lm-evaluation-harness, with commas; or pocket_facts.")
+    ] = "hellaswag,arc_challenge,mmlu",
+    out: Annotated[Path, typer.Option(help="Directory of ood.json.")] = Path("outputs/ood"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    seed: int = 0,
+) -> None:
+    """Out-of-domain check: negative log-likelihood of the right choice, by lm-evaluation-harness (extra: ood)."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.evaluation import out_of_domain as ood
+
+    names = [name.strip() for name in tasks.split(",")]
+    table = Table("checkpoint", "task", "NLL of the right choice", "accuracy", "questions")
+    measured = {}
+    with one_sentence():
+        for checkpoint in checkpoints:
+            result = ood.measure(checkpoint, names, out, limit=limit, batch_size=batch_size, seed=seed)
+            measured[str(checkpoint)] = result
+            for task, numbers in result.items():
+                nll = "{mean:.3f} [{low:.3f}, {high:.3f}]".format(**numbers["nll"])
+                table.add_row(checkpoint.name, task, nll, f"{numbers['accuracy']:.3f}", str(numbers["questions"]))
+        ood.write_result(measured, out / "ood.json")
+    Console().print(table)
 
 
 def _known(option: str, value: str, choices) -> None:
