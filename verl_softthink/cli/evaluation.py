@@ -12,6 +12,7 @@ LARGEST_K = 32
 def add_to(app: typer.Typer) -> None:
     """Add the command to the command line."""
     app.command("eval")(evaluate)
+    app.command("eval-table")(eval_table)
     app.command("entropy-profile")(entropy_profile)
     app.command("ood")(out_of_domain)
 
@@ -82,6 +83,21 @@ def evaluate(
             ),
         )
         run.evaluate(evaluation, out, Console())
+
+
+def eval_table(
+    results: Annotated[list[str], typer.Argument(help="LABEL=eval.json of each run; seeds share a label.")],
+    out: Annotated[Path, typer.Option(help="Directory of table.md and table.json.")] = Path("outputs/eval"),
+) -> None:
+    """One table of several runs' evaluations: mean and spread over seeds, in per cent."""
+    from rich.console import Console
+
+    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.evaluation.seed_table import write_table
+    from verl_softthink.report.seeds import labelled
+
+    with one_sentence():
+        Console(soft_wrap=True).print(write_table(labelled(results), out), markup=False)
 
 
 def entropy_profile(
