@@ -1,4 +1,4 @@
-"""Evaluations of several training runs as one table: a row per method, a column per mode, mean and spread over seeds."""
+"""Evaluations of several runs as one table: a row per method, a column per mode, mean and spread over seeds."""
 
 import json
 import statistics
