@@ -26,6 +26,7 @@ class Method:
 METHODS: tuple[Method, ...] = (
     Method("repro", "verl_softthink.process_reward.stage:ReproStage"),
     Method("variational", "verl_softthink.variational.stage:VariationalStage"),
+    Method("entropy_profile", "verl_softthink.report.entropy_stage:EntropyProfileStage"),
 )
 
 

@@ -11,7 +11,7 @@ from verl_softthink.variational.cli import variational
 data = typer.Typer(no_args_is_help=True, help="Data sets as verl parquet files.")
 
 Out = Annotated[Path, typer.Option(help="Directory of the parquet files.")]
-Prompt = Annotated[str | None, typer.Option(help="How questions are asked: boxed, worked_examples, add_or_subtract.")]
+Prompt = Annotated[str | None, typer.Option(help="How questions are asked: boxed, final_answer ... (data/prompts.py).")]
 
 
 def _add_source(name: str, summary: str) -> None:

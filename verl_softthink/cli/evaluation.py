@@ -12,6 +12,9 @@ LARGEST_K = 32
 def add_to(app: typer.Typer) -> None:
     """Add the command to the command line."""
     app.command("eval")(evaluate)
+    app.command("eval-table")(eval_table)
+    app.command("entropy-profile")(entropy_profile)
+    app.command("ood")(out_of_domain)
 
 
 def evaluate(
@@ -80,6 +83,66 @@ def evaluate(
             ),
         )
         run.evaluate(evaluation, out, Console())
+
+
+def eval_table(
+    results: Annotated[list[str], typer.Argument(help="LABEL=eval.json of each run; seeds share a label.")],
+    out: Annotated[Path, typer.Option(help="Directory of table.md and table.json.")] = Path("outputs/eval"),
+) -> None:
+    """One table of several runs' evaluations: mean and spread over seeds, in per cent."""
+    from rich.console import Console
+
+    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.evaluation.seed_table import write_table
+    from verl_softthink.report.seeds import labelled
+
+    with one_sentence():
+        Console(soft_wrap=True).print(write_table(labelled(results), out), markup=False)
+
+
+def entropy_profile(
+    runs: Annotated[list[str], typer.Argument(help="Runs or dumps as PATH or LABEL=PATH; of a run the last dump.")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("entropy_profile.png"),
+    title: str = "",
+) -> None:
+    """Draw the mean next-token entropy by position of the chain of thought."""
+    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.report.entropy_profile import plot_entropy_profiles
+    from verl_softthink.report.seeds import labelled
+
+    with one_sentence():
+        plot_entropy_profiles(labelled(runs), out, title=title)
+
+
+def out_of_domain(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Model directories, such as before and after training.")],
+    tasks: Annotated[
+        str, typer.Option(help="Multiple-choice tasks of lm-evaluation-harness, with commas; or pocket_facts.")
+    ] = "hellaswag,arc_challenge,mmlu",
+    out: Annotated[Path, typer.Option(help="Directory of ood.json.")] = Path("outputs/ood"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    seed: int = 0,
+) -> None:
+    """Out-of-domain check: negative log-likelihood of the right choice, by lm-evaluation-harness (extra: ood)."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.evaluation import out_of_domain as ood
+
+    names = [name.strip() for name in tasks.split(",")]
+    table = Table("checkpoint", "task", "NLL of the right choice", "accuracy", "questions")
+    measured = {}
+    with one_sentence():
+        for checkpoint in checkpoints:
+            result = ood.measure(checkpoint, names, out, limit=limit, batch_size=batch_size, seed=seed)
+            measured[str(checkpoint)] = result
+            for task, numbers in result.items():
+                nll = "{mean:.3f} [{low:.3f}, {high:.3f}]".format(**numbers["nll"])
+                table.add_row(checkpoint.name, task, nll, f"{numbers['accuracy']:.3f}", str(numbers["questions"]))
+        ood.write_result(measured, out / "ood.json")
+    Console().print(table)
 
 
 def _known(option: str, value: str, choices) -> None:

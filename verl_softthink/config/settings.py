@@ -188,6 +188,12 @@ class RolloutSettings(Settings):
     seed_answers: bool = False
 
 
+class EntropyProfileSettings(Settings):
+    """Next-token entropy by position of the chain of thought; these positions are logged, dumps have all."""
+
+    positions: list[Annotated[int, Field(ge=0)]] = [0, 8, 32, 128]
+
+
 class SoftThinkSettings(Settings):
     """The ``softthink:`` node of a recipe or of several: how soft positions are drawn, then one group per method.
 
@@ -203,6 +209,7 @@ class SoftThinkSettings(Settings):
     rollout: RolloutSettings = RolloutSettings()
     repro: ReproSettings | None = None
     variational: VariationalSettings | None = None
+    entropy_profile: EntropyProfileSettings | None = None
 
     def request(self, seed: int) -> RequestSettings:
         """The settings of one soft request of this recipe."""

@@ -28,6 +28,22 @@ def boxed(question: str) -> list[Message]:
     return [{"role": "user", "content": f"{question} {request}"}]
 
 
+def final_answer(question: str) -> list[Message]:
+    """What Soft Tokens (arXiv 2509.19170) asks for: reasoning, then the answer in a box after a fixed text."""
+    request = "Reason step by step, then end with: The final answer is: \\boxed{your answer}."
+    return [{"role": "user", "content": f"{question}\n\n{request}"}]
+
+
+def final_answer_examples(question: str) -> list[Message]:
+    """The same form shown by solved problems, for a model too small to follow an instruction about form alone."""
+    messages = [{"role": "system", "content": "Solve the problem, then write: The final answer is: \\boxed{answer}."}]
+    for example, solution in _EXAMPLES:
+        working, _, answer = solution.partition(f"\n{ANSWER_MARKER} ")
+        boxed_solution = f"{working}\nThe final answer is: \\boxed{{{answer}}}"
+        messages += [{"role": "user", "content": example}, {"role": "assistant", "content": boxed_solution}]
+    return [*messages, {"role": "user", "content": question}]
+
+
 def _after_examples(task: str, question: str) -> list[Message]:
     messages = [{"role": "system", "content": f"{task}, then write {ANSWER_MARKER} and the answer."}]
     for example, solution in _EXAMPLES:
@@ -39,4 +55,6 @@ PROMPTS: dict[str, Callable[[str], list[Message]]] = {
     "add_or_subtract": add_or_subtract,
     "worked_examples": worked_examples,
     "boxed": boxed,
+    "final_answer": final_answer,
+    "final_answer_examples": final_answer_examples,
 }

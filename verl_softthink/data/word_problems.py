@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink.data.parquet import training_row, write_rows
-from verl_softthink.data.prompts import add_or_subtract
+from verl_softthink.data.prompts import PROMPTS
 
 logger = logging.getLogger(__name__)
 
@@ -142,13 +142,16 @@ def main(
     heldout: Annotated[int, typer.Option(min=1, help="Held-out problems.")] = 128,
     digits: Annotated[list[int], typer.Option(help="Digits of the numbers, 1 or 2; repeat for a mixture.")] = [1],  # noqa: B006
     seed: Annotated[int, typer.Option(help="Seed of both draws; the splits are disjoint for every seed.")] = 0,
+    prompt: Annotated[str, typer.Option(help=f"How questions are asked: {', '.join(PROMPTS)}.")] = "add_or_subtract",
 ) -> None:
     """Write word problems of sums and differences as verl parquet files."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if prompt not in PROMPTS:
+        raise ValueError(f"--prompt {prompt} is unknown: use one of {', '.join(PROMPTS)}")
     for split, count in (("train", train), ("heldout", heldout)):
         problems = generate(split, count, seed, tuple(digits))
         path = out / f"{split}.parquet"
-        write_rows(rows(problems, split, add_or_subtract), path)
+        write_rows(rows(problems, split, PROMPTS[prompt]), path)
         logger.info("wrote %s: %d problems", path, len(problems))
 
 

@@ -1,0 +1,46 @@
+"""The six settings of the paper, laws as modes, and overrides."""
+
+import pytest
+
+from verl_softthink.config.settings import RequestSettings
+from verl_softthink.evaluation.modes import SIX_SETTINGS, read_modes
+from verl_softthink.laws import LAWS
+
+
+def test_all_are_the_papers_six():
+    modes = {mode.name: mode for mode in read_modes("all")}
+    assert list(modes) == [f"{kind}_{how}" for kind in ("hard", "soft", "fuzzy") for how in ("greedy", "sample")]
+    assert [name for name, mode in modes.items() if mode.deterministic] == [n for n in modes if n.endswith("greedy")]
+    assert modes["hard_greedy"].filter.max_topk == 1
+    assert (modes["hard_sample"].law.name, modes["hard_sample"].filter.temperature) == ("discrete", 1.0)
+    for kind, temperature in (("soft", 0.5), ("fuzzy", 1e-4)):
+        for how, gamma in (("greedy", 0.0), ("sample", 0.33)):
+            mode = modes[f"{kind}_{how}"]
+            assert (mode.law.name, mode.law.gamma, mode.filter.temperature) == ("gaussian", gamma, temperature)
+            assert mode.law.normaliser == "vocabulary"
+
+
+def test_laws_are_modes_and_can_be_overridden():
+    gumbel, greedy = read_modes("gumbel, soft_greedy,gumbel", ["gumbel.law.tau=0.2", "soft_greedy.law.gamma=0.1"])
+    assert (gumbel.law.name, gumbel.law.tau, gumbel.deterministic) == ("gumbel", 0.2, False)
+    assert greedy.law.gamma == 0.1 and not greedy.deterministic
+    assert SIX_SETTINGS["soft_greedy"]["law"]["gamma"] == 0.0, "an override must not change the table"
+    for name in LAWS:
+        (mode,) = read_modes(name)
+        assert mode.law == RequestSettings(law={"name": name}).law
+
+
+@pytest.mark.parametrize(
+    ("modes", "overrides", "message"),
+    [
+        ("soft", (), "--modes 'soft' is unknown; use all or some of hard_greedy"),
+        (" , ", (), "names no mode"),
+        ("gumbel", ["concrete.law.tau=1"], "--override 'concrete.law.tau=1': write MODE.KEY=VALUE"),
+        ("gumbel", ["gumbel.law.tau"], "write MODE.KEY=VALUE"),
+        ("gumbel", ["gumbel.law.tau=0"], "--modes gumbel: softthink.law.tau=0"),
+        ("gumbel", ["gumbel.law.tua=1"], "softthink.law.tua=1: unknown key"),
+    ],
+)
+def test_mistakes_are_named(modes, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        read_modes(modes, overrides)

@@ -1,0 +1,36 @@
+"""The table over seeds."""
+
+import json
+import statistics
+
+import pytest
+
+from verl_softthink.evaluation.seed_table import markdown, read_results, write_table
+
+
+def _evaluation(path, greedy, one, four):
+    curves = {"hard_greedy": ([1], [greedy]), "soft_sample": ([1, 4], [one, four])}
+    modes = {m: {"pass_at_k": {"k": k, "mean": v, "low": v, "high": v}} for m, (k, v) in curves.items()}
+    path.write_text(json.dumps({"modes": modes, "versions": {}}))
+    return path
+
+
+def test_mean_and_deviation_over_seeds(tmp_path):
+    seeds = [(0.5, 0.25, 0.75), (0.6, 0.35, 0.85), (0.7, 0.30, 1.0)]
+    pairs = [("soft", _evaluation(tmp_path / f"{n}.json", *values)) for n, values in enumerate(seeds)]
+    pairs += [("none", _evaluation(tmp_path / "none.json", 0.4, 0.2, 0.5))]
+    rows = write_table(pairs, tmp_path / "out").splitlines()
+    assert rows[0] == "| trained | seeds | hard greedy | soft sample @1 | soft sample @4 |"
+    expected = [[100 * seed[column] for seed in seeds] for column in range(3)]
+    cells = " | ".join(f"{statistics.fmean(v):.1f} ± {statistics.stdev(v):.1f}" for v in expected)
+    assert rows[2] == f"| soft | 3 | {cells} |"
+    assert rows[3] == "| none | 1 | 40.0 | 20.0 | 50.0 |"
+    assert (tmp_path / "out" / "table.md").read_text().splitlines() == rows
+    assert json.loads((tmp_path / "out" / "table.json").read_text())["none"][0]["soft_sample"]["4"] == 0.5
+
+
+def test_runs_that_were_evaluated_otherwise_are_named(tmp_path):
+    results = read_results([("soft", _evaluation(tmp_path / "a.json", 0.5, 0.2, 0.7))])
+    results["hard"] = [{"hard_greedy": {1: 0.5}}]
+    with pytest.raises(ValueError, match="hard: its evaluation has other modes"):
+        markdown(results)
