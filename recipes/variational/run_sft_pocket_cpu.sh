@@ -37,7 +37,7 @@ exec "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node=1 -m verl.
     "model.path=$MODEL" model.use_remove_padding=False model.enable_gradient_checkpointing=False \
     +model.override_config.attn_implementation=sdpa \
     engine.strategy=fsdp2 engine.use_torch_compile=False \
-    engine.mixed_precision.param_dtype=fp32 engine.mixed_precision.reduce_dtype=fp32 \
+    '+engine.mixed_precision={param_dtype: fp32, reduce_dtype: fp32, buffer_dtype: fp32}' \
     optim.lr=1e-4 \
     trainer.device=cpu trainer.total_epochs=1 'trainer.logger=[console,file]' \
     trainer.project_name=variational trainer.experiment_name=sft "trainer.default_local_dir=$OUT/checkpoints" "$@"
