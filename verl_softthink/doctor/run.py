@@ -13,7 +13,7 @@ from verl_softthink.doctor.switches import switch_findings
 from verl_softthink.doctor.versions import version_findings
 
 #: Bounds of one probe in seconds: imports, and engines.
-_QUICK_SECONDS, _DEEP_SECONDS = 180, 400
+_QUICK_SECONDS, _DEEP_SECONDS = 300, 600
 DEFAULT_MARKER = "</think>"
 
 
