@@ -33,9 +33,9 @@ class PhaseParameters:
         cold_length: int64 consecutive cold steps that end thinking; 0 turns the cold stop off.
         lead_in: [N, F] int64 token ids placed when thinking is cut short, right-aligned, -1 in front.
         lead_in_length: int64, how many of the F are real; at least 1.
-        prefix: [N, F] int64 token ids placed after thinking ended by itself, right-aligned.
+        prefix: [N, F] int64 token ids placed after thinking ended by itself, right-aligned; None where no row has any.
         prefix_length: int64, 0 places nothing.
-        answer_budget: int64 answer tokens before the stop token is placed; 0 means no limit.
+        answer_budget: int64 answer tokens before the stop token is placed; 0 means no limit. None where no row has one.
         stop: int64 token id that ends the request.
         switching: settings of switching between soft steps and ordinary tokens; None where no row has any.
     """
@@ -45,9 +45,9 @@ class PhaseParameters:
     cold_length: Tensor
     lead_in: Tensor
     lead_in_length: Tensor
-    prefix: Tensor
+    prefix: Tensor | None
     prefix_length: Tensor
-    answer_budget: Tensor
+    answer_budget: Tensor | None
     stop: Tensor
     switching: SwitchParameters | None = None
 
@@ -127,24 +127,35 @@ def advance(
         ending = ending | exhausted
 
     leading = ending | (state.phase == FORCING)
-    starts_prefix = ended_hard & (parameters.prefix_length > 0)
-    prefixing = starts_prefix | (state.phase == PREFIXING)
-    answering = (state.phase == ANSWERING) | (ended_hard & ~starts_prefix)
-    cut = answering & (parameters.answer_budget > 0) & (state.answered >= parameters.answer_budget) & ~broken
     in_thought = thinking & ~ending & ~broken
     drawn = in_thought & ~hard
     completes = drawn & completes
-
     token = torch.where(leading, _listed(parameters.lead_in, parameters.lead_in_length, state.placed), shown)
-    token = torch.where(prefixing, _listed(parameters.prefix, parameters.prefix_length, state.placed), token)
-    token = torch.where(cut | broken, parameters.stop, token)
-
-    listed = leading | prefixing
-    placed = torch.where(listed, state.placed + 1, 0)
-    list_length = torch.where(leading, parameters.lead_in_length, parameters.prefix_length)
     phase = torch.where(hard, HARD, THINKING)
-    phase = torch.where(completes, torch.where(parameters.prefix_length > 0, PREFIXING, ANSWERING), phase)
-    phase = torch.where(listed, torch.where(leading, FORCING, PREFIXING), phase)
+    listed, list_length = leading, parameters.lead_in_length
+    answering = (state.phase == ANSWERING) | ended_hard
+    if parameters.prefix is None:
+        phase = torch.where(completes, ANSWERING, phase)
+        placing = FORCING
+    else:
+        has_prefix = parameters.prefix_length > 0
+        prefixing = (ended_hard & has_prefix) | (state.phase == PREFIXING)
+        answering = answering & ~prefixing
+        token = torch.where(prefixing, _listed(parameters.prefix, parameters.prefix_length, state.placed), token)
+        phase = torch.where(completes, torch.where(has_prefix, PREFIXING, ANSWERING), phase)
+        listed = leading | prefixing
+        list_length = torch.where(leading, parameters.lead_in_length, parameters.prefix_length)
+        placing = torch.where(leading, FORCING, PREFIXING)
+    answered, cut, stopped = state.answered, torch.zeros_like(broken), broken
+    if parameters.answer_budget is not None:
+        over = (parameters.answer_budget > 0) & (answered >= parameters.answer_budget)
+        cut = answering & over & ~broken
+        stopped = broken | cut
+        answered = answered + answering
+    token = torch.where(stopped, parameters.stop, token)
+
+    placed = torch.where(listed, state.placed + 1, 0)
+    phase = torch.where(listed, placing, phase)
     phase = torch.where(answering | (listed & (placed >= list_length)), ANSWERING, phase)
     phase = torch.where(broken, BROKEN, phase)
 
@@ -158,7 +169,7 @@ def advance(
         token=token,
         drawn=drawn,
         soft=drawn & ~completes,
-        placed=listed | cut | broken,
+        placed=listed | stopped,
         hard=in_thought & hard,
         cut=cut,
         after=PhaseState(
@@ -166,7 +177,7 @@ def advance(
             phase=phase,
             placed=placed,
             cold=cold,
-            answered=torch.where(answering, state.answered + 1, state.answered),
+            answered=answered,
             completed=state.completed,
             switching=switching,
         ),

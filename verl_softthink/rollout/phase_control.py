@@ -25,7 +25,7 @@ def control(
         the step, and the text markers' states before it, [N] int64.
     """
     settings = dict(zip(PHASE_SETTINGS, state.phase_settings[slots].unbind(-1), strict=True))
-    row = state.phases.before(slots, index)
+    row = state.phases.before(slots, index, state.switching)
     completes = completed = torch.zeros_like(bad)
     text = row["text"]
     if state.matches_tokens:
@@ -46,9 +46,9 @@ def control(
         cold_length=settings["cold_length"],
         lead_in=state.lead_in[slots],
         lead_in_length=settings["lead_in_length"],
-        prefix=state.prefix[slots],
+        prefix=state.prefix[slots] if state.prefixes else None,
         prefix_length=settings["prefix_length"],
-        answer_budget=settings["answer_budget"],
+        answer_budget=settings["answer_budget"] if state.answer_budgets else None,
         stop=settings["stop"],
         switching=SwitchParameters(limit=settings["switches"], window=settings["switch_window"])
         if state.switching

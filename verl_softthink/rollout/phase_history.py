@@ -10,6 +10,8 @@ from verl_softthink.rollout.switching import SwitchState
 #: marker's state before it. ``reference`` is a float32's bits.
 COLUMNS = ("shown", "soft", "phase", "placed", "cold", "answered", "text", "reference", "steps", "switches")
 SHOWN, SOFT, PHASE = (COLUMNS.index(name) for name in ("shown", "soft", "phase"))
+#: Columns that are read and written where no row switches.
+_PLAIN = len(COLUMNS) - 3
 
 
 class PhaseHistory:
@@ -30,11 +32,13 @@ class PhaseHistory:
         start = {"shown": -1, "phase": THINKING}
         self._start = torch.tensor([start.get(name, 0) for name in COLUMNS], dtype=torch.int32, device=device)
 
-    def before(self, slots: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Every column of the position before ``index`` [N], as [N] int64; of a new thought before the first."""
+    def before(self, slots: Tensor, index: Tensor, switching: bool) -> dict[str, Tensor]:
+        """The columns of the position before ``index`` [N], as [N] int64; of a new thought before the first."""
+        count = len(COLUMNS) if switching else _PLAIN
         first = (index == 0) & (slots != self._nobody)
-        row = torch.where(first[:, None], self._start, self._table[slots, (index - 1).clamp(min=0)])
-        return dict(zip(COLUMNS, row.long().unbind(-1), strict=True))
+        before = self._table[slots, (index - 1).clamp(min=0), :count]
+        row = torch.where(first[:, None], self._start[:count], before)
+        return dict(zip(COLUMNS[:count], row.long().unbind(-1), strict=True))
 
     def recent(self, slots: Tensor, index: Tensor, count: int) -> Tensor:
         """[N, count] the shown tokens just before ``index``, most recent last; -1 before the first."""
@@ -47,24 +51,12 @@ class PhaseHistory:
 
     def write(self, slots: Tensor, index: Tensor, step: PhaseStep, text: Tensor) -> None:
         """Remember a step."""
-        after = step.after
-        zeros = torch.zeros_like(after.phase)
-        switching = after.switching
-        columns = {
-            "shown": step.token,
-            "soft": step.soft,
-            "phase": after.phase,
-            "placed": after.placed,
-            "cold": after.cold,
-            "answered": after.answered,
-            "text": text,
-            "reference": zeros if switching is None else switching.reference.float().view(torch.int32),
-            "steps": zeros if switching is None else switching.steps,
-            "switches": zeros if switching is None else switching.switches,
-        }
-        self._table[slots, index.clamp(max=self._length - 1)] = torch.stack(
-            [columns[name].int() for name in COLUMNS], dim=-1
-        )
+        after, switching = step.after, step.after.switching
+        columns = [step.token, step.soft.long(), after.phase, after.placed, after.cold, after.answered, text]
+        if switching is not None:
+            columns += [switching.reference.float().view(torch.int32).long(), switching.steps, switching.switches]
+        row = torch.stack(columns, dim=-1).int()
+        self._table[slots, index.clamp(max=self._length - 1), : len(columns)] = row
 
     def write_sampled(self, slots: Tensor, index: Tensor, token: Tensor) -> None:
         """Remember the shown token [N] of positions that were left to the sampler."""

@@ -190,6 +190,8 @@ class SoftState:
         self.needs_entropy = any(
             request.record_entropy or request.cold_length > 0 or request.switches > 0 for request in alive
         )
+        self.prefixes = any(request.answer_prefix for request in alive)
+        self.answer_budgets = any(request.answer_budget > 0 for request in alive)
         self.switching = any(request.switches > 0 for request in alive)
         self.matches_tokens = any(not request.marker_text for request in alive)
         self.matches_text = any(request.marker_text for request in alive)
