@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from verl_softthink.bench.fci_command import bench_fci
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Soft-token reasoning for stock verl and vLLM.")
 bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, interleaved; medians.")
 app.add_typer(bench, name="bench")
+bench.command("fci")(bench_fci)
 
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")]
 
