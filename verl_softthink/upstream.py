@@ -21,7 +21,7 @@ class Symbol:
 
     @property
     def package(self) -> str:
-        """Top-level package: "verl", "vllm" or "torch"."""
+        """Top-level package: "verl", "vllm", "torch" or "transformers"."""
         return self.module.partition(".")[0]
 
 
@@ -59,6 +59,10 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_inputs", "overridden: feeds mixtures"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_outputs", "overridden: scores drawn positions"),
     Symbol("verl.utils.tensordict_utils", "get_non_tensor_data", "called: the batch's scoring settings"),
+    # likelihood/shared_prefix.py (it overrides the same two methods of the engine)
+    Symbol("verl.utils.tensordict_utils", "get_tensordict", "called: the micro-batch of distinct tokens"),
+    # branching/influence.py
+    Symbol("transformers.modeling_utils", "AttentionInterface.get_interface", "wrapped for one forward pass"),
     # config/check.py
     Symbol("verl.utils.config", "validate_config", "wrapped: checks the softthink node"),
     # rollout/agent_loop.py, rollout/replica_registry.py, rollout/server.py

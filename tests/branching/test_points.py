@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verl_softthink.branching.entropy import entropy_branch_points
@@ -51,6 +51,7 @@ def test_one_value_per_step():
 STEPS = st.lists(st.integers(1, 9), min_size=1, max_size=9)
 
 
+@settings(deadline=None)
 @given(STEPS, st.data(), st.integers(1, 4), st.floats(0, 1), st.integers(0, 30))
 def test_points_are_different_starts_of_later_steps(lengths, data, count, quantile, spacing):
     steps = Steps(tuple(lengths))

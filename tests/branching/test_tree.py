@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.tree_values import advantages as oracle
 
@@ -47,6 +47,7 @@ def prompts(draw):
     return responses
 
 
+@settings(deadline=None)
 @given(prompts())
 def test_rows_carry_the_advantages_of_the_tree(responses):
     """With tokens that agree exactly where the tree says so."""

@@ -19,6 +19,7 @@ from verl_softthink.likelihood.fields import SETTINGS, TRACE_FIELDS, ScoringSett
 from verl_softthink.likelihood.mixture import Mixtures, SoftInputs
 from verl_softthink.likelihood.positions import drawn_positions
 from verl_softthink.likelihood.scoring import log_density
+from verl_softthink.likelihood.shared_prefix import SharedPrefixes
 
 MODEL_TYPE = "softthink_language_model"
 BACKENDS = ["fsdp", "fsdp2"]
@@ -31,7 +32,8 @@ _DRAWN = "softthink_drawn_positions"
 
 def register(engines: ModuleType) -> None:
     """Register the engine with ``verl.workers.engine.fsdp.transformer_impl``."""
-    engine = type("SoftThinkFSDPEngine", (SoftTraceLikelihood, engines.FSDPEngineWithLMHead), {})
+    bases = (SharedPrefixes, SoftTraceLikelihood, engines.FSDPEngineWithLMHead)
+    engine = type("SoftThinkFSDPEngine", bases, {})
     engines.EngineRegistry.register(model_type=MODEL_TYPE, backend=BACKENDS, device=DEVICES)(engine)
 
 
