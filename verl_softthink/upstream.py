@@ -85,6 +85,10 @@ SYMBOLS: tuple[Symbol, ...] = (
     # loss/reinforce.py
     Symbol("verl.trainer.ppo.core_algos", "register_policy_loss", "called: policy loss reinforce_sum"),
     Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: sum over tokens, mean over responses"),
+    # likelihood/shared_prefix.py (it overrides the same two methods of the engine)
+    Symbol("verl.utils.tensordict_utils", "get_tensordict", "called: the micro-batch of distinct tokens"),
+    # branching/influence.py
+    Symbol("transformers.modeling_utils", "AttentionInterface.get_interface", "wrapped for one forward pass"),
     # config/check.py
     Symbol("verl.utils.config", "validate_config", "wrapped: checks the softthink node"),
     # rollout/agent_loop.py, rollout/replica_registry.py, rollout/server.py

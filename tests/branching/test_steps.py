@@ -1,7 +1,7 @@
 """Segmentation of a response into steps."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verl_softthink.branching.steps import Steps, segment
@@ -27,6 +27,7 @@ def test_the_separator_ends_the_step_it_belongs_to(texts, lengths):
     assert segment(texts).lengths == lengths
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_steps_cover_the_response_and_end_with_separators(texts):
     steps = segment(texts)
@@ -38,6 +39,7 @@ def test_steps_cover_the_response_and_end_with_separators(texts):
         assert separator in body[-1] or start + length == len(texts)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_token_is_found_in_its_step(texts):
     steps = segment(texts)

@@ -10,6 +10,7 @@ keys is one tile and [H, T] sums. Only rows of range ``FIRST_SCORED + DISTANCE``
 computed.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +20,14 @@ from torch import Tensor
 DISTANCE = 4
 #: The prompt (0) and the first response step (1) are never scored.
 FIRST_SCORED = 2
-#: Numbers in a tile of softmax rows: on a processor it stays in the cache of one core.
-TILE_CPU = 2**18
+#: Numbers in a tile of softmax rows: 4 MiB on a processor, where larger ones are not faster.
+TILE_CPU = 2**20
 TILE_ACCELERATOR = 2**26
 #: Most rows of a tile: more do not make the product faster, and waste more of the triangle above the diagonal.
 MAX_ROWS = 256
 #: Fewest: below, a product of matrices becomes one of vectors.
 MIN_ROWS = 32
+LOG2_E = math.log2(math.e)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def influence_of_layer(query: Tensor, key: Tensor, lengths: Tensor, attention: L
     last_scored = len(lengths) - DISTANCE  # exclusive
     if last_scored <= FIRST_SCORED:
         return best
-    sums = _column_sums(query, key, starts, attention)
+    sums = _column_sums(query.float(), key.float(), starts, attention)
     scored = slice(FIRST_SCORED, last_scored)
     columns = torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(query.device)
     by_range = sums.new_zeros(len(sums), len(lengths)).index_add_(1, columns, sums)
@@ -74,63 +76,59 @@ def _starts(lengths: Tensor) -> Tensor:
 
 
 def _column_sums(query: Tensor, key: Tensor, starts: Tensor, attention: LayerAttention) -> Tensor:
-    """[H, T] float32: for every key the weighted sum of its column over the rows that lie far enough behind it."""
+    """[H, T]: for every key the weighted sum of its column over the rows that lie far enough behind it."""
     heads, total, _ = query.shape
     groups = len(key)
     share = heads // groups
-    sums = query.new_zeros(heads, total, dtype=torch.float32)
+    sums = query.new_zeros(heads, total)
     lengths = starts.diff()
     step = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
-    weight = (1.0 / lengths[step]).to(query.device, torch.float32)
-    first_key = int(starts[FIRST_SCORED])
+    weight = (1.0 / lengths[step]).to(query)
     rows, groups_at_once = _tile(query.device, share, groups, total)
     buffer = query.new_empty(rows * groups_at_once * share * total)
 
     for start in range(int(starts[FIRST_SCORED + DISTANCE]), total, rows):
         end = min(start + rows, total)
         first_seen = 0 if attention.window is None else max(0, start - attention.window + 1)
-        # Columns that every row of the tile counts, then those that only its later rows do.
-        far = int(starts[step[start] - DISTANCE + 1])
-        near = int(starts[step[end - 1] - DISTANCE + 1])
-        counts = step[start:end, None] >= step[None, far:near] + DISTANCE
-        near_weight = weight[start:end, None] * counts.to(query.device)
+        # Columns below ``far`` count for every row of the tile, those from there to ``near`` for its later rows only.
+        left = max(int(starts[FIRST_SCORED]), first_seen)
+        far = max(left, int(starts[step[start] - DISTANCE + 1]))
+        near = max(far, int(starts[step[end - 1] - DISTANCE + 1]))
+        counts = (step[start:end, None] >= step[None, far:near] + DISTANCE).to(query)
         for group in range(0, groups, groups_at_once):
-            some = slice(group, min(group + groups_at_once, groups))
-            of_heads = slice(some.start * share, some.stop * share)
-            weights = _softmax_rows(query[of_heads], key[some], start, end, first_seen, attention, buffer)
-            for left, right, row_weight in (
-                (max(first_key, first_seen), far, None),
-                (max(far, first_seen), near, near_weight[:, max(far, first_seen) - far :]),
-            ):
-                if right <= left:
-                    continue
-                part = weights[..., left - first_seen : right - first_seen]
-                if row_weight is None:
-                    sums[of_heads, left:right] += torch.einsum("hrt,r->ht", part, weight[start:end])
-                else:
-                    sums[of_heads, left:right] += torch.einsum("hrt,rt->ht", part, row_weight)
+            of_keys = slice(group, min(group + groups_at_once, groups))
+            of_heads = slice(of_keys.start * share, of_keys.stop * share)
+            terms = _softmax_terms(query[of_heads], key[of_keys], start, end, first_seen, attention, buffer)
+            row_weight = (weight[start:end] / terms.sum(-1))[:, None]
+            if far > left:
+                sums[of_heads, left:far] += (row_weight @ terms[..., left - first_seen : far - first_seen])[:, 0]
+            if near > far:
+                counted = terms[..., far - first_seen : near - first_seen] * counts
+                sums[of_heads, far:near] += (row_weight @ counted)[:, 0]
     return sums
 
 
-def _softmax_rows(
+def _softmax_terms(
     query: Tensor, key: Tensor, start: int, end: int, first_seen: int, attention: LayerAttention, buffer: Tensor
 ) -> Tensor:
-    """[H, end - start, end - first_seen] float32: rows ``start`` to ``end`` of the softmax over the keys they see."""
+    """[H, end - start, end - first_seen]: the numerators of the softmax of rows ``start`` to ``end``."""
     groups, rows, seen = len(key), end - start, end - first_seen
     share = len(query) // groups
-    stacked = query[:, start:end].reshape(groups, share * rows, -1)
     scores = buffer[: groups * share * rows * seen].view(groups, share * rows, seen)
-    torch.matmul(stacked * attention.scaling, key[:, first_seen:end].transpose(1, 2), out=scores)
+    # In powers of two, which a processor computes twice as fast as those of e.
+    unit = LOG2_E if attention.softcap is None else 1.0
+    stacked = (query[:, start:end] * (attention.scaling * unit)).reshape(groups, share * rows, -1)
+    torch.bmm(stacked, key[:, first_seen:end].transpose(1, 2), out=scores)
     scores = scores.view(len(query), rows, seen)
     if attention.softcap is not None:
-        scores.div_(attention.softcap).tanh_().mul_(attention.softcap)
+        scores.div_(attention.softcap).tanh_().mul_(attention.softcap * LOG2_E)
     above = torch.ones(rows, rows, dtype=torch.bool, device=query.device).triu_(1)
     scores[..., start - first_seen :].masked_fill_(above, -torch.inf)
     if attention.window is not None:
         queries = torch.arange(start, end, device=query.device)
         keys = torch.arange(first_seen, end, device=query.device)
         scores.masked_fill_(keys[None] <= queries[:, None] - attention.window, -torch.inf)
-    return scores.softmax(-1, dtype=torch.float32)
+    return scores.sub_(scores.amax(-1, keepdim=True)).exp2_()
 
 
 def _tile(device: torch.device, share: int, groups: int, total: int) -> tuple[int, int]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from verl_softthink.bench.fci_command import bench_fci
+
 bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, interleaved; medians.")
 
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")]
@@ -63,6 +65,9 @@ def bench_repro(
     from verl_softthink.bench.report import report
 
     report(repro.run(repro.QUICK if quick else repro.FULL, tokens=tokens, layers=layers, naive=naive), json)
+
+
+bench.command("fci")(bench_fci)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -6,8 +6,9 @@
     drawn_embedding.py, soft_inputs.py     those whose law draws an embedding; the choice between the two
     scoring.py     the log-density of every drawn position
     checks.py      what the engine refuses, by name
+    prefix_tree.py, shared_prefix.py  rows that begin alike, computed once
     engine.py      the verl engine that joins them
     divergence.py  what is compared between two policies, beside the density
 
-Everything but the methods of engine.py needs torch only.
+Everything but the methods of engine.py and shared_prefix.py needs torch only.
 """

@@ -19,6 +19,7 @@ from verl_softthink.likelihood.fields import SETTINGS, TRACE_FIELDS, ScoringSett
 from verl_softthink.likelihood.mixture import SoftInputs
 from verl_softthink.likelihood.positions import drawn_positions
 from verl_softthink.likelihood.scoring import log_density
+from verl_softthink.likelihood.shared_prefix import SharedPrefixes
 from verl_softthink.likelihood.soft_inputs import soft_inputs
 from verl_softthink.process_reward.engine import AnswerScoring
 
@@ -33,7 +34,8 @@ _DRAWN = "softthink_drawn_positions"
 
 def register(engines: ModuleType) -> None:
     """Register the engine with ``verl.workers.engine.fsdp.transformer_impl``."""
-    engine = type("SoftThinkFSDPEngine", (AnswerScoring, SoftTraceLikelihood, engines.FSDPEngineWithLMHead), {})
+    bases = (AnswerScoring, SharedPrefixes, SoftTraceLikelihood, engines.FSDPEngineWithLMHead)
+    engine = type("SoftThinkFSDPEngine", bases, {})
     engines.EngineRegistry.register(model_type=MODEL_TYPE, backend=BACKENDS, device=DEVICES)(engine)
 
 

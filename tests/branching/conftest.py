@@ -1,0 +1,6 @@
+"""Make the shared references importable as ``oracles`` from any test directory layout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
