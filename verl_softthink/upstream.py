@@ -87,6 +87,8 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: sum over tokens, mean over responses"),
     # likelihood/shared_prefix.py (it overrides the same two methods of the engine)
     Symbol("verl.utils.tensordict_utils", "get_tensordict", "called: the micro-batch of distinct tokens"),
+    # likelihood/step_influence.py
+    Symbol(_ENGINE, "FSDPEngineWithLMHead.forward_step", "overridden: measures influence of steps"),
     # branching/influence.py
     Symbol("transformers.modeling_utils", "AttentionInterface.get_interface", "wrapped for one forward pass"),
     # config/check.py

@@ -107,6 +107,17 @@ def test_the_forward_pass_is_the_same_to_the_last_bit(implementation):
         assert torch.equal(plain, model(ids, use_cache=False).logits)
 
 
+def test_a_second_pass_within_the_block_is_not_observed():
+    model, ids = make_model("llama"), tokens(sum(LENGTHS))
+    sequences = [SteppedSequence(0, 0, LENGTHS)]
+    with torch.no_grad(), ForwardContextInfluence(model, sequences) as influence:
+        model(ids)
+        first = influence.values[0].clone()
+        model(ids[:, :9])
+    assert torch.equal(influence.values[0], first)
+    assert torch.equal(first, measured(model, sequences, input_ids=ids)[0][0])
+
+
 def test_layers_and_heads_can_be_chosen():
     model, ids = make_model("llama"), tokens(sum(LENGTHS))
     with torch.no_grad():

@@ -5,7 +5,8 @@ import torch
 from verl.utils import tensordict_utils as tu
 
 from verl_softthink.likelihood.prefix_tree import PrefixTree
-from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
+from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, check_shared_prefix
+from verl_softthink.process_reward.fields import REQUEST
 
 from .models import VOCABULARY
 from .runs import HFModelConfig, actor_config, build, policy_loss, train
@@ -143,6 +144,9 @@ def test_refusals(model_path, build_with):
     traced = make_batch(random_samples("gumbel", values), values, packed=True, **{SHARED_PREFIX: "dedup"})
     with pytest.raises(ValueError, match="'dedup' with soft traces"):
         run(model, traced)
+    asked = batch("dedup", packed=True, **{REQUEST: {}})
+    with pytest.raises(ValueError, match="softthink_repro'.*: answers are scored on whole rows"):
+        check_shared_prefix(model.module.config, asked)
     mixed = batch("dedup", packed=True, temperature=torch.tensor([0.8] * 7 + [1.0]))
     with pytest.raises(ValueError, match="rows that share logits share their temperature"):
         run(model, mixed)

@@ -21,7 +21,7 @@ from verl_softthink.branching.visibility import layer_attention, require_own_key
 
 
 class ForwardContextInfluence:
-    """Observes the forward passes of one model; not to be entered twice at a time in one process.
+    """Observes the first forward pass of one model within the block; not to be entered twice at a time in one process.
 
     Attributes:
         values: [R] float32 per sequence on the model's device, the largest influence of every range over the observed
@@ -88,7 +88,8 @@ class ForwardContextInfluence:
         def observed(module, query, key, value, attention_mask, *args, **kwargs):
             output = attention(module, query, key, value, attention_mask, *args, **kwargs)
             layer = self._attentions.get(module)
-            if layer in self._layers:
+            # Once: a later pass within the block is another method's, on other tokens.
+            if layer in self._layers - self._seen:
                 if args:
                     raise ValueError(f"{type(module).__name__} passes positional arguments to its attention: {args!r}")
                 with torch.no_grad():

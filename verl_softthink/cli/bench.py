@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink.bench.fci_command import bench_fci
+from verl_softthink.bench.shared_prefix_command import bench_prefix
 
 bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, interleaved; medians.")
 
@@ -68,6 +69,7 @@ def bench_repro(
 
 
 bench.command("fci")(bench_fci)
+bench.command("prefix")(bench_prefix)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -7,8 +7,9 @@
     scoring.py     the log-density of every drawn position
     checks.py      what the engine refuses, by name
     prefix_tree.py, shared_prefix.py  rows that begin alike, computed once
+    step_influence.py  forward context influence beside the old-log-prob pass
     engine.py      the verl engine that joins them
     divergence.py  what is compared between two policies, beside the density
 
-Everything but the methods of engine.py and shared_prefix.py needs torch only.
+Everything but the methods of engine.py, shared_prefix.py and step_influence.py needs torch only.
 """

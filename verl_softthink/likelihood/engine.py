@@ -21,6 +21,7 @@ from verl_softthink.likelihood.positions import drawn_positions
 from verl_softthink.likelihood.scoring import log_density
 from verl_softthink.likelihood.shared_prefix import SharedPrefixes
 from verl_softthink.likelihood.soft_inputs import soft_inputs
+from verl_softthink.likelihood.step_influence import StepInfluence
 from verl_softthink.process_reward.engine import AnswerScoring
 
 MODEL_TYPE = "softthink_language_model"
@@ -34,7 +35,7 @@ _DRAWN = "softthink_drawn_positions"
 
 def register(engines: ModuleType) -> None:
     """Register the engine with ``verl.workers.engine.fsdp.transformer_impl``."""
-    bases = (AnswerScoring, SharedPrefixes, SoftTraceLikelihood, engines.FSDPEngineWithLMHead)
+    bases = (StepInfluence, AnswerScoring, SharedPrefixes, SoftTraceLikelihood, engines.FSDPEngineWithLMHead)
     engine = type("SoftThinkFSDPEngine", bases, {})
     engines.EngineRegistry.register(model_type=MODEL_TYPE, backend=BACKENDS, device=DEVICES)(engine)
 

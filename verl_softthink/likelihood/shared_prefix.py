@@ -18,6 +18,7 @@ from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.fields import TRACE_FIELDS
 from verl_softthink.likelihood.prefix_tree import PrefixTree
+from verl_softthink.process_reward.fields import REQUEST
 
 #: Key of the batch's non-tensor data, one of ``MODES``; absent means "repeat".
 SHARED_PREFIX = "softthink_shared_prefix"
@@ -97,6 +98,11 @@ def check_shared_prefix(config: object, micro_batch: TensorDict) -> None:
         raise ValueError(
             f"{SHARED_PREFIX}='dedup' with soft traces ({', '.join(traced)}): rows of equal tokens may have been fed "
             f"different mixtures; use {SHARED_PREFIX}='repeat'"
+        )
+    if get_non_tensor_data(micro_batch, REQUEST, default=None) is not None:
+        raise ValueError(
+            f"{SHARED_PREFIX}='dedup' with batch.extra_info[{REQUEST!r}]: answers are scored on whole rows; use "
+            f"{SHARED_PREFIX}='repeat' in the old-log-prob pass"
         )
     if micro_batch["position_ids"].dim() != 2:
         raise ValueError(f"{SHARED_PREFIX}='dedup' does not cover 3-D position ids; use a text-only model")
