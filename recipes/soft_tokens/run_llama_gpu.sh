@@ -27,7 +27,7 @@ GPUS=${GPUS:-1}
 choose_output soft_tokens "llama-$DATASET/seed$SEED" "${METHODS[@]}"
 if [ ! -f "$DATA/$train.parquet" ] || [ ! -f "$DATA/$held_out.parquet" ]; then
     for set in "${sets[@]}"; do
-        "$PYTHON" -c 'from verl_softthink.cli import app; app()' data "$set" --out "$DATA" --prompt final_answer
+        "$PYTHON" -m verl_softthink.data.prepare "$set" "$DATA" --prompt final_answer
     done
 fi
 
@@ -62,7 +62,7 @@ clipped=(
 if [ "$METHOD" = soft_grpo ]; then
     thinking+=(
         'softthink.phase.end_of_thinking="The final answer is:"' softthink.phase.match=text
-        'softthink.phase.answer_prefix=" \\boxed{"' 'softthink.phase.lead_in=" The final answer is: \\boxed{"'
+        'softthink.phase.answer_prefix=" \boxed{"' 'softthink.phase.lead_in=" The final answer is: \boxed{"'
     )
 fi
 run gpu "$@"

@@ -45,7 +45,7 @@ clipped=(
 if [ "$METHOD" = soft_grpo ]; then
     thinking+=(
         'softthink.phase.end_of_thinking="The final answer is:"' softthink.phase.match=text
-        'softthink.phase.answer_prefix=" \\boxed{"' 'softthink.phase.lead_in=" The final answer is: \\boxed{"'
+        'softthink.phase.answer_prefix=" \boxed{"' 'softthink.phase.lead_in=" The final answer is: \boxed{"'
     )
 fi
 run cpu "$@"

@@ -3,7 +3,7 @@
 import pytest
 
 from verl_softthink.config.settings import RequestSettings
-from verl_softthink.evaluation.modes import SIX_SETTINGS, read_modes
+from verl_softthink.evaluation.modes import SIX_SETTINGS, read_modes, read_pairs
 from verl_softthink.laws import LAWS
 
 
@@ -44,3 +44,8 @@ def test_laws_are_modes_and_can_be_overridden():
 def test_mistakes_are_named(modes, overrides, message):
     with pytest.raises(ValueError, match=message):
         read_modes(modes, overrides)
+
+
+def test_texts_of_a_phase_are_read_as_they_are_written():
+    pairs = read_pairs("--phase", ["answer_prefix=' \\boxed{'", "match=text", "budget=12", "lead_in=null"])
+    assert pairs == {"answer_prefix": " \\boxed{", "match": "text", "budget": 12, "lead_in": None}

@@ -121,6 +121,9 @@ def test_every_arm_has_the_same_budget_and_seed(configs, run):
         config = configs[run, method]
         assert config["algorithm"]["adv_estimator"] == "grpo"
         assert config["actor_rollout_ref"]["actor"]["policy_loss"]["loss_mode"] == "vanilla"
+    phases = [configs[run, method]["softthink"]["phase"] for method in ("soft", "soft_grpo")]
+    for key in ("end_of_thinking", "match", "budget", "answer_prefix", "lead_in"):
+        assert phases[0][key] == phases[1][key]
     assert configs[run, "grpo"]["actor_rollout_ref"]["rollout"]["name"] == "vllm"
     assert "softthink" not in configs[run, "grpo"]
 

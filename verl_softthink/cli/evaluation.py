@@ -78,6 +78,7 @@ def evaluate(
                 max_tokens=max_tokens,
                 max_num_seqs=max_num_seqs,
                 candidates=max(mode.filter.max_topk for mode in chosen),
+                fed_embeddings=any(mode.law.draws_embedding for mode in chosen),
                 tensor_parallel_size=tensor_parallel_size,
                 answer_temperature=answer_temperature,
             ),

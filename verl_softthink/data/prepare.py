@@ -10,6 +10,7 @@ Writes ``OUT/<name>-<split>.parquet``.
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.progress import track
@@ -145,9 +146,11 @@ def parse_files(arguments: list[str]) -> dict[str, Path]:
     return files
 
 
-def main(name: str, out: Path) -> None:
+def main(
+    name: str, out: Path, prompt: Annotated[str | None, typer.Option(help="How questions are asked.")] = None
+) -> None:
     """What the recipes' scripts ask for; ``verl-softthink data`` has all the options."""
-    prepare(name, out)
+    prepare(name, out, prompt=prompt)
 
 
 if __name__ == "__main__":

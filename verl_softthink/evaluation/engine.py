@@ -24,6 +24,7 @@ class EngineSettings:
         max_prompt_length, max_tokens: longest prompt and response, in tokens.
         max_num_seqs: requests that run at once.
         candidates: candidate slots, the largest ``filter.max_topk`` of the modes.
+        fed_embeddings: whether a mode's law draws embeddings, which the engine then keeps.
         tensor_parallel_size: accelerators that hold one copy of the model.
         answer_temperature: of the tokens after thinking; 0 is greedy.
     """
@@ -32,6 +33,7 @@ class EngineSettings:
     max_tokens: int
     max_num_seqs: int
     candidates: int
+    fed_embeddings: bool
     tensor_parallel_size: int = 1
     answer_temperature: float = 0.0
 
@@ -55,7 +57,9 @@ class Engine:
             # The samples of a prompt share its blocks; soft positions have private keys.
             enable_prefix_caching=True,
             disable_log_stats=True,
-            additional_config={EXTRA_ARGS_KEY: {"max_candidates": settings.candidates}},
+            additional_config={
+                EXTRA_ARGS_KEY: {"max_candidates": settings.candidates, "fed_embeddings": settings.fed_embeddings}
+            },
         ) as llm:
             yield cls(llm, settings)
 
@@ -97,4 +101,5 @@ def _response(completion) -> Response:
         thinking=int(trace.drawn.sum()),
         finish=str(completion.finish_reason),
         end_reason=trace.end_reason,
+        answer_cut=trace.cut,
     )

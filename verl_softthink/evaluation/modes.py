@@ -58,7 +58,7 @@ class Mode:
     @property
     def deterministic(self) -> bool:
         """Whether every sample would be the same, so that one is drawn."""
-        return self.law.name == "deterministic" or getattr(self.law, "gamma", None) == 0
+        return self.law.name == "deterministic" or self.law.gamma == 0
 
 
 def read_modes(text: str, overrides: Iterable[str] = ()) -> list[Mode]:

@@ -16,6 +16,7 @@ class Response:
         thinking: those of the chain of thought: drawn by the mode's law.
         finish: vLLM's reason, "stop" or "length", or ``PROMPT_TOO_LONG``.
         end_reason: why thinking ended, as in the trace; "none" if it did not.
+        answer_cut: the answer was stopped at ``phase.answer_budget``.
     """
 
     text: str
@@ -23,6 +24,7 @@ class Response:
     thinking: int
     finish: str
     end_reason: str
+    answer_cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def summarise(samples: Sequence[Sample], *, problems: int, per_problem: int, ks:
         "correct": sum(correct.values()),
         "finish": dict(Counter(response.finish for response in responses)),
         "end_of_thinking": dict(Counter(response.end_reason for response in responses)),
+        "answer_cut": sum(response.answer_cut for response in responses),
         "mean_tokens": sum(response.tokens for response in responses) / len(responses),
         "mean_thinking_tokens": sum(response.thinking for response in responses) / len(responses),
     }
