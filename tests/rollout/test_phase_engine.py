@@ -135,12 +135,12 @@ def test_phases_that_cannot_work_are_refused(llm, phase, sampling, message):
 
 def test_logits_that_are_not_numbers_end_the_request_and_say_so(llm):
     def poison(model):
-        weight = model.lm_head.weight
-        model._kept = weight[7].clone()
+        weight = model.model.norm.weight
+        model._kept = float(weight[7])
         weight.data[7] = torch.nan
 
     def heal(model):
-        model.lm_head.weight.data[7] = model._kept
+        model.model.norm.weight.data[7] = model._kept
 
     for name in ("gumbel", "multiplex", "gaussian"):
         llm.apply_model(poison)

@@ -49,9 +49,9 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
     )
     vocabulary = processor.model_config.get_vocab_size()
     check_tokens("end_of_thinking", request.marker, vocabulary, MAX_MARKER)
-    check_tokens("lead_in", request.lead_in, vocabulary, MAX_PLACED)
     if request.answer_prefix:
         check_tokens("answer_prefix", request.answer_prefix, vocabulary, MAX_PLACED)
+    check_tokens("lead_in", request.lead_in, vocabulary, MAX_PLACED)
     if request.marker_text:
         check_text_marker(request.marker_text, list(request.marker), tokenizer)
     params = params.clone()
