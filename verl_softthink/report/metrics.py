@@ -8,8 +8,10 @@ from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action
-from verl_softthink.laws.gumbel import GumbelLaw
 from verl_softthink.trace import END_REASONS
+
+#: Laws whose values are log-probabilities plus Gumbel noise; gumbel_reference clamps the noise, which biases its gaps.
+_PERTURBED_SCORES = ("gumbel", "concrete")
 
 
 def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
@@ -71,7 +73,7 @@ def noise_metrics(action: Action, law: LawSettings) -> dict[str, float]:
         law: the law that drew it.
     """
     several = action.mask.sum(-1) > 1
-    if not isinstance(LAWS[law.name], GumbelLaw) or not several.any():
+    if law.name not in _PERTURBED_SCORES or not several.any():
         return {}
     values = action.values[several]
     gap = float((values[:, 0] - values[:, 1]).mean())
