@@ -3,7 +3,6 @@
 from omegaconf import DictConfig, OmegaConf
 
 from verl_softthink.loss import variational as loss
-from verl_softthink.methods import METHODS
 from verl_softthink.variational.fields import AGENT_NAME
 
 #: Keys with one possible value, and why.
@@ -35,12 +34,11 @@ def check_variational(config: DictConfig, settings) -> None:
             "softthink.law=null, or keep the law and use algorithm.adv_estimator=variational, which needs no second "
             "likelihood"
         )
-    for method in METHODS:
-        if method.group != "variational" and getattr(settings, method.group) is not None:
-            problems.append(
-                f"softthink.{method.group} with softthink.variational: the weights of posterior traces take the place "
-                f"of the advantage that softthink.{method.group} shapes; remove one of the two"
-            )
+    if settings.repro is not None:
+        problems.append(
+            "softthink.repro with softthink.variational: the weights of posterior traces take the place of the "
+            "advantage that softthink.repro shapes; remove one of the two"
+        )
     for key, (wanted, reason) in _NEEDED.items():
         value = OmegaConf.select(config, key)
         if value != wanted and not (wanted is False and value is None):
