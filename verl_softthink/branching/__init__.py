@@ -7,6 +7,7 @@
     points.py       where a response is cut; entropy.py: the same by entropy (TreeRL)
     expansion.py    how many and which responses of a prompt are branched
     selection.py    which prompts are kept;  batch_size.py: how many are sampled
+    plan.py         the above for one prompt: which continuations to sample, and the tree of their results
     tree.py         values and advantages of the nodes;  rows.py: the training rows of the leaves
 
 The engine's side is ``likelihood/step_influence.py`` (influence beside the old log-probs) and
