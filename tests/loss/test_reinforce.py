@@ -8,6 +8,8 @@ pytest.importorskip("verl")
 from verl.trainer.ppo import core_algos
 from verl.workers.config import ActorConfig
 
+from verl_softthink.loss import reinforce
+
 PROMPTS, GROUP, LENGTH = 3, 4, 6
 RESPONSES = PROMPTS * GROUP
 
@@ -116,6 +118,21 @@ def test_padding_responses_change_nothing(batch):
         torch.cat((mask, torch.zeros(2, LENGTH, dtype=torch.long))),
     )
     torch.testing.assert_close(padded, loss)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss_agg_mode": "token-mean"}, "loss_agg_mode='token-mean'"),
+        ({"ppo_epochs": 2}, r"ppo_epochs=1 \(is 2\)"),
+        ({"ppo_mini_batch_size": 2}, r"ppo_mini_batch_size=4 \(is 2\)"),
+    ],
+)
+def test_what_the_loss_is_not_is_refused_before_a_run(changes, message):
+    fitting = {"loss_agg_mode": "seq-mean-token-sum", "ppo_epochs": 1, "ppo_mini_batch_size": 4, "train_batch_size": 4}
+    reinforce.check_actor(**fitting)
+    with pytest.raises(ValueError, match=message):
+        reinforce.check_actor(**fitting | changes)
 
 
 def test_other_aggregations_and_importance_weights_are_refused(batch):

@@ -10,6 +10,7 @@ from verl_softthink.config.base import parse
 from verl_softthink.config.settings import PhaseSettings, SoftThinkSettings
 from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
+from verl_softthink.loss import reinforce
 from verl_softthink.methods import chosen_stages
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def check_config(config: DictConfig) -> SoftThinkSettings:
         # The trainer itself has set its mode back to "sync" when it checks again.
         if value != wanted and (key, value) != ("trainer.v1.trainer_mode", "sync"):
             problems.append(f"{key}={value!r}: this recipe needs {wanted!r}; remove the override")
-    checks = [_engines, *((_law, _rollout, _phase) if soft else (_discrete,))]
+    checks = [_engines, _loss, *((_law, _rollout, _phase) if soft else (_discrete,))]
     checks += [stage.check for _, stage in chosen_stages(settings)]
     for check in checks:
         try:
@@ -82,6 +83,17 @@ def _rebuilt_embeddings(config: DictConfig) -> None:
         raise ValueError(
             f"{reason}and the reference model has another: turn actor_rollout_ref.actor.use_kl_loss and "
             "algorithm.use_kl_in_reward off, or set softthink.law.fed=embedding"
+        )
+
+
+def _loss(config: DictConfig, settings: SoftThinkSettings) -> None:
+    actor = config.actor_rollout_ref.actor
+    if OmegaConf.select(actor, "policy_loss.loss_mode") == reinforce.NAME:
+        reinforce.check_actor(
+            loss_agg_mode=actor.loss_agg_mode,
+            ppo_epochs=actor.ppo_epochs,
+            ppo_mini_batch_size=actor.ppo_mini_batch_size,
+            train_batch_size=config.data.train_batch_size,
         )
 
 
