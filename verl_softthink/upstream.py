@@ -60,9 +60,6 @@ SYMBOLS: tuple[Symbol, ...] = (
         "compute_advantage_for_multi_trajectories",
         "wrapped: a response of several rows counts once",
     ),
-    # loss/variational.py
-    Symbol("verl.trainer.ppo.core_algos", "register_policy_loss", "called: variational"),
-    Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: token sums over a constant"),
     # variational/
     Symbol("verl.experimental.agent_loop.single_turn_agent_loop", "SingleTurnAgentLoop", "subclassed: hint prompts"),
     Symbol("verl.trainer.ppo.reward", "get_custom_reward_fn", "called: verdicts in the agent loop"),
@@ -83,8 +80,8 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "an entry overridden during a scoring pass"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._compute_advantage", "overridden: adds process advantages"),
     # loss/reinforce.py
-    Symbol("verl.trainer.ppo.core_algos", "register_policy_loss", "called: policy loss reinforce_sum"),
-    Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: sum over tokens, mean over responses"),
+    Symbol("verl.trainer.ppo.core_algos", "register_policy_loss", "called: reinforce_sum, variational"),
+    Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: sums over tokens, means over responses"),
     # likelihood/shared_prefix.py (it overrides the same two methods of the engine)
     Symbol("verl.utils.tensordict_utils", "get_tensordict", "called: the micro-batch of distinct tokens"),
     # likelihood/step_influence.py
