@@ -60,7 +60,7 @@ SYMBOLS: tuple[Symbol, ...] = (
         "compute_advantage_for_multi_trajectories",
         "wrapped: a response of several rows counts once",
     ),
-    # loss/variational.py
+    # loss/reinforce.py, loss/variational.py
     Symbol("verl.trainer.ppo.core_algos", "register_policy_loss", "called: variational, reinforce_sum"),
     Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: token sums of responses"),
     # variational/
