@@ -8,9 +8,10 @@ export OMP_NUM_THREADS=1
 if [ $# -gt 0 ]; then
     exec python -m pytest "$@"
 fi
-# A process each, because vLLM and torch.distributed keep global state: first the fast ones.
+# A process each, because vLLM and torch.distributed keep global state: first the fast ones, on both cores.
 status=0
-for group in "not vllm and not verl" vllm verl; do
-    python -m pytest -q -m "$group" || status=$?
+python -m pytest -q -m "not vllm and not verl" -n 2 --dist loadfile || status=$?
+for group in vllm verl; do
+    python -m pytest -q -m "$group" --durations=12 || status=$?
 done
 exit $status
