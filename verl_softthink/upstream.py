@@ -78,7 +78,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_outputs", "overridden: scores drawn positions"),
     Symbol("verl.utils.tensordict_utils", "get_non_tensor_data", "called: the batch's scoring settings"),
     # process_reward/engine.py, process_reward/kept_keys.py, process_reward/stage.py
-    Symbol(_ENGINE, "FSDPEngineWithLMHead.forward_step", "overridden: keeps keys and values of a scoring pass"),
+    Symbol(_ENGINE, "FSDPEngineWithLMHead.forward_step", "overridden: keeps keys; measures influence of steps"),
     Symbol(_ENGINE, "FSDPEngine.get_data_parallel_group", "called: ranks agree on forward passes"),
     Symbol("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "an entry overridden during a scoring pass"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._compute_advantage", "overridden: adds process advantages"),
@@ -87,8 +87,6 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: sum over tokens, mean over responses"),
     # likelihood/shared_prefix.py (it overrides the same two methods of the engine)
     Symbol("verl.utils.tensordict_utils", "get_tensordict", "called: the micro-batch of distinct tokens"),
-    # likelihood/step_influence.py
-    Symbol(_ENGINE, "FSDPEngineWithLMHead.forward_step", "overridden: measures influence of steps"),
     # branching/influence.py
     Symbol("transformers.modeling_utils", "AttentionInterface.get_interface", "wrapped for one forward pass"),
     # config/check.py
