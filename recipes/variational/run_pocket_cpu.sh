@@ -9,7 +9,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 export VERL_PLATFORM=cpu
 
-choose_output pocket
+choose_output variational "pocket/seed$SEED" "${ARMS[@]}"
 MODEL=${MODEL:-$PWD/outputs/variational/pocket/model}
 if [ ! -f "$MODEL/provenance.json" ]; then
     "$PYTHON" -m verl_softthink.pocket.train --out "$MODEL" --hint-rate 0.5 --steps 800
@@ -37,4 +37,4 @@ posterior=(
     # The prompt of the corpus (pocket/corpus.py).
     'softthink.variational.hint.template="{question}|{hint}"'
 )
-train cpu "$@"
+run cpu "$@"

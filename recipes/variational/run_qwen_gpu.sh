@@ -10,7 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 MODEL=${MODEL:-Qwen/Qwen3-4B-Base}
 GPUS=${GPUS:-8}
-choose_output qwen
+choose_output variational "qwen/seed$SEED" "${ARMS[@]}"
 DATA=${DATA:?DATA=DIR with train.parquet (rows with extra_info.solution), val.parquet and val_hard.parquet is needed}
 
 # Room for the worked solution in the posterior's prompt.
@@ -38,4 +38,4 @@ posterior=(
     # Answers judged after the model's own reading of the trace, without the hint in sight.
     softthink.variational.resampled_answers=4
 )
-train gpu "$@"
+run gpu "$@"

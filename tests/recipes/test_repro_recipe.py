@@ -1,20 +1,14 @@
 """The recipe's scripts compose against verl's own configuration, and each twin differs in the method alone."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from test_soft_grpo import flat
-from test_soft_grpo import overrides as soft_overrides
+from recipes.arms import RECIPES, compose, flat, overrides
 
 from verl_softthink.process_reward.settings import ReproSettings
 
-ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "recipes" / "repro"
+RECIPE = RECIPES / "repro"
 RUNS = ("pocket_cpu", "qwen_gpu")
 #: What the arms without process rewards may differ in, beside the `softthink` node.
 METHOD_KEYS = {"actor_rollout_ref.model.model_type", "trainer.v1.trainer_mode", "trainer.experiment_name"}
@@ -25,17 +19,8 @@ ARMS = ("repro", "grpo", "soft_grpo_repro", "soft_grpo")
 def configs(tmp_path_factory) -> dict[tuple[str, str], dict]:
     directory = tmp_path_factory.mktemp("recipes")
     arms = [(run, arm) for run in RUNS for arm in ARMS]
-    lines = [soft_overrides(f"../repro/run_{run}.sh", directory, "trainer.nnodes=2", METHOD=arm) for run, arm in arms]
-    composed = directory / "composed.json"
-    subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "compose.py"), str(composed)],
-        input=json.dumps(lines),
-        env={**os.environ, "VERL_PLATFORM": "cpu"},
-        text=True,
-        check=True,
-        timeout=400,
-    )
-    return dict(zip(arms, json.loads(composed.read_text()), strict=True))
+    lines = [overrides(f"repro/run_{run}.sh", directory, "trainer.nnodes=2", METHOD=arm) for run, arm in arms]
+    return dict(zip(arms, compose(lines, directory), strict=True))
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -81,7 +66,7 @@ def test_the_pocket_run_cuts_at_line_breaks(configs):
 
 def test_wrong_names_are_refused(tmp_path):
     with pytest.raises(RuntimeError, match="METHOD=ppo is unknown; use repro or grpo or soft_grpo_repro or soft_grpo"):
-        soft_overrides("../repro/run_pocket_cpu.sh", tmp_path, METHOD="ppo")
+        overrides("repro/run_pocket_cpu.sh", tmp_path, METHOD="ppo")
 
 
 def test_the_settings_table_lists_every_key_with_its_default():

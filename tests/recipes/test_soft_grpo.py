@@ -1,81 +1,35 @@
 """The recipe's scripts compose against verl's own configuration, and each twin differs in the method alone."""
 
-import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from recipes.arms import RECIPES, compose, differences, flat, overrides
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
 
-ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "recipes" / "soft_grpo"
+RECIPE = RECIPES / "soft_grpo"
 RUNS = ("pocket_cpu", "smollm2_cpu", "qwen_gpu")
 #: What a twin may differ in, beside the `softthink` node itself.
-METHOD_KEYS = {
-    "actor_rollout_ref.rollout.name",
-    "actor_rollout_ref.rollout.custom",
-    "actor_rollout_ref.rollout.agent.default_agent_loop",
-    "actor_rollout_ref.model.model_type",
-    "trainer.v1.trainer_mode",
-}
-# Prints the arguments of a training run, evaluates -c, and does nothing for data and models.
-INTERPRETER = """#!/usr/bin/env bash
-case "$1 $2" in
-    "-m verl.trainer.main_ppo") shift 2; printf '%s\\0' "$@" ;;
-    "-c "*) exec {python} "$@" ;;
-esac
-"""
-
-
-def overrides(script: str, directory: Path, *arguments: str, **environment: str) -> list[str]:
-    """The verl overrides that a script runs."""
-    interpreter = directory / "python"
-    interpreter.write_text(INTERPRETER.format(python=sys.executable))
-    interpreter.chmod(0o755)
-    run = subprocess.run(
-        ["bash", str(RECIPE / script), *arguments],
-        env={**os.environ, "PYTHON": str(interpreter), "OUT": str(directory / "run"), **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    if run.returncode:
-        raise RuntimeError(run.stderr)
-    return run.stdout.rstrip("\0").split("\0")
+METHOD_KEYS = frozenset(
+    {
+        "actor_rollout_ref.rollout.name",
+        "actor_rollout_ref.rollout.custom",
+        "actor_rollout_ref.rollout.agent.default_agent_loop",
+        "actor_rollout_ref.model.model_type",
+        "trainer.v1.trainer_mode",
+    }
+)
 
 
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory) -> dict[str, dict]:
     directory = tmp_path_factory.mktemp("recipes")
-    scripts = {name: f"run_{name}.sh" for name in RUNS} | {f"{name}_grpo": f"run_{name}_grpo.sh" for name in RUNS}
+    scripts = {name: f"soft_grpo/run_{name}.sh" for name in RUNS} | {
+        f"{name}_grpo": f"soft_grpo/run_{name}_grpo.sh" for name in RUNS
+    }
     lines = [overrides(script, directory, "trainer.nnodes=2") for script in scripts.values()]
-    composed = directory / "composed.json"
-    subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "compose.py"), str(composed)],
-        input=json.dumps(lines),
-        env={**os.environ, "VERL_PLATFORM": "cpu"},
-        text=True,
-        check=True,
-        timeout=400,
-    )
-    return dict(zip(scripts, json.loads(composed.read_text()), strict=True))
-
-
-def flat(node: dict, prefix: str = "") -> dict[str, object]:
-    leaves = {}
-    for key, value in node.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and name not in METHOD_KEYS:
-            leaves |= flat(value, f"{name}.")
-        else:
-            leaves[name] = value
-    return leaves
+    return dict(zip(scripts, compose(lines, directory), strict=True))
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -84,9 +38,8 @@ def test_the_twin_differs_in_the_method_alone(configs, name):
     settings = soft.pop("softthink")
     assert "softthink" not in plain
     parse(SoftThinkSettings, settings, "softthink")
+    assert differences(soft, plain, whole=METHOD_KEYS) == METHOD_KEYS | {"trainer.experiment_name"}
     soft, plain = flat(soft), flat(plain)
-    different = {key for key in soft.keys() | plain.keys() if soft.get(key) != plain.get(key)}
-    assert different == METHOD_KEYS | {"trainer.experiment_name"}
     assert plain["actor_rollout_ref.rollout.name"] == "vllm" and plain["algorithm.adv_estimator"] == "grpo"
     # Arguments of the script reach verl, after the script's own settings.
     assert soft["trainer.nnodes"] == plain["trainer.nnodes"] == 2
@@ -123,16 +76,16 @@ def test_the_paper_run_has_the_papers_settings(configs):
 def test_an_earlier_starts_metrics_are_kept(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text("earlier\n")
-    overrides("run_qwen_gpu.sh", tmp_path)
+    overrides("soft_grpo/run_qwen_gpu.sh", tmp_path)
     (kept,) = (tmp_path / "run").glob("metrics*.jsonl")
     assert kept.name < "metrics.jsonl" and kept.read_text() == "earlier\n"
 
 
 def test_wrong_names_are_refused(tmp_path):
     with pytest.raises(RuntimeError, match="METHOD=ppo is unknown; use soft_grpo or grpo"):
-        overrides("run_pocket_cpu.sh", tmp_path, METHOD="ppo")
+        overrides("soft_grpo/run_pocket_cpu.sh", tmp_path, METHOD="ppo")
     with pytest.raises(RuntimeError, match="DATASET=math is unknown; use word_problems or gsm8k"):
-        overrides("run_smollm2_cpu.sh", tmp_path, DATASET="math")
+        overrides("soft_grpo/run_smollm2_cpu.sh", tmp_path, DATASET="math")
 
 
 def test_the_settings_table_lists_every_key_with_its_default():

@@ -1,67 +1,33 @@
 """Soft Tokens' scripts compose against verl's own configuration, and the training modes differ in the law alone."""
 
-import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from recipes.test_soft_grpo import INTERPRETER, flat
+from recipes.arms import RECIPES, ROOT, compose, differences, flat, overrides
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import SoftThinkSettings
 
-ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "recipes" / "soft_tokens"
+RECIPE = RECIPES / "soft_tokens"
 RUNS = {"pocket": "run_pocket_cpu.sh", "smollm2": "run_smollm2_cpu.sh", "llama": "run_llama_gpu.sh"}
 MODES = ("soft", "fuzzy", "hard")
 #: Written by the modes' recipes; the start-up check refuses what does not fit together.
 MODE_KEYS = {"softthink.law.name", "softthink.filter.temperature", "trainer.experiment_name"}
 
 
-def overrides(script: str, directory: Path, *arguments: str, **environment: str) -> list[str]:
-    """The verl overrides that a script runs."""
-    interpreter = directory / "python"
-    interpreter.write_text(INTERPRETER.format(python=sys.executable))
-    interpreter.chmod(0o755)
-    run = subprocess.run(
-        ["bash", str(RECIPE / script), *arguments],
-        env={**os.environ, "PYTHON": str(interpreter), "OUT": str(directory / "run"), **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    if run.returncode:
-        raise RuntimeError(run.stderr)
-    return run.stdout.rstrip("\0").split("\0")
-
-
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory) -> dict[tuple[str, str], dict]:
     directory = tmp_path_factory.mktemp("recipes")
     arms = [(run, method) for run in RUNS for method in (*MODES, "soft_grpo", "grpo")]
-    lines = [overrides(RUNS[run], directory, METHOD=method, SEED="3") for run, method in arms]
-    composed = directory / "composed.json"
-    subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "compose.py"), str(composed)],
-        input=json.dumps(lines),
-        env={**os.environ, "VERL_PLATFORM": "cpu"},
-        text=True,
-        check=True,
-        timeout=400,
-    )
-    return dict(zip(arms, json.loads(composed.read_text()), strict=True))
+    lines = [overrides(f"soft_tokens/{RUNS[run]}", directory, METHOD=method, SEED="3") for run, method in arms]
+    return dict(zip(arms, compose(lines, directory), strict=True))
 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_modes_differ_in_the_law_alone(configs, run):
     soft, fuzzy, hard = (flat(configs[run, mode]) for mode in MODES)
     for other in (fuzzy, hard):
-        different = {key for key in soft.keys() | other.keys() if soft.get(key) != other.get(key)}
-        assert different <= MODE_KEYS
+        assert differences(soft, other) <= MODE_KEYS
     laws = [(mode["softthink.law.name"], mode["softthink.filter.temperature"]) for mode in (soft, fuzzy, hard)]
     assert laws == [("gaussian", 0.5), ("gaussian", 1e-4), ("discrete", 1.0)]
 
@@ -103,7 +69,7 @@ def test_the_paper_run_has_the_papers_settings(configs):
 
 def test_cap_follows_the_data_set(tmp_path):
     for dataset, budget in (("gsm8k", 128), ("math", 512), ("deepscaler", 512)):
-        arguments = overrides("run_llama_gpu.sh", tmp_path, DATASET=dataset)
+        arguments = overrides("soft_tokens/run_llama_gpu.sh", tmp_path, DATASET=dataset)
         assert f"softthink.phase.budget={budget}" in arguments
         assert f"data.max_response_length={budget + 64}" in arguments
 
@@ -130,9 +96,9 @@ def test_every_arm_has_the_same_budget_and_seed(configs, run):
 
 def test_wrong_names_are_refused(tmp_path):
     with pytest.raises(RuntimeError, match="METHOD=ppo is unknown; use soft or fuzzy or hard or soft_grpo or grpo"):
-        overrides("run_pocket_cpu.sh", tmp_path, METHOD="ppo")
+        overrides("soft_tokens/run_pocket_cpu.sh", tmp_path, METHOD="ppo")
     with pytest.raises(RuntimeError, match="DATASET=math500 is unknown; use gsm8k, math or deepscaler"):
-        overrides("run_llama_gpu.sh", tmp_path, DATASET="math500")
+        overrides("soft_tokens/run_llama_gpu.sh", tmp_path, DATASET="math500")
 
 
 def test_readme_names_existing_scripts_and_the_recipes_values():

@@ -1,0 +1,71 @@
+"""What the recipes' scripts would run: the overrides they hand to verl, and the configurations these compose to."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "recipes"
+# Prints the arguments of a training run, evaluates -c, and does nothing for data and models.
+_INTERPRETER = """#!/usr/bin/env bash
+case "$1 $2" in
+    "-m verl.trainer.main_ppo") shift 2; printf '%s\\0' "$@" ;;
+    "-c "*) exec {python} "$@" ;;
+esac
+"""
+
+
+def overrides(script: str, directory: Path, *arguments: str, **environment: str) -> list[str]:
+    """The verl overrides of ``recipes/<script>``, run with ``directory`` for its files.
+
+    Raises:
+        RuntimeError: with what the script said, when it failed.
+    """
+    interpreter = directory / "python"
+    interpreter.write_text(_INTERPRETER.format(python=sys.executable))
+    interpreter.chmod(0o755)
+    run = subprocess.run(
+        ["bash", str(RECIPES / script), *arguments],
+        env={**os.environ, "PYTHON": str(interpreter), "OUT": str(directory / "run"), **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if run.returncode:
+        raise RuntimeError(run.stderr)
+    return run.stdout.rstrip("\0").split("\0")
+
+
+def compose(lines: list[list[str]], directory: Path) -> list[dict]:
+    """verl's whole configuration for each list of overrides, checked as verl does at start-up; in one process."""
+    composed = directory / "composed.json"
+    subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "compose.py"), str(composed)],
+        input=json.dumps(lines),
+        env={**os.environ, "VERL_PLATFORM": "cpu"},
+        text=True,
+        check=True,
+        timeout=600,
+    )
+    return json.loads(composed.read_text())
+
+
+def flat(node: dict, *, whole: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, object]:
+    """Leaves by dotted key; nodes named in ``whole`` are leaves."""
+    leaves = {}
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and name not in whole:
+            leaves |= flat(value, whole=whole, prefix=f"{name}.")
+        else:
+            leaves[name] = value
+    return leaves
+
+
+def differences(one: dict, other: dict, *, whole: frozenset[str] = frozenset()) -> set[str]:
+    """Dotted keys whose values differ, or which only one of them has."""
+    one, other = flat(one, whole=whole), flat(other, whole=whole)
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
