@@ -56,6 +56,8 @@ def doctor(*arguments: str, path: Path | None = None, without: tuple[str, ...] =
     run = subprocess.run(
         [sys.executable, "-c", "from verl_softthink.cli import app; app()", "doctor", "--json", *arguments],
         env={**inherited, "OMP_NUM_THREADS": "1", **environment},
+        # The current folder comes before PYTHONPATH, and a checkout may hold metadata of its own.
+        cwd=path or sys.prefix,
         capture_output=True,
         text=True,
         timeout=500,

@@ -29,8 +29,11 @@ def test_this_installation_and_a_sound_command_line_are_green(tmp_path):
 def sick(tmp_path_factory):
     """The reports of all sick installations, two at a time: each is mostly the import of verl."""
 
+    # Not in the threads: the factory is not made for them.
+    folders = {name: tmp_path_factory.mktemp("fault") for name in FAULTS}
+
     def examine(name: str):
-        fault, path = FAULTS[name], tmp_path_factory.mktemp("fault")
+        fault, path = FAULTS[name], folders[name]
         fault.make(path)
         return doctor(path=path, without=fault.without, **fault.environment)
 
