@@ -37,6 +37,13 @@ rloo=(
     reward.custom_reward_function.path=pkg://verl_softthink.data.graded_reward
     +reward.custom_reward_function.reward_kwargs.grader=pocket
 )
+case $METHOD in
+    soft | fuzzy)
+        # At the paper's 0.33 this sharp model thinks the same whatever the noise (README): nothing to learn from. 1.0 is
+        # the largest that the paper saw learn.
+        rloo+=(softthink.law.gamma=1.0)
+        ;;
+esac
 clipped=(
     reward.custom_reward_function.path=pkg://verl_softthink.pocket.reward
     actor_rollout_ref.actor.use_kl_loss=True actor_rollout_ref.actor.kl_loss_coef=0.001

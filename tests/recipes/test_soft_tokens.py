@@ -27,7 +27,8 @@ def configs(tmp_path_factory) -> dict[tuple[str, str], dict]:
 def test_modes_differ_in_the_law_alone(configs, run):
     soft, fuzzy, hard = (flat(configs[run, mode]) for mode in MODES)
     for other in (fuzzy, hard):
-        assert differences(soft, other) <= MODE_KEYS
+        # The pocket reasoner needs more noise, which tokens do not have.
+        assert differences(soft, other) <= MODE_KEYS | ({"softthink.law.gamma"} if run == "pocket" else set())
     laws = [(mode["softthink.law.name"], mode["softthink.filter.temperature"]) for mode in (soft, fuzzy, hard)]
     assert laws == [("gaussian", 0.5), ("gaussian", 1e-4), ("discrete", 1.0)]
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from verl_softthink.evaluation.bootstrap import bootstrap_mean
@@ -53,12 +54,15 @@ def summarise(samples: Sequence[Sample], *, problems: int, per_problem: int, ks:
 
 
 def table(modes: dict[str, dict], title: str) -> Table:
-    """The summaries as a table for the screen; intervals are those of the first and of the largest k."""
+    """The summaries as a table of 80 columns, in per cent; the JSON has more.
+
+    ``ended`` is the share of samples whose thinking ended by itself, ``cut off`` of those without an end of sequence.
+    """
     largest = max(max(summary["pass_at_k"]["k"]) for summary in modes.values())
-    out = Table(title=title)
-    out.add_column("mode")
-    for name in dict.fromkeys(("pass@1", f"pass@{largest}", "tokens", "thinking", "ended by itself", "cut off")):
-        out.add_column(name, justify="right")
+    out = Table(title=title, box=box.SIMPLE)
+    out.add_column("mode", no_wrap=True)
+    for name in dict.fromkeys(("pass@1", f"pass@{largest}", "tokens", "ended", "cut off")):
+        out.add_column(name, justify="right", no_wrap=True)
     for mode, summary in modes.items():
         cells = [_cell(summary["pass_at_k"], k) for k in dict.fromkeys((1, largest))]
         ended = summary["end_of_thinking"].get("marker", 0) / summary["samples"]
@@ -67,7 +71,6 @@ def table(modes: dict[str, dict], title: str) -> Table:
             mode,
             *cells,
             f"{summary['mean_tokens']:.1f}",
-            f"{summary['mean_thinking_tokens']:.1f}",
             f"{ended:.0%}",
             f"{cut:.0%}",
         )
