@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from verl_softthink.cli import app
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, Candidates, LawParameters
+from verl_softthink.report.entropy_profile import profile_metrics
 from verl_softthink.report.metric_docs import METRICS, PREFIX, documentation
 from verl_softthink.report.metrics import noise_metrics, soft_metrics
 from verl_softthink.trainer import RENAMED
@@ -106,7 +107,8 @@ def test_laws_without_perturbed_scores_have_no_noise_metrics():
 
 
 def test_every_metric_is_documented_and_every_row_emitted(metrics):
-    emitted = {*metrics, *(name.removeprefix(PREFIX) for name in RENAMED.values())}
+    profile = profile_metrics(torch.ones(2), torch.ones(2, dtype=torch.int64), [0])
+    emitted = {*metrics, *(name.removeprefix(PREFIX) for name in (*RENAMED.values(), *profile))}
     assert [name for name in sorted(emitted) if documentation(PREFIX + name) is None] == []
     used = {documentation(name).name for name in emitted}
     assert [row.name for row in METRICS if row.name not in used] == []

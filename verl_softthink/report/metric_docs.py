@@ -151,6 +151,14 @@ METRICS: tuple[MetricDoc, ...] = (
         "falling slowly",
         "falling to 0 within a few steps: a collapse; lower the learning rate, keep top_p below 1 and tau below 0.25",
     ),
+    MetricDoc(
+        "entropy_profile/*",
+        "the same by position of the chain of thought (softthink.entropy_profile), over the responses that reach it; "
+        "and the mean over all positions",
+        "the shape that the model had before training",
+        "flat: training on tokens removes the uncertain positions; compare with a soft run, verl-softthink "
+        "entropy-profile",
+    ),
 )
 
 
