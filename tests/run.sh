@@ -10,7 +10,7 @@ if [ $# -gt 0 ]; then
 fi
 # A process each, because vLLM and torch.distributed keep global state: first the fast ones, on both cores.
 status=0
-python -m pytest -q -m "not vllm and not verl" -n 2 --dist loadfile || status=$?
+python -m pytest -q -m "not vllm and not verl" -n 2 --dist loadfile --durations=25 || status=$?
 for group in vllm verl; do
     python -m pytest -q -m "$group" --durations=12 || status=$?
 done
