@@ -19,7 +19,9 @@ shared=(
     "data.train_files=$data/train.parquet" "data.val_files=$data/val.parquet"
     data.train_batch_size=16 data.max_prompt_length=32 data.max_response_length=64
     "actor_rollout_ref.model.path=$model"
+    # The same schedule in every arm; the paper's warm-up would be much of so short a run.
     actor_rollout_ref.actor.optim.lr=1e-4
+    actor_rollout_ref.actor.optim.lr_scheduler_type=constant actor_rollout_ref.actor.optim.lr_warmup_steps=0
     actor_rollout_ref.actor.ppo_mini_batch_size=16 actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=64
     actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=128
     actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=128

@@ -23,7 +23,9 @@ shared=(
     "data.max_prompt_length=$prompt_length" "data.max_response_length=$response_length"
     data.filter_overlong_prompts=True
     "actor_rollout_ref.model.path=$MODEL"
+    # The same schedule in every arm; the paper's warm-up would be much of so short a run.
     actor_rollout_ref.actor.optim.lr=1e-5
+    actor_rollout_ref.actor.optim.lr_scheduler_type=constant actor_rollout_ref.actor.optim.lr_warmup_steps=0
     actor_rollout_ref.actor.ppo_mini_batch_size=8 actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=8
     actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=8
     actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=8

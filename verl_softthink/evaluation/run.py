@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: Requests that are sent together and stored together; more would lose more work when an evaluation is stopped.
 CHUNK_REQUESTS = 256
+#: Directories of a checkpoint's path that are named in titles.
+TITLE_PARTS = 3
 COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -138,7 +140,9 @@ def evaluate(evaluation: Evaluation, out: Path, console: Console) -> dict:
         )
     result = {"modes": summaries, "settings": settings, "versions": versions(), "hardware": hardware()}
     write_json(result, out / "eval.json")
-    title = f"{evaluation.checkpoint.name} on {evaluation.data.name}"
+    # The last parts of .../soft/seed0/checkpoints/global_step_60/actor/huggingface that tell checkpoints apart.
+    name = "/".join(evaluation.checkpoint.resolve().parts[-TITLE_PARTS:])
+    title = f"{name} on {evaluation.data.name}"
     console.print(table(summaries, title))
     plot_pass_at_k([(title, out / "eval.json")], out / "pass_at_k.png", title=title)
     logger.info("wrote %s", out / "eval.json")

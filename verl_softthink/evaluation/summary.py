@@ -82,4 +82,4 @@ def _cell(curve: dict[str, list], k: int) -> str:
         return "-"
     at = curve["k"].index(k)
     mean, low, high = (100 * curve[name][at] for name in ("mean", "low", "high"))
-    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{mean:.1f} [{low:.0f}, {high:.0f}]"
