@@ -36,6 +36,8 @@ def run(tmp_path_factory):
             str(ROOT / "recipes/variational/run_pocket_cpu.sh"),
             *("data.train_batch_size=8", "actor_rollout_ref.actor.ppo_mini_batch_size=8", "data.val_max_samples=16"),
             *("actor_rollout_ref.rollout.n=4", "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=32"),
+            "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32",
+            "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=32",
             *("softthink.variational.model_share=0.5", "softthink.variational.resampled_answers=2"),
             *("softthink.variational.posterior_every=2", "trainer.total_training_steps=2"),
             *("trainer.val_before_train=False", "trainer.test_freq=2", "trainer.save_freq=-1"),
