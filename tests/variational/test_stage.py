@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy
 import pytest
 import torch
+from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.pocket import checkpoint_path
@@ -15,6 +16,7 @@ from verl_softthink.variational.settings import VariationalSettings
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.verl
 
+CONFIG = {"actor_rollout_ref": {"rollout": {"temperature": 1.0}}}
 PARTITION = "train"
 #: Question, response, verdict, rolled out without the hint. The second question has no right answer, and the first has
 #: three responses, so that verl pads the batch.
@@ -31,7 +33,6 @@ HINTS = {"7+8*3": "7+8=5;5*3=5", "2*9-4": "2*9=8;8-4=4"}
 @pytest.fixture(scope="module")
 def queue():
     import transfer_queue
-    from omegaconf import OmegaConf
 
     ray.init(num_cpus=8, include_dashboard=False, object_store_memory=100_000_000, logging_level="ERROR")
     transfer_queue.init(OmegaConf.create({"backend": {"SimpleStorage": {"num_data_storage_units": 1}}}))
@@ -123,7 +124,6 @@ def batch_of(queue, model, tokenizer):
         batch = KVBatchMeta(partition_id=PARTITION, keys=keys, tags=tags)
         batch = upsample_batch_to_divisible_size(batch, 6, tokenizer.eos_token_id)
         assert len(batch.keys) == 6
-        batch.extra_info.update(temperature=1.0, calculate_entropy=True, compute_loss=False)
         used.extend(batch.keys)
         return batch
 
@@ -134,7 +134,9 @@ def batch_of(queue, model, tokenizer):
 def run_stage(queue, model, tokenizer, batch, *, step, **settings):
     from verl_softthink.variational.stage import VariationalStage
 
-    trainer = SimpleNamespace(tokenizer=tokenizer, actor_rollout_wg=Workers(queue, model), global_steps=step)
+    trainer = SimpleNamespace(
+        tokenizer=tokenizer, actor_rollout_wg=Workers(queue, model), global_steps=step, config=OmegaConf.create(CONFIG)
+    )
     stage = VariationalStage(trainer, VariationalSettings(**settings))
     metrics = {"training/rollout_probs_diff_mean": 1.0}
     stage.after_advantage(stage.after_old_log_prob(batch, metrics), metrics)

@@ -35,16 +35,17 @@ def rows_after_other_prompt(data: TensorDict) -> TensorDict:
     )
 
 
-def score(batch: KVBatchMeta, workers: RayWorkerGroup) -> None:
+def score(batch: KVBatchMeta, workers: RayWorkerGroup, temperature: float) -> None:
     """Put ``softthink_other_log_probs`` beside every row of the batch.
 
     Args:
-        batch: rows of posterior traces; its ``extra_info`` is that of the ordinary log-prob pass.
+        batch: rows of posterior traces.
         workers: the actor's worker group.
+        temperature: the rollout's, as in the ordinary log-prob pass.
     """
     data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(_READ))
     scored = tq.kv_batch_put(keys=batch.keys, partition_id=PARTITION, fields=rows_after_other_prompt(data))
-    scored.extra_info.update(batch.extra_info | {"calculate_entropy": False, "compute_loss": False})
+    scored.extra_info.update({"calculate_entropy": False, "compute_loss": False, "temperature": temperature})
     try:
         workers.compute_log_prob(scored)
         log_probs = tq.kv_batch_get(keys=batch.keys, partition_id=PARTITION, select_fields=["log_probs"])["log_probs"]

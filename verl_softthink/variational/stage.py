@@ -40,7 +40,8 @@ class VariationalStage(Stage):
     def after_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         for name in [name for name in metrics if name.startswith(MEANINGLESS)]:
             del metrics[name]
-        other_prompt.score(batch, self.trainer.actor_rollout_wg)
+        temperature = self.trainer.config.actor_rollout_ref.rollout.temperature
+        other_prompt.score(batch, self.trainer.actor_rollout_wg, temperature)
         return batch
 
     def after_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
