@@ -1,0 +1,86 @@
+"""Posterior traces through verl's own entry point: an ordinary step with a mixed group, then a posterior step."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from verl_softthink.pocket import checkpoint_path
+from verl_softthink.report.dump import dump_path, read_dump
+from verl_softthink.variational.fields import OTHER_LOG_PROBS, WEIGHT
+
+pytestmark = pytest.mark.verl
+
+ROOT = Path(__file__).parents[2]
+LIMIT_SECONDS = 420
+PREFIX = "softthink/variational/"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("variational")
+    environment = os.environ | {
+        "METHOD": "variational_b",
+        "OUT": str(out),
+        "PYTHON": sys.executable,
+        "MODEL": str(checkpoint_path()),
+        "HF_HUB_OFFLINE": "1",
+    }
+    result = subprocess.run(
+        [
+            "bash",
+            str(ROOT / "recipes/variational/run_pocket_cpu.sh"),
+            *("data.train_batch_size=8", "actor_rollout_ref.actor.ppo_mini_batch_size=8", "data.val_max_samples=16"),
+            *("actor_rollout_ref.rollout.n=4", "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=32"),
+            "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32",
+            "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=32",
+            *("softthink.variational.model_share=0.5", "softthink.variational.resampled_answers=2"),
+            *("softthink.variational.posterior_every=2", "trainer.total_training_steps=2"),
+            *("trainer.val_before_train=False", "trainer.test_freq=2", "trainer.save_freq=-1"),
+        ],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+    )
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return out, {record["step"]: record["data"] for record in records}
+
+
+def test_an_ordinary_step_and_a_posterior_step(run):
+    _, metrics = run
+    assert sorted(metrics) == [1, 2]
+    ordinary, posterior = metrics[1], metrics[2]
+    for data, prefix in ((ordinary, PREFIX), (posterior, f"{PREFIX}posterior_step/")):
+        # The rollout's log-probs are those of the prompt that each trace came from.
+        assert data[f"{prefix}proposal_log_prob_gap"] < 1e-3
+        assert 1 <= data[f"{prefix}effective_sample_size/mean"] <= 4
+        assert 0 <= data[f"{prefix}dropped_groups"] < 1
+        assert 0 < data[f"{prefix}accuracy/model"] <= 1
+        assert 0 <= data[f"{prefix}leakage/copied_fraction/model"] <= 1
+        assert data["actor/grad_norm"] > 0
+        assert "training/rollout_probs_diff_mean" not in data
+    assert 0 <= ordinary[f"{PREFIX}accuracy/posterior"] <= 1
+    assert f"{PREFIX}posterior_step/accuracy/posterior" not in posterior
+    assert any("pocket/longest" in name for name in posterior)
+
+
+def test_dumped_weights_are_those_of_the_definition(run):
+    out, _ = run
+    responses, _ = read_dump(dump_path(out / "rollouts", 1))
+    groups: dict[str, list] = {}
+    for response in responses:
+        groups.setdefault(response.key.rsplit("_", 2)[0], []).append(response)
+    assert {len(group) for group in groups.values()} == {4}
+    for group in groups.values():
+        weights = torch.stack([response.extra[WEIGHT][0] for response in group])
+        rewards = torch.tensor([response.reward for response in group])
+        assert ((weights > 0) == (rewards > 0)).all()
+        assert weights.sum().item() == pytest.approx(float((rewards > 0).any()), abs=1e-5)
+        assert all(len(response.extra[OTHER_LOG_PROBS]) == len(response.response_ids) for response in group)
