@@ -29,7 +29,7 @@ shared=(
     actor_rollout_ref.rollout.val_kwargs.do_sample=True actor_rollout_ref.rollout.val_kwargs.temperature=1.0
     # A checkpoint that evaluation reads: weights in Hugging Face's format.
     'actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]'
-    trainer.total_training_steps=60 trainer.total_epochs=1 trainer.test_freq=10 trainer.save_freq=20
+    trainer.total_training_steps=40 trainer.total_epochs=1 trainer.test_freq=10 trainer.save_freq=20
 )
 thinking=('softthink.phase.end_of_thinking="</think>"' softthink.phase.budget=56)
 rloo=(

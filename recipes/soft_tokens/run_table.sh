@@ -17,7 +17,7 @@ export VERL_PLATFORM=cpu
 
 ARMS=${ARMS:-none grpo soft_grpo hard soft fuzzy}
 SEEDS=${SEEDS:-0 1 2}
-STEPS=${STEPS:-60}
+STEPS=${STEPS:-40}
 PROBLEMS=${PROBLEMS:-128}
 SAMPLES=${SAMPLES:-32}
 export PYTHON=${PYTHON:-python}
