@@ -8,10 +8,11 @@ export OMP_NUM_THREADS=1
 if [ $# -gt 0 ]; then
     exec python -m pytest "$@"
 fi
-# A process each, because vLLM and torch.distributed keep global state: first the fast ones, on both cores.
+# Ray starts its workers at nice 15: anything else on the machine would starve them.
+export RAY_worker_niceness=0
+# Two processes share the tests, a file each at a time: first the fast tests, then those that start engines and whole
+# runs, which wait for one another's imports more than they compute.
 status=0
 python -m pytest -q -m "not vllm and not verl" -n 2 --dist loadfile --durations=25 || status=$?
-for group in vllm verl; do
-    python -m pytest -q -m "$group" --durations=12 || status=$?
-done
+python -m pytest -q -m "vllm or verl" -n 2 --dist loadfile --durations=25 || status=$?
 exit $status

@@ -1,62 +1,30 @@
 """Two steps of GRPO with process rewards, Ray, FSDP and vLLM real: rewards in the dump are those of the checkpoint."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from support.runs import run_recipe, small_batch
 
 from verl_softthink.process_reward.fields import PIECE, REWARD
 from verl_softthink.report.dump import dump_path, read_dump
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
-
-ROOT = Path(__file__).parents[2]
-LIMIT_SECONDS = 800
+pytestmark = pytest.mark.verl
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("repro")
-    small = ["rollout.log_prob", "ref.log_prob", "actor.ppo"]
-    result = subprocess.run(
-        [
-            "bash",
-            str(ROOT / "recipes/repro/run_pocket_cpu.sh"),
-            *(
-                "data.train_batch_size=8",
-                "actor_rollout_ref.actor.ppo_mini_batch_size=8",
-                "actor_rollout_ref.rollout.n=4",
-            ),
-            *(f"actor_rollout_ref.{name}_micro_batch_size_per_gpu=32" for name in small),
-            *("trainer.val_before_train=False", "trainer.test_freq=-1", "trainer.save_freq=-1"),
-            "trainer.total_training_steps=2",
-        ],
-        env=os.environ
-        | {
-            "METHOD": "repro",
-            "OUT": str(out),
-            "PYTHON": sys.executable,
-            "VERL_PLATFORM": "cpu",
-            "HF_HUB_OFFLINE": "1",
-        },
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
+    return run_recipe(
+        "repro/run_pocket_cpu.sh",
+        tmp_path_factory.mktemp("repro"),
+        *small_batch(prompts=8, responses=4, micro_batch=32),
+        *("trainer.val_before_train=False", "trainer.test_freq=-1", "trainer.save_freq=-1"),
+        "trainer.total_training_steps=2",
+        METHOD="repro",
     )
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return out, {record["step"]: record["data"] for record in records}
 
 
 def test_metrics_of_every_step(run):
-    _, metrics = run
-    assert sorted(metrics) == [1, 2]
-    for data in metrics.values():
+    assert sorted(run.metrics) == [1, 2]
+    for data in run.metrics.values():
         values = {name.removeprefix("softthink/repro/"): v for name, v in data.items() if "softthink/repro" in name}
         assert values["scored"] == 1.0 and values["pieces/mean"] > 2
         # Wrong responses are sure of wrong answers, so the mean may fall while the policy is mostly wrong.
@@ -80,7 +48,7 @@ def test_rewards_of_the_first_step_are_the_checkpoints(run):
     tokenizer = AutoTokenizer.from_pretrained(path)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa").eval()
     settings = ReproSettings(delimiters=("\n",), lead_in="</think>", answer="{answer}", backtracking=("?",))
-    responses, _ = read_dump(dump_path(run[0] / "rollouts", 1))
+    responses, _ = read_dump(dump_path(run.out / "rollouts", 1))
     assert len(responses) == 32
     for response in responses:
         chain = score_chain(

@@ -1,14 +1,11 @@
-"""SofT-GRPO through verl's own entry point: real Ray, FSDP 2, vLLM, weight sync; dumps, resume, overview."""
+"""SofT-GRPO through verl's own entry point: real Ray, FSDP 2, vLLM, weight sync; dumps, resume, a dead engine."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from support.runs import Run, faults, run_recipe, small_batch
 
 from verl_softthink.laws import LAWS, Action, LawParameters, candidate_log_probs
 from verl_softthink.report.dump import dump_path, read_dump
@@ -16,51 +13,31 @@ from verl_softthink.report.metric_docs import PREFIX, documentation
 
 pytestmark = pytest.mark.verl
 
-ROOT = Path(__file__).parents[2]
-LIMIT_SECONDS = 420
 #: fp32 through two implementations of the same model; the issue's bound.
 GAP = 1e-3
 
 
-def _run(out: Path, *overrides: str) -> dict[int, dict]:
-    environment = os.environ | {
-        "METHOD": "soft_grpo",
-        "OUT": str(out),
-        "PYTHON": sys.executable,
-        "VERL_PLATFORM": "cpu",
-        "HF_HUB_OFFLINE": "1",
-    }
-    result = subprocess.run(
-        [
-            "bash",
-            str(ROOT / "recipes/soft_grpo/run_pocket_cpu.sh"),
-            *("data.train_batch_size=8", "actor_rollout_ref.actor.ppo_mini_batch_size=8", "data.val_max_samples=32"),
-            *("actor_rollout_ref.rollout.n=4", "actor_rollout_ref.actor.optim.lr=3e-4"),
-            "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=32",
-            "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=32",
-            "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32",
-            *("softthink.rollout.seed_answers=true", "trainer.val_before_train=False", "trainer.test_freq=-1"),
-            *overrides,
-        ],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
+def _run(out: Path, *overrides: str, **how) -> Run:
+    return run_recipe(
+        "soft_grpo/run_pocket_cpu.sh",
+        out,
+        *small_batch(prompts=8, responses=4, micro_batch=32),
+        *("data.val_max_samples=32", "actor_rollout_ref.actor.optim.lr=3e-4", "softthink.rollout.seed_answers=true"),
+        *("trainer.val_before_train=False", "trainer.test_freq=-1"),
+        *overrides,
+        METHOD="soft_grpo",
+        **how,
     )
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return {record["step"]: record["data"] for record in records}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
-    return out, _run(out, "trainer.total_training_steps=3", "trainer.save_freq=2", "trainer.test_freq=3")
+    return _run(out, "trainer.total_training_steps=3", "trainer.save_freq=2", "trainer.test_freq=3")
 
 
 def test_rollout_and_actor_agree_on_every_density_after_every_update(whole):
-    _, metrics = whole
+    metrics = whole.metrics
     assert sorted(metrics) == [1, 2, 3]
     for data in metrics.values():
         assert data["softthink/log_prob_gap/mean"] < GAP
@@ -73,8 +50,7 @@ def test_rollout_and_actor_agree_on_every_density_after_every_update(whole):
 
 
 def test_dump_holds_traces_whose_densities_can_be_recomputed(whole):
-    out, _ = whole
-    responses, law = read_dump(dump_path(out / "rollouts", 1))
+    responses, law = read_dump(dump_path(whole.out / "rollouts", 1))
     assert len(responses) == 32
     parameters = LawParameters.uniform(1, tau=law["tau"], noise_scale=law["noise_scale"])
     for response in responses[:8]:
@@ -92,8 +68,7 @@ def test_first_step_s_densities_are_the_base_model_s(whole):
 
     from verl_softthink.pocket import checkpoint_path
 
-    out, _ = whole
-    responses, law = read_dump(dump_path(out / "rollouts", 1))
+    responses, law = read_dump(dump_path(whole.out / "rollouts", 1))
     model = AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=torch.float32).eval()
     table = model.get_input_embeddings().weight.detach()
     for response in responses[:4]:
@@ -112,19 +87,32 @@ def test_first_step_s_densities_are_the_base_model_s(whole):
 
 
 def test_every_metric_of_the_run_is_documented(whole):
-    _, metrics = whole
-    names = {name for data in metrics.values() for name in data if name.startswith(PREFIX)}
+    names = {name for data in whole.metrics.values() for name in data if name.startswith(PREFIX)}
     assert len(names) > 15
     assert [name for name in sorted(names) if documentation(name) is None] == []
 
 
-def test_a_resumed_run_repeats_the_next_step(whole, tmp_path):
-    out, metrics = whole
-    shutil.copytree(out / "checkpoints" / "global_step_2", tmp_path / "checkpoints" / "global_step_2")
-    (tmp_path / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("2")
-    shutil.copytree(out / "data", tmp_path / "data")
-    resumed = _run(tmp_path, "trainer.total_training_steps=3", "trainer.save_freq=-1")
-    assert sorted(resumed) == [3]
+def test_a_run_ends_its_own_ray_and_vllm(whole):
+    assert whole.survivors() == []
+
+
+@pytest.fixture(scope="module")
+def resumed(whole, tmp_path_factory):
+    """Continued from the checkpoint of step 2; in step 4 the engine dies."""
+    out = tmp_path_factory.mktemp("resumed")
+    shutil.copytree(whole.out / "checkpoints" / "global_step_2", out / "checkpoints" / "global_step_2")
+    (out / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("2")
+    shutil.copytree(whole.out / "data", out / "data")
+    return _run(
+        out,
+        *("trainer.total_training_steps=5", "trainer.save_freq=-1"),
+        fails=True,
+        **faults("4:rollout:VLLM::EngineCore:SIGKILL"),
+    )
+
+
+def test_a_resumed_run_repeats_the_next_step(whole, resumed):
+    assert sorted(resumed.metrics) == [3]
     for name in (
         "critic/score/mean",
         "response_length/mean",
@@ -132,14 +120,20 @@ def test_a_resumed_run_repeats_the_next_step(whole, tmp_path):
         "actor/pg_loss",
         "actor/grad_norm",
     ):
-        assert resumed[3][name] == pytest.approx(metrics[3][name], rel=1e-3, abs=1e-4), name
+        expected = pytest.approx(whole.metrics[3][name], rel=1e-3, abs=1e-4)
+        assert resumed.metrics[3][name] == expected, name
+
+
+def test_an_engine_that_dies_ends_the_run(resumed):
+    assert "RolloutLost: vLLM replica 0, node 0 is dead: EngineDeadError" in resumed.log
+    assert resumed.survivors() == []
 
 
 def test_overview_of_the_run(whole):
-    out, _ = whole
     from verl_softthink.report.overview import write_trace_page
 
-    write_trace_page(dump_path(out / "rollouts", 3), None, out / "trace.html", 2)
-    page = (out / "trace.html").read_text()
+    page = whole.out / "trace.html"
+    write_trace_page(dump_path(whole.out / "rollouts", 3), None, page, 2)
+    page = page.read_text()
     assert "effective" in page
     assert "http://" not in page.replace("http://www.w3.org", "")

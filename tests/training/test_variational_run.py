@@ -1,13 +1,8 @@
 """Posterior traces through verl's own entry point: an ordinary step with a mixed group, then a posterior step."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from support.runs import run_recipe, small_batch
 
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.dump import dump_path, read_dump
@@ -15,48 +10,26 @@ from verl_softthink.variational.fields import OTHER_LOG_PROBS, WEIGHT
 
 pytestmark = pytest.mark.verl
 
-ROOT = Path(__file__).parents[2]
-LIMIT_SECONDS = 420
 PREFIX = "softthink/variational/"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("variational")
-    environment = os.environ | {
-        "METHOD": "variational_b",
-        "OUT": str(out),
-        "PYTHON": sys.executable,
-        "MODEL": str(checkpoint_path()),
-        "HF_HUB_OFFLINE": "1",
-    }
-    result = subprocess.run(
-        [
-            "bash",
-            str(ROOT / "recipes/variational/run_pocket_cpu.sh"),
-            *("data.train_batch_size=8", "actor_rollout_ref.actor.ppo_mini_batch_size=8", "data.val_max_samples=16"),
-            *("actor_rollout_ref.rollout.n=4", "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=32"),
-            "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=32",
-            "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=32",
-            *("softthink.variational.model_share=0.5", "softthink.variational.resampled_answers=2"),
-            *("softthink.variational.posterior_every=2", "trainer.total_training_steps=2"),
-            *("trainer.val_before_train=False", "trainer.test_freq=2", "trainer.save_freq=-1"),
-        ],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
+    return run_recipe(
+        "variational/run_pocket_cpu.sh",
+        tmp_path_factory.mktemp("variational"),
+        *small_batch(prompts=8, responses=4, micro_batch=32),
+        *("softthink.variational.model_share=0.5", "softthink.variational.resampled_answers=2"),
+        *("softthink.variational.posterior_every=2", "trainer.total_training_steps=2", "data.val_max_samples=16"),
+        *("trainer.val_before_train=False", "trainer.test_freq=2", "trainer.save_freq=-1"),
+        METHOD="variational_b",
+        MODEL=str(checkpoint_path()),
     )
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return out, {record["step"]: record["data"] for record in records}
 
 
 def test_an_ordinary_step_and_a_posterior_step(run):
-    _, metrics = run
-    assert sorted(metrics) == [1, 2]
-    ordinary, posterior = metrics[1], metrics[2]
+    assert sorted(run.metrics) == [1, 2]
+    ordinary, posterior = run.metrics[1], run.metrics[2]
     for data, prefix in ((ordinary, PREFIX), (posterior, f"{PREFIX}posterior_step/")):
         # The rollout's log-probs are those of the prompt that each trace came from.
         assert data[f"{prefix}proposal_log_prob_gap"] < 1e-3
@@ -72,8 +45,7 @@ def test_an_ordinary_step_and_a_posterior_step(run):
 
 
 def test_dumped_weights_are_those_of_the_definition(run):
-    out, _ = run
-    responses, _ = read_dump(dump_path(out / "rollouts", 1))
+    responses, _ = read_dump(dump_path(run.out / "rollouts", 1))
     groups: dict[str, list] = {}
     for response in responses:
         groups.setdefault(response.key.rsplit("_", 2)[0], []).append(response)

@@ -1,20 +1,18 @@
-"""Trainer mode ``watched_sync`` for the tests: verl's synchronous trainer, watched, with faults on request.
+"""Faults on request, in verl's synchronous trainer (as ``watched_sync``, with the watch) and in the plugin's own.
 
 Loaded in every process with VERL_USE_EXTERNAL_MODULES=watched_trainer. FAULT=<step>:<when>:<process>:<signal> strikes
-all processes of this run whose command line contains <process>: <when> is "rollout" (a moment after the trainer has
-started to wait) or "sync" (just before the weights are sent).
+all processes of this run whose command line contains <process>: <when> is "rollout" (the requests are sent, and the
+trainer starts to wait) or "sync" (just before the weights are sent).
 """
 
 import os
 import signal
-import threading
 
 import psutil
 
 from verl_softthink.hooks import when_imported
 
-# The rollout of the fault tests takes several seconds.
-STRIKE_AFTER_S = 1.5
+SILENCE_S = 60.0
 
 
 @when_imported("verl.trainer.ppo.v1.trainer_sync")
@@ -28,19 +26,29 @@ def register(trainer_sync) -> None:
             super().__init__(config)
 
         def fit(self, agent_loop_manager):
-            silence_s = float(os.environ["WATCH_SILENCE_S"])
-            self.watch = guard.watch_of(self, agent_loop_manager, silence_s=silence_s, probe_every_s=1.0)
+            self.watch = guard.watch_of(self, agent_loop_manager, silence_s=SILENCE_S, probe_every_s=1.0)
             guard.attach(self.replay_buffer, self.watch, poll_interval_s=0.1)
             super().fit(agent_loop_manager)
 
         def on_sample_begin(self):
             super().on_sample_begin()
-            threading.Timer(STRIKE_AFTER_S, strike, args=(self.global_steps, "rollout")).start()
+            strike(self.global_steps, "rollout")
 
         def on_step_end(self):
             self.watch.require_alive()
             strike(self.global_steps, "sync")
             super().on_step_end()
+
+
+@when_imported("verl_softthink.trainer")
+def strike_the_plugins_own(trainer) -> None:
+    stock = trainer.SoftThinkTrainer.on_sample_begin
+
+    def on_sample_begin(self):
+        stock(self)
+        strike(self.global_steps, "rollout")
+
+    trainer.SoftThinkTrainer.on_sample_begin = on_sample_begin
 
 
 def strike(step: int, when: str) -> None:
