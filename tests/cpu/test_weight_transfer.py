@@ -51,6 +51,10 @@ def test_absent_or_silent_side_is_named_with_the_bound(results, scenario, side, 
     assert f"{TIMEOUT_S} s ({limits.TRANSFER}) for {absent}" in message
 
 
+def test_two_runs_on_one_machine_do_not_meet(results):
+    assert results["two_runs"] == {"first": ["first"], "second": ["second"]}
+
+
 def test_failing_receiver_tells_the_sender_why(results):
     message = results["failing_receiver"]["sender"]
     assert message.startswith("WeightTransferError: vLLM's worker could not load the weights: KeyError")

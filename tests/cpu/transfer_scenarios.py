@@ -6,6 +6,7 @@ and real shared memory.
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -58,6 +59,37 @@ def receive_into(callback, base=None):
     return receive
 
 
+def two_runs() -> dict[str, list[str]]:
+    """What the receivers of two runs with the same verl address got, each from a sender of its own run."""
+    received: dict[str, list[str]] = {}
+
+    def sides(run: str, raylet: str, address: str) -> list[threading.Thread]:
+        os.environ["RAY_RAYLET_PID"] = raylet
+        receiver = transfer.BucketedWeightReceiver(address, device=torch.device("cpu"), use_shm=True)
+        sender = transfer.BucketedWeightSender(address, bucket_size_mb=BUCKET_MB, use_shm=True)
+
+        def keep(weights, is_last):
+            received[run] = [name for name, _ in weights]
+
+        def send_own():
+            asyncio.run(sender.async_send_weights(iter([(run, torch.ones(4))])))
+
+        return [
+            threading.Thread(target=outcome, args=(call,))
+            for call in (lambda: receiver.receive_weights(keep), send_own)
+        ]
+
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"ipc://{Path(folder, 'weights.sock')}"
+        threads = [*sides("first", "101", address), *sides("second", "202", address)]
+        del os.environ["RAY_RAYLET_PID"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return received
+
+
 def main() -> dict:
     results = {"classes": [transfer.BucketedWeightSender.__module__, transfer.BucketedWeightReceiver.__module__]}
 
@@ -83,6 +115,8 @@ def main() -> dict:
     silence = threading.Event()
     threading.Timer(5 * float(sys.argv[1]), silence.set).start()
     results["silent_receiver"] = exchange(send, receive_into(lambda weights, is_last: silence.wait()))
+
+    results["two_runs"] = two_runs()
 
     def refuse(weights, is_last):
         raise KeyError("model.layers.7 has no such weight")

@@ -4,8 +4,13 @@ verl sends weights from the trainer to vLLM's worker in buckets over a ZeroMQ re
 without limit. Here every wait ends after VERL_SOFTTHINK_TRANSFER_TIMEOUT_S; a receiver that fails to load a bucket
 answers with its error, so that the sender fails at once and says why; and on a CPU, where "moving" a tensor out of
 shared memory is a view of it, the receiver copies it, for the sender reuses and finally unlinks that memory.
+
+verl's address holds Ray's job id, which is 01000000 in every Ray that a run starts for itself: two runs on one machine
+would meet on one socket and train on each other's weights. Here the address also holds the process id of the node's
+raylet, which both sides inherit and no other run shares.
 """
 
+import os
 from types import ModuleType, TracebackType
 
 import torch
@@ -15,6 +20,9 @@ from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedW
 from verl_softthink.liveness import limits
 
 _MILLISECONDS = 1000
+#: Set by Ray in its workers and inherited by vLLM's.
+_RAYLET = "RAY_RAYLET_PID"
+_IPC = "ipc://"
 
 
 class WeightTransferError(RuntimeError):
@@ -22,7 +30,10 @@ class WeightTransferError(RuntimeError):
 
 
 class BoundedWeightSender(BucketedWeightSender):
-    """The trainer's side."""
+    """The trainer's side; arguments are those of verl's sender."""
+
+    def __init__(self, zmq_handle: str, *args, **kwargs):
+        super().__init__(private(zmq_handle), *args, **kwargs)
 
     def _init_socket(self) -> None:
         super()._init_socket()
@@ -41,7 +52,10 @@ class BoundedWeightSender(BucketedWeightSender):
 
 
 class BoundedWeightReceiver(BucketedWeightReceiver):
-    """vLLM's side."""
+    """vLLM's side; arguments are those of verl's receiver."""
+
+    def __init__(self, zmq_handle: str, *args, **kwargs):
+        super().__init__(private(zmq_handle), *args, **kwargs)
 
     def _init_socket(self) -> None:
         super()._init_socket()
@@ -97,6 +111,14 @@ class _Report:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         if error is not None:
             self._socket.send(f"{kind.__name__}: {error}".encode())
+
+
+def private(zmq_handle: str) -> str:
+    """The address of this Ray node alone; as it is when there is no Ray, or when it is no path on this machine."""
+    raylet = os.environ.get(_RAYLET)
+    if raylet is None or not zmq_handle.startswith(_IPC):
+        return zmq_handle
+    return f"{zmq_handle}.raylet-{raylet}"
 
 
 def _bounded(socket: zmq.Socket) -> zmq.Socket:
