@@ -11,6 +11,7 @@ import torch
 
 from verl_softthink.process_reward.fields import PIECE, REWARD
 from verl_softthink.report.dump import dump_path, read_dump
+from verl_softthink.report.metric_docs import documentation
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
 
@@ -58,6 +59,7 @@ def test_metrics_of_every_step(run):
     assert sorted(metrics) == [1, 2]
     for data in metrics.values():
         values = {name.removeprefix("softthink/repro/"): v for name, v in data.items() if "softthink/repro" in name}
+        assert all(documentation(f"softthink/repro/{name}") for name in values)
         assert values["scored"] == 1.0 and values["pieces/mean"] > 2
         # Wrong responses are sure of wrong answers, so the mean may fall while the policy is mostly wrong.
         rise = values["surrogate/end"] - values["surrogate/prompt"]
