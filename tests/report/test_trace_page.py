@@ -153,7 +153,7 @@ def test_colours_have_enough_contrast(page, scheme):
 
     for ground in ("page", "card"):
         # WCAG 2.2: 4.5 for text, 3 for graphics and focus marks.
-        assert all(contrast(text, ground) >= 4.5 for text in ("ink", "quiet", "k2"))
+        assert all(contrast(text, ground) >= 4.5 for text in ("ink", "quiet", "k1", "k2"))
         assert all(contrast(mark, ground) >= 3 for mark in ("k1", "k2", "k3", "k4", "k5", "plain", "focus"))
 
 
@@ -201,7 +201,7 @@ def test_keyboard_in_a_browser(page, responses, tmp_path):
         def focused() -> str:
             return browser.evaluate("document.activeElement.dataset.row")
 
-        for _ in range(3):  # prompt, response text, positions
+        for _ in range(4):  # prompt, response text, profile, positions
             browser.press("Tab")
         assert focused() == "r1-1"
         browser.press("ArrowLeft")

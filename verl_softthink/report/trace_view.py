@@ -13,6 +13,15 @@ from verl_softthink.report.token_text import token_writer
 from verl_softthink.trace import SoftTrace
 
 THINKING, ENDING, FORCED, ANSWERING = "thinking", "end of thinking", "forced", "answering"
+#: ``SoftTrace.end_reason`` in words.
+END_REASONS = {
+    "none": "nothing: the response ended first",
+    "marker": "the marker",
+    "budget": "the budget",
+    "cold_stop": "the cold stop",
+    "switches": "the limit of switches",
+    "bad_logits": "logits that were not numbers",
+}
 #: Colours of the page: candidates beyond this rank share the last one.
 COLOURED_RANKS = 5
 # A thinner segment of a bar would be narrower than a pixel; the table below the bars lists every candidate.
@@ -110,12 +119,12 @@ def view(response: TracedResponse) -> dict[str, object]:
         "text": response.tokenizer.decode(list(response.token_ids), skip_special_tokens=False),
         "answer": response.answer,
         "reward": response.reward,
-        "end_reason": response.trace.end_reason,
+        "end_reason": END_REASONS[response.trace.end_reason],
         "soft": int(response.trace.soft.sum()),
         "mean_effective": math.fsum(effective) / len(effective) if effective else None,
         "positions": positions,
         "pair": response.pair,
-        "discrete": not bool(response.trace.drawn.any()),
+        "discrete": response.law.name == "discrete" or not bool(response.trace.drawn.any()),
         "pieces": response.pieces is not None,
     }
 
