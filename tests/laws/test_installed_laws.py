@@ -74,19 +74,67 @@ print(json.dumps({
 """
 
 
-def test_the_examples_law_works_in_every_role_once_installed(tmp_path):
-    shutil.copy(EXAMPLE, tmp_path / "blend.py")
-    install(tmp_path, "blend", "blend:BlendLaw")
-    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+USE_IN_AN_ENGINE = """
+import json
+from verl_softthink.local import choose_platform, vllm_engine
+from verl_softthink.pocket import checkpoint_path
+
+def main():
+    choose_platform()
+    from vllm import SamplingParams
+    from verl_softthink.trace import unpack_rows
+
+    soft = {
+        "law": {"name": "blend"},
+        "filter": {"top_k": 5, "top_p": 1.0, "max_topk": 5},
+        "phase": {"end_of_thinking": "</think>", "budget": 24},
+        "seed": 2,
+    }
+    params = SamplingParams(max_tokens=32, temperature=0, extra_args={"softthink": soft})
+    with vllm_engine(checkpoint_path(), max_model_len=64, max_num_seqs=1, disable_log_stats=True) as llm:
+        output = llm.generate("<user>7+8*3-9<assistant><think>", params, use_tqdm=False)[0].outputs[0]
+    trace = unpack_rows(output.routed_experts)
+    slots = trace.values.argmax(-1, keepdim=True)
+    print(json.dumps({
+        "shown": trace.ids.gather(-1, slots)[trace.soft][:, 0].tolist(),
+        "tokens": [token for token, soft in zip(output.token_ids, trace.soft, strict=True) if soft],
+        "largest": trace.values[trace.soft].max(-1).values.tolist(),
+        "sums": trace.values[trace.soft].sum(-1).tolist(),
+        "log_prob": trace.log_prob[trace.soft].tolist(),
+    }))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def run_with_the_examples_law(folder: Path, program: str) -> dict:
+    """What a program prints last, in an environment in which the example's law is installed."""
+    shutil.copy(EXAMPLE, folder / "blend.py")
+    install(folder, "blend", "blend:BlendLaw")
+    (folder / "program.py").write_text(program)
+    paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     run = subprocess.run(
-        [sys.executable, "-c", USE_IN_EVERY_ROLE],
+        [sys.executable, str(folder / "program.py")],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr[-3000:]
-    found = json.loads(run.stdout.splitlines()[-1])
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.mark.vllm
+def test_the_engines_own_process_finds_it(tmp_path):
+    found = run_with_the_examples_law(tmp_path, USE_IN_AN_ENGINE)
+    assert len(found["tokens"]) > 5 and found["shown"] == found["tokens"]
+    assert min(found["largest"]) >= 0.6 and found["sums"] == pytest.approx([1] * len(found["sums"]))
+    assert max(found["log_prob"]) <= 0 and min(found["log_prob"]) < -0.01
+
+
+def test_the_examples_law_works_in_every_role_once_installed(tmp_path):
+    found = run_with_the_examples_law(tmp_path, USE_IN_EVERY_ROLE)
     assert found["lazy"] and found["light"]
     assert found["names"] == [*LAWS, "blend"]
     # The drawn token has at least 0.6, and the mixture is one.

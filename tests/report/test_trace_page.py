@@ -179,6 +179,19 @@ def test_small_weights_are_not_rounded_away(tokenizer):
     assert shares == ["> 99.9 %", "< 0.1 %", "100.0 %"]
 
 
+@pytest.mark.parametrize(
+    ("law", "text"),
+    [
+        (LAW, "gumbel, tau 0.5, noise scale 1"),
+        (LawSettings(name="gaussian", gamma=0.5), "gaussian, gamma 0.5, fed embedding"),
+        (LawSettings(name="deterministic"), "deterministic"),
+    ],
+)
+def test_the_law_is_named_with_the_settings_that_it_reads(tokenizer, soft_trace, law, text):
+    page = render_page([TracedResponse(soft_trace([5, 6, 7], 2), [5, 6, 7], tokenizer, law, prompt="")], "t")
+    assert f"<dt>law</dt><dd>{text}</dd>" in page
+
+
 def test_unknown_ids_are_numbers(tokenizer):
     assert token_writer(tokenizer)(len(tokenizer) + 5) == f"⟨id {len(tokenizer) + 5}⟩"
 
@@ -201,8 +214,16 @@ def test_keyboard_in_a_browser(page, responses, tmp_path):
         def focused() -> str:
             return browser.evaluate("document.activeElement.dataset.row")
 
+        weights = LAWS[LAW.name].weights(
+            Action(ids=responses[0].trace.ids.long(), values=responses[0].trace.values),
+            LAW.parameters(len(responses[0].trace)),
+        )
+        effective = (1 / weights.square().sum(-1)).where(responses[0].trace.drawn, 0.0)
         for _ in range(4):  # prompt, response text, profile, positions
             browser.press("Tab")
+        # Until the reader chooses, the most mixed position is chosen.
+        assert focused() == f"r1-{int(effective.argmax()) + 1}"
+        browser.press("Home")
         assert focused() == "r1-1"
         browser.press("ArrowLeft")
         assert focused() == "r1-1"

@@ -97,3 +97,4 @@ def test_rewards_of_the_first_step_are_the_checkpoints(run):
         piece, reward = chain.results.of_tokens(0, len(response.response_ids))
         assert torch.equal(response.extra[PIECE].long(), piece)
         torch.testing.assert_close(response.extra[REWARD], reward, rtol=0, atol=1e-4)
+        assert response.trace.entropy.isfinite().all() and response.trace.entropy.max() > 0.01

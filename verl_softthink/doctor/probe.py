@@ -3,27 +3,26 @@
 A broken library may take its process down, and verl's platform is chosen once per process.
 """
 
+import importlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from verl_softthink.doctor import configuration, deep, marker, platform_probe, registrations
-from verl_softthink.doctor.findings import Finding
-
-PROBES: dict[str, Callable[..., list[Finding]]] = {
-    "platform": platform_probe.platform_findings,
-    "marker": marker.marker_findings,
-    "configuration": configuration.configuration_findings,
-    "registrations": registrations.registration_findings,
-    "Ray worker": deep.ray_findings,
-    "engine": deep.engine_findings,
+#: Module and function of each; only the one that runs is imported.
+PROBES = {
+    "platform": ("platform_probe", "platform_findings"),
+    "marker": ("marker", "marker_findings"),
+    "configuration": ("configuration", "configuration_findings"),
+    "registrations": ("registrations", "registration_findings"),
+    "Ray worker": ("deep", "ray_findings"),
+    "engine": ("deep", "engine_findings"),
 }
 
 
 def main(name: str, arguments: str, out: str) -> None:
     """Run one probe; ``arguments`` are its keyword arguments as JSON, ``out`` gets its findings."""
-    findings = PROBES[name](**json.loads(arguments))
+    module, function = PROBES[name]
+    findings = getattr(importlib.import_module(f"verl_softthink.doctor.{module}"), function)(**json.loads(arguments))
     Path(out).write_text(json.dumps([finding.as_dict() for finding in findings]), encoding="utf-8")
 
 
