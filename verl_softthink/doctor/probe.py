@@ -1,6 +1,7 @@
-"""One check in a process of its own: ``python -m verl_softthink.doctor.probe NAME ARGUMENTS OUT``.
+"""Checks in a process of their own: ``python -m verl_softthink.doctor.probe CHECKS OUT``.
 
-A broken library may take its process down, and verl's platform is chosen once per process.
+A broken library may take its process down, and verl's platform is chosen once per process. Checks that share a process
+share the seconds that importing verl takes.
 """
 
 import importlib
@@ -19,11 +20,15 @@ PROBES = {
 }
 
 
-def main(name: str, arguments: str, out: str) -> None:
-    """Run one probe; ``arguments`` are its keyword arguments as JSON, ``out`` gets its findings."""
-    module, function = PROBES[name]
-    findings = getattr(importlib.import_module(f"verl_softthink.doctor.{module}"), function)(**json.loads(arguments))
-    Path(out).write_text(json.dumps([finding.as_dict() for finding in findings]), encoding="utf-8")
+def main(checks: str, out: str) -> None:
+    """Run checks; ``checks`` are their names and keyword arguments as JSON, ``out`` gets the findings of each."""
+    found = []
+    for name, arguments in json.loads(checks):
+        module, function = PROBES[name]
+        check = getattr(importlib.import_module(f"verl_softthink.doctor.{module}"), function)
+        found.append([finding.as_dict() for finding in check(**arguments)])
+        # After each: the next one may take the process down.
+        Path(out).write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
