@@ -3,15 +3,21 @@
 python examples/07_your_own_law.py
 
 A law gives four functions, all pure torch. The two checks below are what every law has to pass: ``log_prob`` is the
-log-density of what ``sample`` draws, and its expected gradient is that of the expected reward. Every process of a run
-must know the law: keep it as a file in ``verl_softthink/laws/`` and list it in ``LAWS`` there, then select it with
-``softthink.law.name=blend``.
+log-density of what ``sample`` draws, and its expected gradient is that of the expected reward. To train with it, put
+the class into a package of yours with an entry point, and install that in the environment of the run, where every
+process finds it:
+
+    [project.entry-points."verl_softthink.laws"]
+    blend = "my_package.blend:BlendLaw"
+
+    pip install my_package
+    python -m verl.trainer.main_ppo +softthink=soft_grpo softthink.law.name=blend ...
 """
 
 import torch
 from torch import Tensor
 
-from verl_softthink.laws import LAWS, Action, Candidates, Law, LawParameters
+from verl_softthink.laws import Action, Candidates, Law, LawParameters
 
 
 class BlendLaw(Law):
@@ -30,32 +36,36 @@ class BlendLaw(Law):
         return action.values
 
     def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:
-        return self.token_log_prob(action.values.argmax(-1), log_probs, parameters)
+        return self.token_log_prob(action, action.values.argmax(-1), log_probs, parameters)
 
-    def token_log_prob(self, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
+    def token_log_prob(self, action: Action, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         return log_probs.gather(-1, slot[:, None])[:, 0]
 
 
-LAWS[BlendLaw.name] = BlendLaw()
-torch.manual_seed(0)
-rows, logits = 400_000, torch.tensor([0.9, 0.1, -0.7])
-law, parameters = LAWS["blend"], LawParameters.uniform(rows)
-log_probs = logits.log_softmax(-1).expand(rows, -1)
-noise = -(-torch.rand(rows, 3).log()).log()
-action = law.sample(Candidates(ids=torch.arange(3).expand(rows, -1), log_probs=log_probs), parameters, noise)
-shown = law.shown_slot(action, parameters)
+def main() -> None:
+    torch.manual_seed(0)
+    rows, logits = 400_000, torch.tensor([0.9, 0.1, -0.7])
+    law, parameters = BlendLaw(), LawParameters.uniform(rows)
+    log_probs = logits.log_softmax(-1).expand(rows, -1)
+    noise = -(-torch.rand(rows, 3).log()).log()
+    action = law.sample(Candidates(ids=torch.arange(3).expand(rows, -1), log_probs=log_probs), parameters, noise)
+    shown = law.shown_slot(action, parameters)
 
-frequency = torch.bincount(shown, minlength=3) / rows
-print("drawn   ", [round(x, 4) for x in frequency.tolist()])
-print("log_prob", [round(x, 4) for x in log_probs[0].exp().tolist()])
-assert torch.allclose(frequency, log_probs[0].exp(), atol=4e-3)
+    frequency = torch.bincount(shown, minlength=3) / rows
+    print("drawn   ", [round(x, 4) for x in frequency.tolist()])
+    print("log_prob", [round(x, 4) for x in log_probs[0].exp().tolist()])
+    assert torch.allclose(frequency, log_probs[0].exp(), atol=4e-3)
 
-# d/dlogit_0 E[reward], by the score function and in closed form: the reward is the drawn token's weight table.
-reward = torch.tensor([1.0, 0.3, -0.5])
-leaf = logits.expand(rows, -1).clone().requires_grad_()
-law.log_prob(action, leaf.log_softmax(-1), parameters).sum().backward()
-score = float((reward[shown] * leaf.grad[:, 0]).mean())
-p = logits.softmax(-1)
-exact = float(p[0] * (reward[0] - (p * reward).sum()))
-print(f"gradient  {score:.4f}, exact {exact:.4f}")
-assert abs(score - exact) < 5e-3
+    # d/dlogit_0 E[reward], by the score function and in closed form: the reward is the drawn token's weight table.
+    reward = torch.tensor([1.0, 0.3, -0.5])
+    leaf = logits.expand(rows, -1).clone().requires_grad_()
+    law.log_prob(action, leaf.log_softmax(-1), parameters).sum().backward()
+    score = float((reward[shown] * leaf.grad[:, 0]).mean())
+    p = logits.softmax(-1)
+    exact = float(p[0] * (reward[0] - (p * reward).sum()))
+    print(f"gradient  {score:.4f}, exact {exact:.4f}")
+    assert abs(score - exact) < 5e-3
+
+
+if __name__ == "__main__":
+    main()

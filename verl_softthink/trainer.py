@@ -11,7 +11,7 @@ from types import ModuleType
 
 import ray
 import transfer_queue as tq
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from tensordict import NonTensorData, TensorDict
 from transfer_queue import KVBatchMeta
 from verl.experimental.agent_loop import AgentLoopManager
@@ -140,9 +140,10 @@ class SoftThinkTrainer(PPOTrainerSync):
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)
         law = self.softthink.law
         extra = tuple(name for stage in self.stages for name in stage.dumped)
-        names = collect.field_names(soft=law is not None, extra=extra)
+        scored = not OmegaConf.select(self.config, "algorithm.rollout_correction.bypass_mode", default=False)
+        names = collect.field_names(soft=law is not None, scored=scored, extra=extra)
         keys = real_keys(batch)
-        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=list(names))
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=names)
         responses = collect.responses(keys, data, extra=extra)
         drawn_with = (law or LawSettings(name="discrete")).model_dump()
         write_dump(responses, drawn_with, dump_path(Path(rollout_data_dir), self.global_steps))

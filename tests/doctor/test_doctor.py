@@ -2,18 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
 from doctor.patients import DOUBTS, FAULTS, MISTAKES, doctor, sound, write_distribution
 from verl_softthink.doctor.marker import marker_findings
+from verl_softthink.laws.registry import GROUP
 from verl_softthink.pocket import checkpoint_path
 
 MODEL = str(checkpoint_path())
+EXAMPLE = Path(__file__).parents[2] / "examples" / "07_your_own_law.py"
 ON_GPU = torch.accelerator.is_available()
 
 
@@ -55,11 +59,17 @@ def test_one_fault_does_not_hide_behind_others(sick):
     assert {name for name, report in sick.items() if len(report.texts("failure")) != 1} <= {"broken torchvision"}
 
 
-def test_an_untested_patch_release_is_a_warning(tmp_path):
+def test_an_untested_patch_release_and_a_broken_law_are_warnings(tmp_path):
     write_distribution(tmp_path, "verl", "0.9.7")
+    write_distribution(
+        tmp_path, "their-laws", "1.0", entry_points=f"[{GROUP}]\nblend = their_law:BlendLaw\nlost = their_law:Lost\n"
+    )
+    shutil.copy(EXAMPLE, tmp_path / "their_law.py")
     report = doctor(path=tmp_path)
     assert report.returncode == 0
     assert any(text.startswith("verl 0.9.7 is untested") for text in report.texts("warning"))
+    assert any(text.startswith("The law 'lost', their_law:Lost of their-laws") for text in report.texts("warning"))
+    assert "softthink.law.name=blend is their_law.BlendLaw." in report.texts("ok")
 
 
 def test_a_wrong_configuration_is_an_exit_code(tmp_path):

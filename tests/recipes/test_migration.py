@@ -1,17 +1,22 @@
-"""The tables for readers name only settings and recipes that exist, and every knob of the published forks."""
+"""The tables for readers name only settings, recipes, laws and commands that exist, and every knob of the forks."""
 
 import re
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+from support.composing import composed
 from typer.main import get_command
 
 from verl_softthink.cli import app
+from verl_softthink.config.base import parse
 from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.config.store import recipe_names
+from verl_softthink.evaluation.modes import known_modes
 from verl_softthink.laws import LAWS
 
-TEXT = (Path(__file__).parents[2] / "recipes" / "README.md").read_text()
+FOLDER = Path(__file__).parents[2] / "recipes"
+TEXT = (FOLDER / "README.md").read_text()
 KNOBS = [
     "enable_soft_thinking",
     "max_topk",
@@ -28,6 +33,14 @@ KNOBS = [
     "after_thinking_min_p",
     "think_end_str",
 ]
+#: Keys of verl's and of ours, with a value or without, wherever they are written as code.
+SETTING = re.compile(r"`((?:softthink|actor_rollout_ref|algorithm|data|trainer|reward)(?:\.\w+)+)(?:=([^`\s]*))?[^`]*`")
+
+
+@pytest.fixture(scope="module")
+def config():
+    """What a user's command line meets: keys that are not in it would need Hydra's + before them."""
+    return composed(["+softthink=[cpu,soft_grpo]"])
 
 
 @pytest.mark.parametrize("knob", KNOBS)
@@ -36,13 +49,25 @@ def test_every_knob_of_the_forks_is_translated(knob):
     assert row.split("|")[2].strip()
 
 
-def test_settings_recipes_laws_and_commands_exist():
-    law_and_filter = SoftThinkSettings.model_validate({"law": {}, "filter": {}, "phase": {}})
-    for key in re.findall(r"`softthink\.([a-z_.]+)", TEXT):
-        node = law_and_filter
-        for part in key.split("."):
-            assert part in type(node).model_fields, f"softthink.{key} does not exist"
-            node = getattr(node, part)
+def test_every_setting_can_be_overridden_as_it_is_written(config):
+    found = SETTING.findall(TEXT)
+    assert len({key for key, _ in found}) >= 20
+    places = {key: key.rpartition(".")[::2] for key, _ in found}
+    # By name, for a null is there too.
+    assert [key for key, (group, name) in places.items() if name not in (OmegaConf.select(config, group) or {})] == []
+
+
+def test_values_that_are_named_are_accepted(config):
+    values = {(key, value) for key, value in SETTING.findall(TEXT) if value and value != "..."}
+    assert ("softthink.law.name", "dirichlet") in values
+    for key, value in values:
+        changed = OmegaConf.merge(
+            config.softthink, OmegaConf.from_dotlist([f"{key.removeprefix('softthink.')}={value}"])
+        )
+        parse(SoftThinkSettings, OmegaConf.to_container(changed, resolve=True), "softthink")
+
+
+def test_recipes_laws_modes_and_commands_exist():
     for law in re.findall(r"softthink\.law\.name=(\w+)", TEXT):
         assert law in LAWS
     selected = {
@@ -51,6 +76,10 @@ def test_settings_recipes_laws_and_commands_exist():
         for name in group.split(",")
         if name.isidentifier()
     }
-    assert selected <= set(recipe_names()) and {"soft_grpo", "cpu"} <= selected
-    for command in re.findall(r"verl-softthink ([a-z]+)", TEXT):
+    assert selected == set(recipe_names())
+    for command in re.findall(r"verl-softthink ([a-z-]+)", TEXT):
         assert command in get_command(app).commands
+    modes = re.findall(r"--modes (\w+)", TEXT)
+    assert modes and set(modes) <= set(known_modes())
+    links = re.findall(r"\]\(([\w/.]+)\)", TEXT)
+    assert links and all((FOLDER / link).exists() for link in links)

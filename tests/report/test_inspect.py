@@ -124,9 +124,9 @@ def test_pairs_in_a_browser(page, tmp_path, width, side_by_side):
         )
         assert (tops[0] == tops[1]) is side_by_side
         assert not browser.evaluate("document.documentElement.scrollWidth > innerWidth")
-        for _ in range(4):  # prompt, text, strip, table of the first response
+        for _ in range(5):  # prompt, text, profile, strip, table of the first response
             browser.press("Tab")
-        for _ in range(3):  # prompt, text, strip of the second
+        for _ in range(4):  # prompt, text, profile, strip of the second
             browser.press("Tab")
         assert browser.evaluate("document.activeElement.dataset.row") == "r2-1"
         browser.press("End")

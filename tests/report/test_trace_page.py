@@ -153,7 +153,7 @@ def test_colours_have_enough_contrast(page, scheme):
 
     for ground in ("page", "card"):
         # WCAG 2.2: 4.5 for text, 3 for graphics and focus marks.
-        assert all(contrast(text, ground) >= 4.5 for text in ("ink", "quiet", "k2"))
+        assert all(contrast(text, ground) >= 4.5 for text in ("ink", "quiet", "k1", "k2"))
         assert all(contrast(mark, ground) >= 3 for mark in ("k1", "k2", "k3", "k4", "k5", "plain", "focus"))
 
 
@@ -179,6 +179,19 @@ def test_small_weights_are_not_rounded_away(tokenizer):
     assert shares == ["> 99.9 %", "< 0.1 %", "100.0 %"]
 
 
+@pytest.mark.parametrize(
+    ("law", "text"),
+    [
+        (LAW, "gumbel, tau 0.5, noise scale 1"),
+        (LawSettings(name="gaussian", gamma=0.5), "gaussian, gamma 0.5, fed embedding"),
+        (LawSettings(name="deterministic"), "deterministic"),
+    ],
+)
+def test_the_law_is_named_with_the_settings_that_it_reads(tokenizer, soft_trace, law, text):
+    page = render_page([TracedResponse(soft_trace([5, 6, 7], 2), [5, 6, 7], tokenizer, law, prompt="")], "t")
+    assert f"<dt>law</dt><dd>{text}</dd>" in page
+
+
 def test_unknown_ids_are_numbers(tokenizer):
     assert token_writer(tokenizer)(len(tokenizer) + 5) == f"⟨id {len(tokenizer) + 5}⟩"
 
@@ -201,8 +214,16 @@ def test_keyboard_in_a_browser(page, responses, tmp_path):
         def focused() -> str:
             return browser.evaluate("document.activeElement.dataset.row")
 
-        for _ in range(3):  # prompt, response text, positions
+        weights = LAWS[LAW.name].weights(
+            Action(ids=responses[0].trace.ids.long(), values=responses[0].trace.values),
+            LAW.parameters(len(responses[0].trace)),
+        )
+        effective = (1 / weights.square().sum(-1)).where(responses[0].trace.drawn, 0.0)
+        for _ in range(4):  # prompt, response text, profile, positions
             browser.press("Tab")
+        # Until the reader chooses, the most mixed position is chosen.
+        assert focused() == f"r1-{int(effective.argmax()) + 1}"
+        browser.press("Home")
         assert focused() == "r1-1"
         browser.press("ArrowLeft")
         assert focused() == "r1-1"

@@ -6,6 +6,7 @@ from support.runs import run_recipe, small_batch
 
 from verl_softthink.process_reward.fields import PIECE, REWARD
 from verl_softthink.report.dump import dump_path, read_dump
+from verl_softthink.report.metric_docs import documentation
 
 pytestmark = pytest.mark.verl
 
@@ -26,6 +27,7 @@ def test_metrics_of_every_step(run):
     assert sorted(run.metrics) == [1, 2]
     for data in run.metrics.values():
         values = {name.removeprefix("softthink/repro/"): v for name, v in data.items() if "softthink/repro" in name}
+        assert all(documentation(f"softthink/repro/{name}") for name in values)
         assert values["scored"] == 1.0 and values["pieces/mean"] > 2
         # Wrong responses are sure of wrong answers, so the mean may fall while the policy is mostly wrong.
         rise = values["surrogate/end"] - values["surrogate/prompt"]
@@ -63,3 +65,4 @@ def test_rewards_of_the_first_step_are_the_checkpoints(run):
         piece, reward = chain.results.of_tokens(0, len(response.response_ids))
         assert torch.equal(response.extra[PIECE].long(), piece)
         torch.testing.assert_close(response.extra[REWARD], reward, rtol=0, atol=1e-4)
+        assert response.trace.entropy.isfinite().all() and response.trace.entropy.max() > 0.01

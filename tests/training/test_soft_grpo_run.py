@@ -84,6 +84,8 @@ def test_first_step_s_densities_are_the_base_model_s(whole):
         log_probs = candidate_log_probs(logits, action.ids, normalise_over="candidates")
         expected = LAWS[law["name"]].log_prob(action, log_probs, parameters)
         torch.testing.assert_close(trace.log_prob[trace.soft], expected[trace.soft], rtol=0, atol=1e-4)
+        entropy = torch.special.entr(logits.softmax(-1)).sum(-1)
+        torch.testing.assert_close(trace.entropy, entropy, rtol=0, atol=1e-3)
 
 
 def test_every_metric_of_the_run_is_documented(whole):

@@ -6,6 +6,7 @@ from support.runs import run_recipe, small_batch
 
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.dump import dump_path, read_dump
+from verl_softthink.report.metric_docs import documentation
 from verl_softthink.variational.fields import OTHER_LOG_PROBS, WEIGHT
 
 pytestmark = pytest.mark.verl
@@ -39,6 +40,7 @@ def test_an_ordinary_step_and_a_posterior_step(run):
         assert 0 <= data[f"{prefix}leakage/copied_fraction/model"] <= 1
         assert data["actor/grad_norm"] > 0
         assert "training/rollout_probs_diff_mean" not in data
+        assert all(documentation(name) for name in data if name.startswith(prefix))
     assert 0 <= ordinary[f"{PREFIX}accuracy/posterior"] <= 1
     assert f"{PREFIX}posterior_step/accuracy/posterior" not in posterior
     assert any("pocket/longest" in name for name in posterior)

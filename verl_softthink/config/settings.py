@@ -14,7 +14,7 @@ from verl_softthink.process_reward.settings import ReproSettings
 from verl_softthink.variational.settings import VariationalSettings
 
 #: Settings that single laws have, with their defaults.
-OWN_SETTINGS = {key: value for law in LAWS.values() for key, value in law.own_settings.items()}
+OWN_SETTINGS = {key: value for law in LAWS.own for key, value in law.own_settings.items()}
 
 
 class LawSettings(Settings):
@@ -44,7 +44,8 @@ class LawSettings(Settings):
     def _known(cls, name: str) -> str:
         if name not in LAWS:
             raise ValueError(f"unknown law; use one of {', '.join(sorted(LAWS))}")
-        return name
+        # Imports it, and says what is wrong with one that was installed.
+        return LAWS[name].name
 
     @model_validator(mode="after")
     def _fits_the_law(self) -> Self:
@@ -65,7 +66,7 @@ class LawSettings(Settings):
             )
         for key in OWN_SETTINGS:
             if getattr(self, key) is not None and key not in LAWS[self.name].own_settings:
-                users = [name for name, law in LAWS.items() if key in law.own_settings]
+                users = [law.name for law in LAWS.own if key in law.own_settings]
                 raise ValueError(
                     f"law.{key}={getattr(self, key)!r} is a setting of {', '.join(users)}, which the law {self.name!r} "
                     "does not read; remove it"
@@ -80,7 +81,7 @@ class LawSettings(Settings):
     def own(self, key: str) -> float | int | str:
         """A setting of single laws: as set, or the default of the law that reads it."""
         value = getattr(self, key)
-        return OWN_SETTINGS[key] if value is None else value
+        return LAWS[self.name].own_settings.get(key, OWN_SETTINGS[key]) if value is None else value
 
     @property
     def draws_embedding(self) -> bool:

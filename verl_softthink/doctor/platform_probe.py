@@ -1,4 +1,4 @@
-"""What a verl process sees: its device, its attention back ends, and whether the plugin was loaded into it."""
+"""What a verl process sees: its device, its attention back ends, whether it has the plugin, and installed laws."""
 
 import importlib.util
 import os
@@ -31,7 +31,7 @@ def platform_findings() -> list[Finding]:
     else:
         findings.append(ok(CHECK, "CPU, chosen with VERL_PLATFORM=cpu; attention is torch's sdpa."))
     choose_platform()
-    return [*findings, _plugin_loaded()]
+    return [*findings, _plugin_loaded(), *_installed_laws()]
 
 
 def _flash_attention() -> Finding:
@@ -55,3 +55,19 @@ def _plugin_loaded() -> Finding:
         "`import verl` does not load the plugin, so no recipe can be selected: see the other sentences about the "
         "plugin, or run `python -c 'import verl_softthink.plugin'` to see its error.",
     )
+
+
+def _installed_laws() -> list[Finding]:
+    """Laws of other distributions; none as a rule. A run that selects one that is broken is refused."""
+    from verl_softthink.laws import LAWS
+
+    findings = []
+    for name in LAWS:
+        try:
+            law = LAWS[name]
+        except ValueError as error:
+            findings.append(warning("laws", f"{str(error)[:1].upper()}{str(error)[1:]}."))
+            continue
+        if law not in LAWS.own:
+            findings.append(ok("laws", f"softthink.law.name={name} is {type(law).__module__}.{type(law).__name__}."))
+    return findings

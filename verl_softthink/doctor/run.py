@@ -4,8 +4,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from verl_softthink.doctor.findings import Finding, Status, failure, warning
 from verl_softthink.doctor.libraries import installed_companions, start_import
@@ -14,7 +14,11 @@ from verl_softthink.doctor.versions import version_findings
 
 #: Bounds of one probe in seconds: imports, and engines.
 _QUICK_SECONDS, _DEEP_SECONDS = 300, 600
+_QUICK = ("platform", "marker", "configuration")
+_OUT = "findings.json"
 DEFAULT_MARKER = "</think>"
+#: Name and keyword arguments.
+Check = tuple[str, dict[str, object]]
 
 
 def examine(*, model: str | None, overrides: list[str], deep: bool) -> list[Finding]:
@@ -25,59 +29,76 @@ def examine(*, model: str | None, overrides: list[str], deep: bool) -> list[Find
         overrides: verl's command line; its configuration is checked when there is one.
         deep: start a Ray worker and a vLLM engine.
     """
+    # Mostly imports of verl and transformers, which take longer than everything that is read meanwhile.
+    checks: list[Check] = [("platform", {})]
+    if overrides:
+        checks.append(("configuration", {"overrides": overrides}))
+    probes = [start_probe(*checks)]
+    if model is not None:
+        probes.append(start_probe(("marker", {"model": model})))
     findings = version_findings() + switch_findings()
     if any(finding.status is Status.failure for finding in findings):
+        for probe in probes:
+            probe.stop()
         return [*findings, warning("doctor", "The other checks wait until this is mended: they would fail with it.")]
-    # Concurrently: each is mostly the import of verl or transformers.
-    probes = [start_probe("platform")]
-    if model is not None:
-        probes.append(start_probe("marker", model=model))
-    if overrides:
-        probes.append(start_probe("configuration", overrides=overrides))
     imports = [start_import(name) for name in installed_companions()]
     for finish in imports:
         findings.append(finish())
-    for finish in probes:
-        findings += finish()
+    for probe in probes:
+        findings += probe.findings()
     if deep:
         from verl_softthink.pocket import checkpoint_path
 
         engine_model = model or str(checkpoint_path())
-        findings += start_probe("registrations", process="the driver")()
-        findings += start_probe("Ray worker")()
-        findings += start_probe("engine", model=engine_model, marker=DEFAULT_MARKER)()
+        findings += start_probe(("registrations", {"process": "the driver"})).findings()
+        findings += start_probe(("Ray worker", {})).findings()
+        findings += start_probe(("engine", {"model": engine_model, "marker": DEFAULT_MARKER})).findings()
     return findings
 
 
-def start_probe(name: str, **arguments: object) -> Callable[[], list[Finding]]:
-    """Start a probe; calling the result waits for its findings."""
+class Probe:
+    """Checks at work in a process of their own (``probe.py``)."""
+
+    def __init__(self, names: list[str], process: subprocess.Popen, folder: tempfile.TemporaryDirectory, log: TextIO):
+        self._names, self._process, self._folder, self._log = names, process, folder, log
+
+    def findings(self) -> list[Finding]:
+        """Wait for them."""
+        seconds = sum(_QUICK_SECONDS if name in _QUICK else _DEEP_SECONDS for name in self._names)
+        with self._folder, self._log:
+            try:
+                self._process.wait(timeout=seconds)
+                ended = f"ended with exit code {self._process.returncode} before its end: "
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                ended = f"took more than {seconds} s and was stopped: "
+            out = Path(self._folder.name) / _OUT
+            done = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
+            findings = [Finding.from_dict(values) for check in done for values in check]
+            if len(done) < len(self._names):
+                name = self._names[len(done)]
+                findings.append(failure(name, f"The check of the {name} {ended}{self._last_line()}"))
+            return findings
+
+    def _last_line(self) -> str:
+        self._log.seek(0)
+        return next((line.strip() for line in reversed(self._log.readlines()) if line.strip()), "no output")
+
+    def stop(self) -> None:
+        """End them; nobody wants their findings any more."""
+        with self._folder, self._log:
+            self._process.kill()
+            self._process.wait()
+
+
+def start_probe(*checks: Check) -> Probe:
+    """Start checks, one after the other in one process."""
     folder = tempfile.TemporaryDirectory(prefix="softthink-doctor-")
-    out = Path(folder.name) / "findings.json"
     log = (Path(folder.name) / "log").open("w+", encoding="utf-8", errors="replace")
-    quick = name in ("platform", "marker", "configuration")
     process = subprocess.Popen(
-        [sys.executable, "-m", "verl_softthink.doctor.probe", name, json.dumps(arguments), str(out)],
+        [sys.executable, "-m", "verl_softthink.doctor.probe", json.dumps(checks), str(Path(folder.name) / _OUT)],
         stdout=log,
         stderr=subprocess.STDOUT,
     )
-
-    def findings() -> list[Finding]:
-        seconds = _QUICK_SECONDS if quick else _DEEP_SECONDS
-        with folder, log:
-            try:
-                process.wait(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                return [failure(name, f"The check of the {name} took more than {seconds} s and was stopped.")]
-            if out.exists():
-                return [Finding.from_dict(values) for values in json.loads(out.read_text(encoding="utf-8"))]
-            log.seek(0)
-            last = next((line.strip() for line in reversed(log.readlines()) if line.strip()), "no output")
-            return [
-                failure(
-                    name, f"The check of the {name} ended with exit code {process.returncode} before its end: {last}"
-                )
-            ]
-
-    return findings
+    return Probe([name for name, _ in checks], process, folder, log)

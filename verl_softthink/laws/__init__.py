@@ -16,10 +16,10 @@ from verl_softthink.laws.gumbel import GumbelLaw
 from verl_softthink.laws.gumbel_reference import GumbelReferenceLaw
 from verl_softthink.laws.mixture_of_inputs import MixtureOfInputsLaw
 from verl_softthink.laws.multiplex import MultiplexLaw
+from verl_softthink.laws.registry import LawRegistry
 
-LAWS: dict[str, Law] = {
-    law.name: law
-    for law in (
+LAWS = LawRegistry(
+    (
         DiscreteLaw(),
         DeterministicLaw(),
         GumbelLaw(),
@@ -30,14 +30,14 @@ LAWS: dict[str, Law] = {
         DirichletLaw(),
         MixtureOfInputsLaw(),
     )
-}
+)
 
 
 def get_law(name: str) -> Law:
-    """The law of that name.
+    """The law of that name, ours or an installed distribution's (``registry.py``).
 
     Raises:
-        ValueError: when no such law exists.
+        ValueError: when no such law exists, or the installed one cannot be used.
     """
     if name not in LAWS:
         raise ValueError(f"softthink.law.name={name!r} is unknown; use one of {', '.join(sorted(LAWS))}")

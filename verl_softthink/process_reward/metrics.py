@@ -1,18 +1,4 @@
-"""Metrics of RePro, under ``softthink/repro/`` in verl's own trackers.
-
-scored                  share of responses with at least one piece. Low: no ground truth, or thinking never begins.
-pieces/mean             pieces of a scored response; at most softthink.repro.segments + 1.
-surrogate/prompt, /end  J in nats per answer token, at the bare prompt and after thinking.
-surrogate/rise          their difference: above 0 where reasoning makes the answer likelier.
-magnitude, stability    of the last point of each scored response.
-negative_share          share of pieces that lower the score. Near 0 or 1: the rewards tell pieces apart badly.
-reward/std              of the rewards of pieces.
-advantage/abs_mean      mean over response tokens of |alpha x process advantage|; compare with critic/advantages.
-thinking_length/mean    tokens before the end-of-thinking marker, of all responses.
-segments/mean           delimited segments of all responses, scored or not.
-backtracking_share      share of segments that begin with one of softthink.repro.backtracking.
-scoring_seconds         time of scoring, summed over ranks; part of timing_s/old_log_prob.
-"""
+"""Metrics of RePro, under ``softthink/repro/`` in verl's own trackers; ``metric_docs.py`` says how to read them."""
 
 import torch
 from torch import Tensor
@@ -22,18 +8,20 @@ from verl_softthink.process_reward.results import ProcessRewards
 PREFIX = "softthink/repro/"
 
 
-def reward_metrics(results: ProcessRewards, advantage: Tensor, mask: Tensor) -> dict[str, float]:
+def reward_metrics(results: ProcessRewards, advantage: Tensor, mask: Tensor, seconds: Tensor) -> dict[str, float]:
     """Metrics of one batch.
 
     Args:
         results: of N responses.
         advantage: [N, T] what was added to the advantages.
         mask: [N, T] response tokens.
+        seconds: that scoring took on each rank, any shape.
     """
     scored = results.counts > 1
     metrics = {
         "scored": float(scored.float().mean()),
         "advantage/abs_mean": float((advantage.abs() * mask).sum() / mask.sum().clamp(min=1)),
+        "scoring_seconds": float(seconds.sum()),
     }
     if scored.any():
         last = results.last[scored]

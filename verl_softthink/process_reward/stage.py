@@ -17,7 +17,7 @@ from verl_softthink.config.check import check_marker_text, load_tokenizer
 from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.process_reward.advantage import NORMALISERS, process_advantage
 from verl_softthink.process_reward.fields import ANSWER, CUTS, KINDS, PIECE, REQUEST, REWARD, SECONDS, SURROGATE
-from verl_softthink.process_reward.metrics import PREFIX, reward_metrics, text_metrics
+from verl_softthink.process_reward.metrics import reward_metrics, text_metrics
 from verl_softthink.process_reward.preparation import Preparation, uncut
 from verl_softthink.process_reward.results import process_rewards
 from verl_softthink.stage import Stage
@@ -110,8 +110,7 @@ class ReproStage(Stage):
         )
         added = self.settings.alpha * process
         real = torch.tensor([not tag.get("is_padding", False) for tag in batch.tags])
-        metrics.update(reward_metrics(results.select(real), added[real], mask[real]))
-        metrics[f"{PREFIX}scoring_seconds"] = float(torch.cat(rows[SECONDS]).sum())
+        metrics.update(reward_metrics(results.select(real), added[real], mask[real], torch.cat(rows[SECONDS])))
         tokens = [results.of_tokens(row, len(old)) for row, old in enumerate(rows["advantages"])]
         return _put(
             batch,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from verl_softthink.report.trace_view import TracedResponse, view
+from verl_softthink.report.profile_strip import MIDDLE, Scale, profile
+from verl_softthink.report.trace_view import ENDING, THINKING, TracedResponse, view
 
 __all__ = ["TracedResponse", "render_page"]
 
@@ -33,7 +34,11 @@ def render_page(responses: Sequence[TracedResponse], title: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["policy_hash"] = _policy_hash
-    return environment.get_template(TEMPLATE).render(title=title, responses=[view(item) for item in responses])
+    views = [view(item) for item in responses]
+    scale = Scale.of(position for item in views for position in item["positions"])
+    for item in views:
+        item["profile"] = profile(item["positions"], scale, frozenset((THINKING, ENDING)))
+    return environment.get_template(TEMPLATE).render(title=title, responses=views, middle=MIDDLE)
 
 
 def _policy_hash(script: str) -> str:

@@ -13,6 +13,15 @@ from verl_softthink.report.token_text import token_writer
 from verl_softthink.trace import SoftTrace
 
 THINKING, ENDING, FORCED, ANSWERING = "thinking", "end of thinking", "forced", "answering"
+#: ``SoftTrace.end_reason`` in words.
+END_REASONS = {
+    "none": "nothing: the response ended first",
+    "marker": "the marker",
+    "budget": "the budget",
+    "cold_stop": "the cold stop",
+    "switches": "the limit of switches",
+    "bad_logits": "logits that were not numbers",
+}
 #: Colours of the page: candidates beyond this rank share the last one.
 COLOURED_RANKS = 5
 # A thinner segment of a bar would be narrower than a pixel; the table below the bars lists every candidate.
@@ -103,21 +112,35 @@ class _Position:
 def view(response: TracedResponse) -> dict[str, object]:
     """What the template needs of one response."""
     positions = _positions(response)
-    effective = [position.effective for position in positions if position.effective is not None]
+    mixed = [position for position in positions if position.effective is not None]
+    effective = [position.effective for position in mixed]
     return {
-        "law": response.law,
+        "law": _law(response.law),
         "prompt": response.prompt,
         "text": response.tokenizer.decode(list(response.token_ids), skip_special_tokens=False),
         "answer": response.answer,
         "reward": response.reward,
-        "end_reason": response.trace.end_reason,
+        "end_reason": END_REASONS[response.trace.end_reason],
         "soft": int(response.trace.soft.sum()),
         "mean_effective": math.fsum(effective) / len(effective) if effective else None,
         "positions": positions,
+        "most_mixed": max(mixed, key=lambda position: position.effective).number if mixed else None,
         "pair": response.pair,
-        "discrete": not bool(response.trace.drawn.any()),
+        "discrete": response.law.name == "discrete" or not bool(response.trace.drawn.any()),
         "pieces": response.pieces is not None,
     }
+
+
+def _law(law: LawSettings) -> str:
+    """The law's name and the settings that it reads."""
+    known = LAWS[law.name]
+    values = {key: getattr(law, key) for key in ("tau", "noise_scale") if key in known.reads}
+    values |= {key: law.own(key) for key in known.own_settings}
+    shown = (
+        f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in values.items()
+    )
+    return ", ".join((law.name, *shown))
 
 
 def _positions(response: TracedResponse) -> list[_Position]:

@@ -6,7 +6,7 @@ from torch import Tensor
 from verl_softthink.laws import LAWS, Action
 from verl_softthink.rollout.draw_embedding import embedding_of_history
 from verl_softthink.rollout.embedding import InputEmbedding
-from verl_softthink.rollout.state import LAW_NAMES, SoftState
+from verl_softthink.rollout.state import SoftState
 
 
 def mixture_embeddings(
@@ -27,7 +27,7 @@ def mixture_embeddings(
     weights = None
     for name in state.laws_alive:
         drawn = LAWS[name].weights(action, parameters)
-        own = (state.law[slots] == LAW_NAMES.index(name))[:, None]
+        own = (state.law[slots] == LAWS.number(name))[:, None]
         weights = drawn if weights is None else torch.where(own, drawn, weights)
     soft = state.phases.soft(slots, index)
     # A row that is not soft has no candidates and its weights may be nan: it mixes nothing.

@@ -14,8 +14,7 @@ from verl_softthink.rollout.phase_history import PhaseHistory
 from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.trace import row_width
 
-LAW_NAMES = tuple(LAWS)
-(_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.values()) if law.draws_embedding)
+(_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.own) if law.draws_embedding)
 #: Longest lead-in and answer prefix, in tokens.
 MAX_PLACED = 32
 #: Integer settings of phase control; a row of zeros belongs to nobody and answers for ever.
@@ -119,7 +118,7 @@ class SoftState:
         slot = self._free.pop()
         self._slot_of[request_id] = slot
         self._requests[request_id] = request
-        self.law[slot] = LAW_NAMES.index(request.law)
+        self.law[slot] = LAWS.number(request.law)
         self.over_vocabulary[slot] = request.normalise_over == "vocabulary"
         for name in (
             "seed",

@@ -13,7 +13,7 @@ from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Candidates, candidat
 from verl_softthink.rollout.draw_embedding import draw_embedding
 from verl_softthink.rollout.embedding import InputEmbedding
 from verl_softthink.rollout.phase_control import control
-from verl_softthink.rollout.state import LAW_NAMES, SoftState
+from verl_softthink.rollout.state import SoftState
 from verl_softthink.trace import pack_rows
 
 
@@ -136,7 +136,7 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Dr
         if merged is None:
             merged = drawn
         else:
-            own = state.law[slots] == LAW_NAMES.index(name)
+            own = state.law[slots] == LAWS.number(name)
             merged = tuple(
                 torch.where(own[:, None] if new.dim() == 2 else own, new, old)
                 for new, old in zip(drawn, merged, strict=True)

@@ -9,11 +9,10 @@ from transfer_queue import KVBatchMeta
 from verl_softthink.stage import Stage
 from verl_softthink.variational import other_prompt, weighting
 from verl_softthink.variational.check import check_variational
-from verl_softthink.variational.fields import FROM_MODEL, HINT_TEXT, OTHER_LOG_PROBS, TRACE, WEIGHT
-from verl_softthink.variational.leakage import answer_position, copied_fraction
+from verl_softthink.variational.fields import OTHER_LOG_PROBS, TRACE, WEIGHT
+from verl_softthink.variational.metrics import named, objects, rollout_metrics
 from verl_softthink.variational.weighting import ScoredTraces
 
-PREFIX = "softthink/variational/"
 #: verl compares the rollout's with the actor's probabilities of a row; here they have different prompts.
 MEANINGLESS = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
 _SCORES = (
@@ -69,41 +68,10 @@ class VariationalStage(Stage):
             )
         }
         tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=TensorDict(fields, batch_size=len(keys)))
-        prefix = f"{PREFIX}posterior_step/" if posterior_step else PREFIX
-        found = weighting.weight_metrics(weights, traces.group) | self._rollout_metrics(data, traces)
-        metrics.update({prefix + name: value for name, value in found.items()})
+        found = weighting.weight_metrics(weights, traces.group)
+        found |= rollout_metrics(data, traces, self.trainer.tokenizer)
+        metrics.update(named(found, posterior_step=posterior_step))
         return batch
-
-    def _rollout_metrics(self, data: TensorDict, traces: ScoredTraces) -> dict[str, float]:
-        """Accuracy and leakage of each proposal, and how well its log-probs in the rollout and the engine agree."""
-        from_model = torch.tensor([fields[FROM_MODEL] for fields in _objects(data["extra_fields"])])
-        rollout = _padded(data["rollout_log_probs"])
-        proposal = torch.where(from_model[:, None], traces.model, traces.posterior)
-        gap = (rollout - proposal).abs().masked_fill(~traces.trace, 0.0).sum() / traces.trace.sum()
-        metrics = {"proposal_log_prob_gap": gap.item()}
-        leakage = self._leakage(data, traces)
-        for name, rows in (("posterior", ~from_model), ("model", from_model)):
-            if rows.any():
-                metrics[f"accuracy/{name}"] = traces.rewards[rows].mean().item()
-                for measure, values in leakage.items():
-                    metrics[f"leakage/{measure}/{name}"] = values[rows].mean().item()
-        return metrics
-
-    def _leakage(self, data: TensorDict, traces: ScoredTraces) -> dict[str, Tensor]:
-        """[N] each: see ``leakage.py``."""
-        copied, position = [], []
-        rows = zip(
-            data["responses"].unbind(),
-            traces.trace,
-            _objects(data["extra_fields"]),
-            _objects(data["reward_model"]),
-            strict=True,
-        )
-        for ids, trace, extra, reward_model in rows:
-            text = self.trainer.tokenizer.decode(ids[trace[: len(ids)]], skip_special_tokens=True)
-            copied.append(copied_fraction(text, extra[HINT_TEXT]))
-            position.append(answer_position(text, str(reward_model["ground_truth"])))
-        return {"copied_fraction": torch.tensor(copied), "answer_position": torch.tensor(position)}
 
 
 def scored_traces(data: TensorDict, *, trained_with_hint: bool) -> ScoredTraces:
@@ -111,23 +79,19 @@ def scored_traces(data: TensorDict, *, trained_with_hint: bool) -> ScoredTraces:
     trained, other = _padded(data["old_log_probs"]), _padded(data[OTHER_LOG_PROBS])
     trace = _padded(data[TRACE]).bool()
     inside = torch.arange(trace.shape[1]) < data["responses"].offsets().diff()[:, None]
-    names = {name: number for number, name in enumerate(dict.fromkeys(_objects(data["uid"])))}
+    names = {name: number for number, name in enumerate(dict.fromkeys(objects(data["uid"])))}
     return ScoredTraces(
         model=other if trained_with_hint else trained,
         posterior=trained if trained_with_hint else other,
         trace=trace,
         answer=inside & ~trace,
         rewards=torch.stack([row.sum() for row in data["rm_scores"].unbind()]),
-        group=torch.tensor([names[name] for name in _objects(data["uid"])]),
+        group=torch.tensor([names[name] for name in objects(data["uid"])]),
     )
 
 
 def _padded(column: Tensor) -> Tensor:
     return column.to_padded_tensor(0)
-
-
-def _objects(column) -> list:
-    return [getattr(value, "data", value) for value in column]
 
 
 def _repeated(values: Tensor, lengths: list[int]) -> Tensor:

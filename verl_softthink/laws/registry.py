@@ -1,0 +1,107 @@
+"""Every law by its name: our own, in one list, and those that installed distributions add.
+
+A distribution adds a law by an entry point; its name is the law's, its object the law's class:
+
+    [project.entry-points."verl_softthink.laws"]
+    blend = "my_package.blend:BlendLaw"
+
+So every process of a run (driver, vLLM's engine, actor) finds it by itself. The entry points are listed at the first
+look-up, and a law is imported when it is first used: one that is broken harms nobody who uses another.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+
+from verl_softthink.laws.base import Law
+
+GROUP = "verl_softthink.laws"
+#: What training sends to the likelihood beside the action; a law that reads more there would get defaults.
+SCORED_WITH = ("tau", "noise_scale", "concentration")
+
+
+class LawRegistry(Mapping[str, Law]):
+    """Laws by name: ours first, in their order, then the installed ones, sorted.
+
+    Looking up a law raises ValueError when its entry point cannot be used or its name is taken twice.
+
+    Args:
+        own: the laws of this package.
+    """
+
+    def __init__(self, own: Iterable[Law]):
+        self.own = tuple(own)
+        self._laws = {law.name: law for law in self.own}
+        self._own_settings = {key for law in self.own for key in law.own_settings}
+
+    @cached_property
+    def _installed(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, list[EntryPoint]] = {}
+        for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+            found.setdefault(point.name, []).append(point)
+        return found
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        own = [law.name for law in self.own]
+        return (*own, *(name for name in self._installed if name not in own))
+
+    def __getitem__(self, name: str) -> Law:
+        points = self._installed.get(name, [])
+        if len(points) + any(law.name == name for law in self.own) > 1:
+            claims = " and ".join(f"{point.value} of {point.dist.name}" for point in points)
+            raise ValueError(
+                f"the law {name!r} is claimed by {claims}"
+                + ("" if len(points) > 1 else " and by verl_softthink itself")
+                + f": rename the entry point in {GROUP!r}, or uninstall the distribution"
+            )
+        if name not in self._laws:
+            if not points:
+                raise KeyError(name)
+            self._laws[name] = self._load(points[0])
+        return self._laws[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def number(self, name: str) -> int:
+        """Position of the name, the same throughout a process: what stands for the law in a tensor."""
+        return self._names.index(name)
+
+    def _load(self, point: EntryPoint) -> Law:
+        origin = f"the law {point.name!r}, {point.value} of {point.dist.name}"
+        # Whatever else its module raises comes out with its own traceback, which names the file.
+        try:
+            law = point.load()
+        except (ImportError, AttributeError, SyntaxError) as error:
+            raise ValueError(
+                f"{origin} cannot be loaded ({type(error).__name__}: {error}): repair or uninstall the distribution"
+            ) from error
+        if problem := self._problem(law, point.name):
+            raise ValueError(f"{origin} {problem}")
+        return law()
+
+    def _problem(self, law: object, name: str) -> str | None:
+        """What keeps an entry point's object from being used."""
+        if not (isinstance(law, type) and issubclass(law, Law)):
+            return f"is {law!r}: name a class derived from verl_softthink.laws.Law"
+        if law.__abstractmethods__:
+            return f"lacks {', '.join(sorted(law.__abstractmethods__))}: see verl_softthink.laws.Law"
+        if getattr(law, "name", None) != name:
+            return f"has name = {getattr(law, 'name', None)!r}: give law and entry point the same name"
+        if law.draws_embedding:
+            return "has draws_embedding = True: only 'gaussian' can; draw weights"
+        if unknown := sorted(set(law.own_settings) - self._own_settings):
+            return f"has own_settings {unknown}: use keys of softthink.law ({', '.join(sorted(self._own_settings))})"
+        if law.trainable and (unseen := sorted(set(law.reads) - set(SCORED_WITH))):
+            return (
+                f"reads {unseen}, which training does not send to log_prob: read {', '.join(SCORED_WITH)}, or set "
+                "trainable = False"
+            )
+        return None

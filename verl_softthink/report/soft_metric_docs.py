@@ -1,0 +1,138 @@
+"""Metrics of soft rollouts, in the order of the printed table."""
+
+from verl_softthink.report.metric_doc import MetricDoc
+
+ROWS = (
+    MetricDoc(
+        "soft_fraction",
+        "share of generated positions that were fed a mixture",
+        "0.5 to 0.95, as long as thoughts are longer than answers",
+        "near 0: the marker comes at once; look at end_reason and at prompts that end thinking themselves",
+    ),
+    MetricDoc(
+        "thinking_length/*",
+        "mean and largest number of drawn positions of a response",
+        "mean well below softthink.phase.budget",
+        "at the budget: raise it, or set a cold stop; shrinking to nothing: lower the learning rate, check the reward",
+    ),
+    MetricDoc(
+        "answer_length/mean",
+        "positions after thinking, per response",
+        "what an answer needs",
+        "growing: the model thinks in its answer; lower data.max_response_length minus the budget",
+    ),
+    MetricDoc(
+        "end_reason/*",
+        "shares of responses whose thinking was ended by marker, budget, cold_stop, switches, or none (the response "
+        "ended first); bad_logits never gets here: it ends the run",
+        "mostly marker",
+        "mostly budget: the marker is not produced (verl-softthink doctor --model); mostly none: raise "
+        "data.max_response_length or set a budget",
+    ),
+    MetricDoc(
+        "answer_cut_fraction",
+        "share of responses that were stopped at softthink.phase.answer_budget",
+        "near 0",
+        "near 1: answers are longer than allowed; raise the budget, or place an answer prefix",
+    ),
+    MetricDoc(
+        "no_answer_fraction",
+        "share of responses in which nobody sampled a token after thinking: it never ended, or ended at the limit",
+        "near 0",
+        "set softthink.phase.budget below data.max_response_length, so that an answer has room",
+    ),
+    MetricDoc(
+        "hard_fraction",
+        "share of positions that are ordinary tokens of thinking (switching between soft and hard)",
+        "0 without switching",
+        "near 1 with switching: entropy never rises above its reference; lower softthink.phase.switch_window",
+    ),
+    MetricDoc(
+        "forced_fraction",
+        "share of positions placed by phase control, which are in no loss",
+        "below 0.05",
+        "as end_reason/budget",
+    ),
+    MetricDoc(
+        "effective_tokens/mean",
+        "1 / sum of squared weights of a mixture, mean over soft positions; 1 is a single token",
+        "1.01 to 2; at tau 0.1 most mixtures are nearly hard",
+        "stuck at 1.00: raise softthink.law.tau a little, or the policy is certain; rising towards max_topk: mixtures "
+        "blur, lower tau or top_p",
+    ),
+    MetricDoc(
+        "mixture_entropy/mean",
+        "entropy of the weights in nats, mean over soft positions",
+        "0.01 to 0.5",
+        "as effective_tokens",
+    ),
+    MetricDoc(
+        "top_weight/mean", "largest weight of a mixture, mean over soft positions", "0.8 to 0.99", "as effective_tokens"
+    ),
+    MetricDoc(
+        "single_candidate_fraction",
+        "share of soft positions to which the filter leaves one candidate: a hard token, whose density does not depend "
+        "on the model, so no gradient comes from there (laws normalised over the candidates)",
+        "below 0.9",
+        "near 1: nothing is left to explore or to learn from; raise softthink.filter.top_p (not to 1), or stop, the "
+        "policy is certain",
+    ),
+    MetricDoc(
+        "logit_gap/mean",
+        "log-probability of the most likely candidate minus that of the second, in nats, mean over soft positions with "
+        "two candidates or more; estimated without bias from the perturbed scores (gumbel and concrete)",
+        "1 to 5",
+        "growing steadily: the policy becomes certain; watch next_token_entropy and effective_tokens",
+    ),
+    MetricDoc(
+        "noise_to_logit_gap",
+        "standard deviation of the noise between two candidates (pi / sqrt(3) times softthink.law.noise_scale), over "
+        "logit_gap",
+        "0.4 to 2",
+        "below 0.2: the noise hardly explores, raise softthink.law.noise_scale; above 4: draws hardly follow the "
+        "model, lower it",
+    ),
+    MetricDoc(
+        "noise_wins",
+        "share of soft positions whose heaviest candidate is not the most likely one",
+        "0.02 to 0.4",
+        "as noise_to_logit_gap",
+    ),
+    MetricDoc(
+        "log_prob_gap/*",
+        "absolute difference of log-density between actor and rollout, in nats: mean and max, over positions in the "
+        "loss, and over drawn and answer positions alone",
+        "mean below 1e-3 in fp32, about 1e-1 in bf16",
+        "more: stale weights, a precision that differs, or another temperature; a soft position sums over K "
+        "candidates, so drawn is larger than answer",
+    ),
+    MetricDoc(
+        "log_ratio_std*",
+        "spread of the log of the density ratio actor / rollout before any update, over positions in the loss, and "
+        "over drawn positions alone (log_ratio_std/drawn)",
+        "below 1e-2 in fp32, below 0.3 in bf16",
+        "above 0.5 ratios leave the clip range before learning starts: as log_prob_gap, or use the concrete law, whose "
+        "ratios spread less",
+    ),
+    MetricDoc(
+        "log_density_k3",
+        "verl's KL loss: k3 of the log-density at soft positions, of token probabilities elsewhere; no KL of token "
+        "distributions",
+        "rising slowly from 0",
+        "a jump: lower the learning rate or raise actor_rollout_ref.actor.kl_loss_coef",
+    ),
+    MetricDoc(
+        "next_token_entropy",
+        "entropy of the next-token distribution at every position, in nats; not that of the law",
+        "falling slowly",
+        "falling to 0 within a few steps: a collapse; lower the learning rate, keep top_p below 1 and tau below 0.25",
+    ),
+    MetricDoc(
+        "entropy_profile/*",
+        "the same by position of the chain of thought (softthink.entropy_profile), over the responses that reach it; "
+        "and the mean over all positions",
+        "the shape that the model had before training",
+        "flat: training on tokens removes the uncertain positions; compare with a soft run, verl-softthink "
+        "entropy-profile",
+    ),
+)
