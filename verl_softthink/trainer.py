@@ -6,10 +6,14 @@ methods that the settings choose (``methods.METHODS``). Without a law rollouts a
 """
 
 import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import ray
+import torch
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from tensordict import NonTensorData, TensorDict
@@ -34,6 +38,8 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 #: verl compares exp(log_prob), which for a density is not a probability and overflows; ours compares log-densities.
 MEANINGLESS_FOR_DENSITIES = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
+#: Beside verl's checkpoint: what methods need to continue.
+STATE_FILE = "softthink.pt"
 RENAMED = {"actor/kl_loss": "softthink/log_density_k3", "actor/entropy": "softthink/next_token_entropy"}
 
 
@@ -46,19 +52,23 @@ class SoftThinkTrainer(PPOTrainerSync):
             # Anything but "sync" is treated as asynchronous by the base class.
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
-        self.stages = [stage(self, getattr(self.softthink, group)) for group, stage in chosen_stages(self.softthink)]
+        self._chosen = chosen_stages(self.softthink)
+        self.stages = [stage(self, getattr(self.softthink, group)) for group, stage in self._chosen]
+        #: Prompts that this step waits for, where a method has sent them; None: verl's own batch.
+        self._groups: int | None = None
 
     @property
-    def scoring(self) -> dict[str, dict]:
-        """What every pass over the model needs in ``batch.extra_info``: how traces are scored; empty without a law."""
+    def scoring(self) -> dict:
+        """What every pass over the model needs in ``batch.extra_info``: how traces are scored, and methods' own."""
+        own = {key: value for stage in self.stages for key, value in stage.pass_settings.items()}
         if self.softthink.law is None:
-            return {}
+            return own
         settings = {
             **self.softthink.law.scoring(),
             "temperature": self.softthink.filter.temperature,
             "detach_inputs": self.softthink.likelihood.detach_inputs,
         }
-        return {SETTINGS: settings}
+        return {SETTINGS: settings, **own}
 
     def fit(self, agent_loop_manager: AgentLoopManager) -> None:
         watch = guard.watch_of(self, agent_loop_manager)
@@ -102,11 +112,30 @@ class SoftThinkTrainer(PPOTrainerSync):
         discrete = self.softthink.law is not None and self.softthink.rollout.validation == "discrete"
         return discrete or any(stage.validates_plainly for stage in self.stages)
 
+    def prepare_step(self) -> dict:
+        groups = [sent for stage in self.stages if (sent := stage.submit()) is not None]
+        if len(groups) > 1:
+            raise RuntimeError("two methods of softthink roll out prompts of their own; their checks must refuse that")
+        self._groups = groups[0] if groups else None
+        return {} if groups else super().prepare_step()
+
+    def _step_once(self, metrics: dict, timing_raw: dict, sample_batch_size: int) -> KVBatchMeta:
+        groups = sample_batch_size if self._groups is None else self._groups
+        return super()._step_once(metrics, timing_raw, groups)
+
+    def _get_required_batch_multiple(self, dp_size: int) -> int:
+        wanted = [rows for stage in self.stages if (rows := stage.rows_multiple(dp_size)) is not None]
+        return math.lcm(*wanted) if wanted else super()._get_required_batch_multiple(dp_size)
+
+    def old_log_probs(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        """verl's pass over the current policy alone: ``old_log_probs`` and ``entropy`` of every row."""
+        return super()._compute_old_log_prob(batch, metrics)
+
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        batch.extra_info.update(self.scoring)
         for stage in self.stages:
             batch = stage.before_old_log_prob(batch, metrics)
-        batch = super()._compute_old_log_prob(batch, metrics)
+        batch.extra_info.update(self.scoring)
+        batch = self.old_log_probs(batch, metrics)
         if self.softthink.law is not None:
             for name in [name for name in metrics if name.startswith(MEANINGLESS_FOR_DENSITIES)]:
                 del metrics[name]
@@ -127,7 +156,8 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch.extra_info.update(self.scoring)
-        batch = super()._update_actor(batch, metrics)
+        with self._mini_batches(len(batch)):
+            batch = super()._update_actor(batch, metrics)
         if self.softthink.law is not None:
             # Named for what they are at soft positions: k3 of the log-density, not of a token distribution; and the
             # entropy of the next-token distribution, not of the law.
@@ -135,6 +165,44 @@ class SoftThinkTrainer(PPOTrainerSync):
                 if verl_name in metrics:
                     metrics[name] = metrics.pop(verl_name)
         return batch
+
+    @contextmanager
+    def _mini_batches(self, rows: int) -> Iterator[None]:
+        """verl counts a mini-batch in prompts of ``rollout.n`` rows each; a method's rows may be grouped otherwise."""
+        sizes = [size for stage in self.stages if (size := stage.mini_batch_rows(rows)) is not None]
+        if not sizes:
+            yield
+            return
+        ours = self.config.actor_rollout_ref
+        before = ours.actor.ppo_mini_batch_size, ours.rollout.n
+        ours.actor.ppo_mini_batch_size, ours.rollout.n = sizes[0], 1
+        try:
+            yield
+        finally:
+            ours.actor.ppo_mini_batch_size, ours.rollout.n = before
+
+    def _save_checkpoint(self) -> None:
+        # Before verl's own, which ends by naming this checkpoint as the last complete one.
+        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+        states = {group: stage.state_dict() for (group, _), stage in zip(self._chosen, self.stages, strict=True)}
+        if any(states.values()):
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.save(states, folder / STATE_FILE)
+        super()._save_checkpoint()
+
+    def _load_checkpoint(self) -> None:
+        super()._load_checkpoint()
+        trainer = self.config.trainer
+        if self.global_steps == 0:
+            return
+        resumed = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
+        folder = Path(resumed or Path(trainer.default_local_dir) / f"global_step_{self.global_steps}")
+        if not (folder / STATE_FILE).exists():
+            return
+        # Holds prompts, which are Python objects; verl reads its own data.pt beside it in the same way.
+        states = torch.load(folder / STATE_FILE, weights_only=False)
+        for (group, _), stage in zip(self._chosen, self.stages, strict=True):
+            stage.load_state_dict(states.get(group, {}))
 
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict, rollout_data_dir: str) -> None:
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)
