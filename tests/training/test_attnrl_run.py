@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from oracles.tree_values import advantages as oracle
 
 from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.report.dump import dump_path, read_dump
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from oracles.tree_values import advantages as oracle  # noqa: E402
 
 pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
 
@@ -147,7 +145,7 @@ def test_rows_are_trees_with_the_advantages_of_their_leaves(kind, request):
         for row, wanted in zip(rows, oracle(leaves, counted), strict=True):
             torch.testing.assert_close(row.extra[ADVANTAGE], torch.tensor(wanted), rtol=0, atol=1e-5)
         assert all(row.extra[VALUE][-1] == row.reward for row in rows)
-        branched += len({count for count in _own_tokens(rows)}) > 1
+        branched += len(set(_own_tokens(rows))) > 1
     assert branched
 
 
