@@ -11,14 +11,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from verl_softthink.report.trace_view import TracedResponse, view
+from verl_softthink.report.tree_view import TreeView
 
 __all__ = ["TracedResponse", "render_page"]
 
 TEMPLATE = "trace_page.html"
 
 
-def render_page(responses: Sequence[TracedResponse], title: str) -> str:
-    """The page as text.
+def render_page(responses: Sequence[TracedResponse], title: str, trees: Sequence[TreeView] = ()) -> str:
+    """The page as text; trees of responses, where a run grew some, stand above the responses.
 
     Raises:
         ValueError: no responses.
@@ -33,7 +34,8 @@ def render_page(responses: Sequence[TracedResponse], title: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["policy_hash"] = _policy_hash
-    return environment.get_template(TEMPLATE).render(title=title, responses=[view(item) for item in responses])
+    shown = [view(item) for item in responses]
+    return environment.get_template(TEMPLATE).render(title=title, responses=shown, trees=list(trees))
 
 
 def _policy_hash(script: str) -> str:
