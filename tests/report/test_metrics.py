@@ -7,6 +7,7 @@ import torch
 from tensordict import NonTensorStack, TensorDict
 from typer.testing import CliRunner
 
+from verl_softthink.branching.metrics import LOG_PROB_LAG, tree_metrics
 from verl_softthink.cli import app
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, Candidates, LawParameters
@@ -108,7 +109,8 @@ def test_laws_without_perturbed_scores_have_no_noise_metrics():
 
 def test_every_metric_is_documented_and_every_row_emitted(metrics):
     profile = profile_metrics(torch.ones(2), torch.ones(2, dtype=torch.int64), [0])
-    emitted = {*metrics, *(name.removeprefix(PREFIX) for name in (*RENAMED.values(), *profile))}
+    trees = (*tree_metrics([], [], []), LOG_PROB_LAG)
+    emitted = {*metrics, *(name.removeprefix(PREFIX) for name in (*RENAMED.values(), *profile, *trees))}
     assert [name for name in sorted(emitted) if documentation(PREFIX + name) is None] == []
     used = {documentation(name).name for name in emitted}
     assert [row.name for row in METRICS if row.name not in used] == []

@@ -9,6 +9,8 @@ from verl_softthink.branching.samples import PromptSamples, distinct_tokens, use
 from verl_softthink.branching.tree import InitialResponse, root_value
 
 PREFIX = "softthink/attnrl/"
+#: Of the stage: how far the policy has moved since the initial responses were scored.
+LOG_PROB_LAG = f"{PREFIX}log_prob_lag"
 
 
 def tree_metrics(
@@ -39,7 +41,7 @@ def tree_metrics(
         "value/mean": _mean([root_value(tree) for tree in trees]),
         "value/initial": _mean([sum(values) / len(values) for values in initial]),
         "leaves/mean": _mean([sum(len(response.leaf_values) for response in tree) for tree in trees]),
-        "branched_responses": len(branched) / len(lengths),
+        "branched_responses": _mean([bool(response.continuations) for tree in trees for response in tree]),
         "branch_points/mean": _mean([len({c.cut for c in response.continuations}) for response in branched]),
         "trained_responses": sum(trained),
         "dropped/attention": sum(_dropped_by_attention(prompt) for prompt in prompts),

@@ -22,7 +22,7 @@ from verl_softthink.branching.batching import Batching
 from verl_softthink.branching.check import check_attnrl
 from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.branching.leaves import TrainedLeaf, idle_leaves, trained_leaves
-from verl_softthink.branching.metrics import PREFIX, tree_metrics
+from verl_softthink.branching.metrics import LOG_PROB_LAG, tree_metrics
 from verl_softthink.branching.rollout import Rollout
 from verl_softthink.branching.samples import PromptSamples, stitched, useful
 from verl_softthink.branching.scoring import Scoring
@@ -153,7 +153,7 @@ class AttnrlStage(Stage):
         whole = [stitched(row["old_log_probs"], self._earlier[key]) for key, row in zip(keys, found, strict=True)]
         moved = torch.cat([(old - row["old_log_probs"]).abs() for old, row in zip(whole, found, strict=True)])
         stale = sum(len(earlier) for earlier in self._earlier.values())
-        metrics[f"{PREFIX}log_prob_lag"] = float(moved.sum() / max(stale, 1))
+        metrics[LOG_PROB_LAG] = float(moved.sum() / max(stale, 1))
         _put(batch, keys, {"old_log_probs": whole})
         return batch
 
