@@ -7,13 +7,11 @@ methods that the settings choose (``methods.METHODS``). Without a law rollouts a
 
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
 import ray
-import torch
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from tensordict import NonTensorData, TensorDict
@@ -26,11 +24,14 @@ from verl_softthink.config.settings import LawSettings
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
 from verl_softthink.liveness import guard
 from verl_softthink.methods import chosen_stages
+from verl_softthink.mini_batches import mini_batches_of
 from verl_softthink.report import collect
 from verl_softthink.report.dump import dump_path, write_dump
 from verl_softthink.report.metrics import soft_metrics
 from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.stage import Stage
+from verl_softthink.stage_states import load_states, save_states
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 #: verl compares exp(log_prob), which for a density is not a probability and overflows; ours compares log-densities.
 MEANINGLESS_FOR_DENSITIES = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
-#: Beside verl's checkpoint: what methods need to continue.
-STATE_FILE = "softthink.pt"
 RENAMED = {"actor/kl_loss": "softthink/log_density_k3", "actor/entropy": "softthink/next_token_entropy"}
 
 
@@ -52,8 +51,7 @@ class SoftThinkTrainer(PPOTrainerSync):
             # Anything but "sync" is treated as asynchronous by the base class.
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
-        self._chosen = chosen_stages(self.softthink)
-        self.stages = [stage(self, getattr(self.softthink, group)) for group, stage in self._chosen]
+        self.stages = [stage(self, getattr(self.softthink, group)) for group, stage in chosen_stages(self.softthink)]
         #: Prompts that this step waits for, where a method has sent them; None: verl's own batch.
         self._groups: int | None = None
 
@@ -156,7 +154,8 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch.extra_info.update(self.scoring)
-        with self._mini_batches(len(batch)):
+        sizes = [rows for stage in self.stages if (rows := stage.mini_batch_rows(len(batch))) is not None]
+        with mini_batches_of(self.config, sizes[0]) if sizes else nullcontext():
             batch = super()._update_actor(batch, metrics)
         if self.softthink.law is not None:
             # Named for what they are at soft positions: k3 of the log-density, not of a token distribution; and the
@@ -166,43 +165,23 @@ class SoftThinkTrainer(PPOTrainerSync):
                     metrics[name] = metrics.pop(verl_name)
         return batch
 
-    @contextmanager
-    def _mini_batches(self, rows: int) -> Iterator[None]:
-        """verl counts a mini-batch in prompts of ``rollout.n`` rows each; a method's rows may be grouped otherwise."""
-        sizes = [size for stage in self.stages if (size := stage.mini_batch_rows(rows)) is not None]
-        if not sizes:
-            yield
-            return
-        ours = self.config.actor_rollout_ref
-        before = ours.actor.ppo_mini_batch_size, ours.rollout.n
-        ours.actor.ppo_mini_batch_size, ours.rollout.n = sizes[0], 1
-        try:
-            yield
-        finally:
-            ours.actor.ppo_mini_batch_size, ours.rollout.n = before
-
     def _save_checkpoint(self) -> None:
         # Before verl's own, which ends by naming this checkpoint as the last complete one.
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
-        states = {group: stage.state_dict() for (group, _), stage in zip(self._chosen, self.stages, strict=True)}
-        if any(states.values()):
-            folder.mkdir(parents=True, exist_ok=True)
-            torch.save(states, folder / STATE_FILE)
+        save_states(folder, self._stages_by_group)
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
         super()._load_checkpoint()
         trainer = self.config.trainer
-        if self.global_steps == 0:
-            return
-        resumed = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
-        folder = Path(resumed or Path(trainer.default_local_dir) / f"global_step_{self.global_steps}")
-        if not (folder / STATE_FILE).exists():
-            return
-        # Holds prompts, which are Python objects; verl reads its own data.pt beside it in the same way.
-        states = torch.load(folder / STATE_FILE, weights_only=False)
-        for (group, _), stage in zip(self._chosen, self.stages, strict=True):
-            stage.load_state_dict(states.get(group, {}))
+        if self.global_steps > 0:
+            resumed = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
+            folder = resumed or Path(trainer.default_local_dir) / f"global_step_{self.global_steps}"
+            load_states(Path(folder), self._stages_by_group)
+
+    @property
+    def _stages_by_group(self) -> dict[str, Stage]:
+        return dict(zip((group for group, _ in chosen_stages(self.softthink)), self.stages, strict=True))
 
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict, rollout_data_dir: str) -> None:
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)

@@ -41,7 +41,7 @@ class Rollout:
         if not pairs:
             return 0
         rows = tu.index_select_tensor_dict(prompts, [prompt.index for prompt, _ in pairs])
-        names = [name for prompt in planned for name in branch_uids(prompt)]
+        names = [name for prompt in planned for name in prompt.branch_uids]
         tu.assign_non_tensor_stack(rows, "uid", names)
         tu.assign_non_tensor_stack(rows, BRANCH, [prompt.request(branch) for prompt, branch in pairs])
         tu.assign_non_tensor_stack(rows, "__rollout_n__", [1] * len(pairs))
@@ -68,7 +68,7 @@ class Rollout:
     def take(self, planned: list[PromptSamples], batch: KVBatchMeta) -> None:
         """Attach the continuations in a batch to their prompts, in the order of the plan; they leave the queue."""
         tags = dict(zip(batch.keys, batch.tags, strict=True))
-        names = [[f"{uid}_0_0" for uid in branch_uids(prompt)] for prompt in planned]
+        names = [[f"{uid}_0_0" for uid in prompt.branch_uids] for prompt in planned]
         keys = [key for of_prompt in names for key in of_prompt]
         if not keys:
             return
@@ -77,15 +77,11 @@ class Rollout:
             prompt.continuations.extend(Sample(rows[key], tags[key]) for key in of_prompt)
         queue.clear(keys, batch.partition_id)
 
-    def of_prompts(self, batch: KVBatchMeta, uids: list[str]) -> KVBatchMeta | None:
-        """The rows of some prompts, without verl's padding rows, which leave the queue; None where there are none."""
-        wanted = set(uids)
-        queue.clear(
-            [key for key, tag in zip(batch.keys, batch.tags, strict=True) if tag.get("is_padding", False)],
-            batch.partition_id,
-        )
-        keys = [key for key in batch.keys if key.split("_")[0] in wanted]
-        return batch.select_keys(keys) if keys else None
+    def without_padding(self, batch: KVBatchMeta, others: set[str]) -> KVBatchMeta:
+        """The batch without ``others`` and without verl's padding rows, which leave the queue."""
+        padding = {key for key, tag in zip(batch.keys, batch.tags, strict=True) if tag.get("is_padding", False)}
+        queue.clear(sorted(padding), batch.partition_id)
+        return batch.select_keys([key for key in batch.keys if key not in padding | others])
 
     @contextmanager
     def awake(self) -> Iterator[None]:
@@ -110,8 +106,3 @@ class Rollout:
         yield
         if trainer.config.actor_rollout_ref.rollout.free_cache_engine:
             manager.update_weights(trainer.global_steps - 1)
-
-
-def branch_uids(prompt: PromptSamples) -> list[str]:
-    """A name for every branch, without the underscore at which verl cuts names."""
-    return [f"{prompt.uid}-branch{number}" for number in range(len(prompt.branches))]

@@ -69,6 +69,11 @@ class PromptSamples:
     branches: Sequence[Branch]
     continuations: list[Sample] = field(default_factory=list)
 
+    @property
+    def branch_uids(self) -> list[str]:
+        """A name for every branch, without the underscore at which verl cuts names."""
+        return [f"{self.uid}-branch{number}" for number in range(len(self.branches))]
+
     def request(self, branch: Branch) -> dict:
         """What the agent loop of a continuation needs."""
         row = self.samples[branch.response].row

@@ -5,9 +5,8 @@
     continue    a second generation: prompt and prefix, the rest sampled anew (``agent_loop.py``)
     trained     one row per leaf in place of the initial responses, with the advantages of the tree's nodes
 
-Everything behind that point sees the rows of the leaves as an ordinary batch. With ``off_policy=1`` the second
-generation is that of the next step: each step sends the next prompts together with the continuations of the prompts
-that were scored in the step before (``_pending``).
+Everything behind that point sees the rows of the leaves as an ordinary batch. ``schedule.py`` says when each of these
+happens; with ``off_policy=1`` the two generations are one.
 """
 
 import torch
@@ -15,7 +14,6 @@ import transfer_queue as tq
 from tensordict import TensorDict
 from torch import Tensor
 from transfer_queue import KVBatchMeta
-from verl.utils.debug import marked_timer
 
 from verl_softthink.branching import queue
 from verl_softthink.branching.batching import Batching
@@ -25,6 +23,7 @@ from verl_softthink.branching.leaves import TrainedLeaf, idle_leaves, trained_le
 from verl_softthink.branching.metrics import LOG_PROB_LAG, tree_metrics
 from verl_softthink.branching.rollout import Rollout
 from verl_softthink.branching.samples import PromptSamples, stitched, useful
+from verl_softthink.branching.schedule import OneStepOffPolicy, Schedule, StepByStep
 from verl_softthink.branching.scoring import Scoring
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
 from verl_softthink.stage import Stage
@@ -40,14 +39,9 @@ class AttnrlStage(Stage):
         super().__init__(trainer, settings)
         self.batching = Batching(trainer.config, settings)
         self.scoring = Scoring(trainer, settings)
-        self.rollout = Rollout(trainer)
-        #: With ``off_policy``: scored in the step before, their continuations under way.
-        self._pending: list[PromptSamples] | None = None
-        #: The prompts sent last, as they came from the data; after a resume those to begin with.
-        self._prompts: TensorDict | None = None
-        #: The prompts scored last.
-        self._scored_prompts: TensorDict | None = None
-        #: By row of this step: log-probs of the policy that scored its beginning.
+        schedule = OneStepOffPolicy if settings.off_policy else StepByStep
+        self.schedule: Schedule = schedule(trainer, Rollout(trainer), self._scored)
+        #: By row of this step: log-probs of its beginning by the policy that scored it.
         self._earlier: dict[str, Tensor] = {}
 
     @property
@@ -63,61 +57,24 @@ class AttnrlStage(Stage):
     def state_dict(self) -> dict:
         return {
             "prompts_of_next_batch": self.batching.prompts,
-            "attention_filter": self.scoring.filter_state(before_last_plan=bool(self.settings.off_policy)),
-            "pending_prompts": self._prompts if self.settings.off_policy else None,
+            "attention_filter": self.scoring.filter_state(before_last_plan=self.schedule.untrained is not None),
+            "untrained_prompts": self.schedule.untrained,
         }
 
     def load_state_dict(self, state: dict) -> None:
         self.batching.prompts = state["prompts_of_next_batch"]
         self.scoring.load(state["attention_filter"])
-        self._prompts = state["pending_prompts"]
+        self.schedule.untrained = state["untrained_prompts"]
 
     def submit(self) -> int:
-        if not self.settings.off_policy:
-            self._prompts = self.rollout.next_prompts(self.batching.prompts)
-            return self.rollout.send(self._prompts)
-        if self._pending is None:
-            self._begin()
-        sent = self.rollout.send_branches(self._scored_prompts, self._pending)
-        last = self.trainer.global_steps >= self.trainer.total_training_steps
-        if sent and last:
-            self._prompts = None
-            return sent
-        self._prompts = self.rollout.next_prompts(self.batching.prompts)
-        return sent + self.rollout.send(self._prompts)
-
-    def _begin(self) -> None:
-        """The first step of a run, or of its continuation, has nothing scored yet: one generation more."""
-        if self._prompts is None:
-            self._prompts = self.rollout.next_prompts(self.batching.prompts)
-        groups = self.rollout.send(self._prompts)
-        batch = self.rollout.collect(groups)
-        with self.rollout.asleep():
-            self._pending = self._scored(self.trainer._balance_batch(batch, metrics={}), metrics={})
+        return self.schedule.submit(self.batching.prompts)
 
     def before_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        if self.settings.off_policy:
-            prompts = self._pending
-            self.rollout.take(prompts, batch)
-            self._pending = self._score_next(batch, metrics)
-        else:
-            prompts = self._scored(batch, metrics)
-            with marked_timer("branches", self.trainer.timing_raw):
-                self.rollout.continue_now(self._prompts, prompts)
-        return self._trained(batch, prompts, metrics)
+        return self._trained(batch, self.schedule.finish(batch, metrics), metrics)
 
-    def _score_next(self, batch: KVBatchMeta, metrics: dict) -> list[PromptSamples] | None:
-        """Scores the initial responses of the next step, which came with this step's continuations."""
-        uids = [] if self._prompts is None else self._prompts["uid"].tolist()
-        initial = self.rollout.of_prompts(batch, uids)
-        if initial is None:
-            return []
-        return self._scored(self.trainer._balance_batch(initial, metrics), metrics)
-
-    def _scored(self, batch: KVBatchMeta, metrics: dict) -> list[PromptSamples]:
+    def _scored(self, batch: KVBatchMeta, prompts: TensorDict, metrics: dict) -> list[PromptSamples]:
         """Scores and plans; the rows leave the queue, for the driver holds what is needed of them."""
-        self._scored_prompts = self._prompts
-        found = self.scoring.score(batch, self._prompts["uid"].tolist(), metrics)
+        found = self.scoring.score(batch, list(prompts["uid"]), metrics)
         queue.clear(batch.keys, batch.partition_id)
         return found
 
@@ -153,7 +110,7 @@ class AttnrlStage(Stage):
         whole = [stitched(row["old_log_probs"], self._earlier[key]) for key, row in zip(keys, found, strict=True)]
         moved = torch.cat([(old - row["old_log_probs"]).abs() for old, row in zip(whole, found, strict=True)])
         stale = sum(len(earlier) for earlier in self._earlier.values())
-        metrics[LOG_PROB_LAG] = float(moved.sum() / max(stale, 1))
+        metrics[LOG_PROB_LAG] = float(moved.sum() / stale)
         _put(batch, keys, {"old_log_probs": whole})
         return batch
 
