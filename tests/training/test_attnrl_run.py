@@ -4,57 +4,35 @@ Everything is recomputed from the rollout dump: old log-probs with the checkpoin
 advantages by an oracle that knows the leaves alone.
 """
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from oracles.tree_values import advantages as oracle
+from support.runs import run_recipe, small_batch
 
 from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.report.dump import dump_path, read_dump
 
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.verl
 
-ROOT_FOLDER = Path(__file__).parents[2]
-LIMIT_SECONDS = 560
 PREFIX = "softthink/attnrl/"
 #: fp32 through two implementations of the same model.
 GAP = 1e-3
 
 
 def _run(out: Path, *overrides: str) -> tuple[Path, dict[int, dict]]:
-    small = ["rollout.log_prob", "ref.log_prob", "actor.ppo"]
-    result = subprocess.run(
-        [
-            "bash",
-            str(ROOT_FOLDER / "recipes/attnrl/run_pocket_cpu.sh"),
-            *("data.train_batch_size=4", "actor_rollout_ref.actor.ppo_mini_batch_size=2"),
-            *("actor_rollout_ref.rollout.n=4", "actor_rollout_ref.rollout.calculate_log_probs=True"),
-            *(f"actor_rollout_ref.{name}_micro_batch_size_per_gpu=8" for name in small),
-            *("softthink.attnrl.wanted_responses=40", "softthink.attnrl.largest_batch=6"),
-            *("trainer.val_before_train=False", "trainer.test_freq=-1", "trainer.save_freq=-1"),
-            *("trainer.total_training_steps=2", *overrides),
-        ],
-        env=os.environ
-        | {
-            "METHOD": "attnrl",
-            "OUT": str(out),
-            "PYTHON": sys.executable,
-            "VERL_PLATFORM": "cpu",
-            "HF_HUB_OFFLINE": "1",
-        },
-        cwd=ROOT_FOLDER,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
+    run = run_recipe(
+        "attnrl/run_pocket_cpu.sh",
+        out,
+        *small_batch(prompts=4, responses=4, micro_batch=8),
+        *("actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.calculate_log_probs=True"),
+        *("softthink.attnrl.wanted_responses=40", "softthink.attnrl.largest_batch=6"),
+        *("trainer.val_before_train=False", "trainer.test_freq=-1", "trainer.save_freq=-1"),
+        *("trainer.total_training_steps=2", *overrides),
+        METHOD="attnrl",
     )
-    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-6000:]
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return out, {record["step"]: record["data"] for record in records}
+    return run.out, run.metrics
 
 
 @pytest.fixture(scope="module")
