@@ -24,6 +24,8 @@ class Method:
 
 #: In the order in which their stages run.
 METHODS: tuple[Method, ...] = (
+    # First: it decides which rows the others see.
+    Method("attnrl", "verl_softthink.branching.stage:AttnrlStage"),
     Method("repro", "verl_softthink.process_reward.stage:ReproStage"),
     Method("variational", "verl_softthink.variational.stage:VariationalStage"),
     Method("entropy_profile", "verl_softthink.report.entropy_stage:EntropyProfileStage"),

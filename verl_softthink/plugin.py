@@ -60,6 +60,8 @@ REGISTRATIONS: tuple[After, ...] = (
     After("verl.workers.utils.losses", "verl_softthink.variational.offline.sft_loss:register"),
     # Agent loop softthink_posterior_agent.
     After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.variational.agent_loop:register"),
+    # Agent loop softthink_branch_agent.
+    After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.branching.agent_loop:register"),
     # Trainer mode softthink_sync.
     After(_TRAINER, "verl_softthink.trainer:register"),
     # Engine softthink_language_model.

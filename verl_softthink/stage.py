@@ -45,8 +45,43 @@ class Stage:
             ValueError: naming the key, its value and the fix.
         """
 
+    @property
+    def pass_settings(self) -> dict:
+        """What every training, reference and old-log-prob pass finds in ``batch.extra_info``."""
+        return {}
+
+    def submit(self) -> int | None:
+        """Send off what this step rolls out, in place of verl's own batch of prompts.
+
+        Returns:
+            Prompts to wait for, in verl's sense: uids that were registered. None leaves it to verl.
+        """
+        return None
+
+    def rows_multiple(self, ranks: int) -> int | None:
+        """The number of rows of every batch is padded to a multiple of this; None leaves it to verl.
+
+        Args:
+            ranks: data-parallel ranks of the actor.
+        """
+        return None
+
+    def mini_batch_rows(self, rows: int) -> int | None:
+        """Rows of one update of the actor on a batch of ``rows``; None leaves it to verl."""
+        return None
+
+    def state_dict(self) -> dict:
+        """What a checkpoint must hold for the method to continue."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from what ``state_dict`` gave."""
+
     def before_old_log_prob(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta":
-        """The queue holds prompts, responses and rewards; ``batch.extra_info`` reaches the pass that follows."""
+        """The queue holds prompts, responses and rewards; ``batch.extra_info`` reaches the pass that follows.
+
+        A method that trains on other rows than were rolled out returns a batch of these; all that follows sees them.
+        """
         return batch
 
     def after_old_log_prob(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta":

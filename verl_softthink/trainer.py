@@ -6,6 +6,8 @@ methods that the settings choose (``methods.METHODS``). Without a law rollouts a
 """
 
 import logging
+import math
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -22,11 +24,14 @@ from verl_softthink.config.settings import LawSettings
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
 from verl_softthink.liveness import guard
 from verl_softthink.methods import chosen_stages
+from verl_softthink.mini_batches import mini_batches_of
 from verl_softthink.report import collect
 from verl_softthink.report.dump import dump_path, write_dump
 from verl_softthink.report.metrics import soft_metrics
 from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.stage import Stage
+from verl_softthink.stage_states import load_states, save_states
 
 logger = logging.getLogger(__name__)
 
@@ -47,18 +52,21 @@ class SoftThinkTrainer(PPOTrainerSync):
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
         self.stages = [stage(self, getattr(self.softthink, group)) for group, stage in chosen_stages(self.softthink)]
+        #: Prompts that this step waits for, where a method has sent them; None: verl's own batch.
+        self._groups: int | None = None
 
     @property
-    def scoring(self) -> dict[str, dict]:
-        """What every pass over the model needs in ``batch.extra_info``: how traces are scored; empty without a law."""
+    def scoring(self) -> dict:
+        """What every pass over the model needs in ``batch.extra_info``: how traces are scored, and methods' own."""
+        own = {key: value for stage in self.stages for key, value in stage.pass_settings.items()}
         if self.softthink.law is None:
-            return {}
+            return own
         settings = {
             **self.softthink.law.scoring(),
             "temperature": self.softthink.filter.temperature,
             "detach_inputs": self.softthink.likelihood.detach_inputs,
         }
-        return {SETTINGS: settings}
+        return {SETTINGS: settings, **own}
 
     def fit(self, agent_loop_manager: AgentLoopManager) -> None:
         watch = guard.watch_of(self, agent_loop_manager)
@@ -102,11 +110,30 @@ class SoftThinkTrainer(PPOTrainerSync):
         discrete = self.softthink.law is not None and self.softthink.rollout.validation == "discrete"
         return discrete or any(stage.validates_plainly for stage in self.stages)
 
+    def prepare_step(self) -> dict:
+        groups = [sent for stage in self.stages if (sent := stage.submit()) is not None]
+        if len(groups) > 1:
+            raise RuntimeError("two methods of softthink roll out prompts of their own; their checks must refuse that")
+        self._groups = groups[0] if groups else None
+        return {} if groups else super().prepare_step()
+
+    def _step_once(self, metrics: dict, timing_raw: dict, sample_batch_size: int) -> KVBatchMeta:
+        groups = sample_batch_size if self._groups is None else self._groups
+        return super()._step_once(metrics, timing_raw, groups)
+
+    def _get_required_batch_multiple(self, dp_size: int) -> int:
+        wanted = [rows for stage in self.stages if (rows := stage.rows_multiple(dp_size)) is not None]
+        return math.lcm(*wanted) if wanted else super()._get_required_batch_multiple(dp_size)
+
+    def old_log_probs(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        """verl's pass over the current policy alone: ``old_log_probs`` and ``entropy`` of every row."""
+        return super()._compute_old_log_prob(batch, metrics)
+
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        batch.extra_info.update(self.scoring)
         for stage in self.stages:
             batch = stage.before_old_log_prob(batch, metrics)
-        batch = super()._compute_old_log_prob(batch, metrics)
+        batch.extra_info.update(self.scoring)
+        batch = self.old_log_probs(batch, metrics)
         if self.softthink.law is not None:
             for name in [name for name in metrics if name.startswith(MEANINGLESS_FOR_DENSITIES)]:
                 del metrics[name]
@@ -127,7 +154,9 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch.extra_info.update(self.scoring)
-        batch = super()._update_actor(batch, metrics)
+        sizes = [rows for stage in self.stages if (rows := stage.mini_batch_rows(len(batch))) is not None]
+        with mini_batches_of(self.config, sizes[0]) if sizes else nullcontext():
+            batch = super()._update_actor(batch, metrics)
         if self.softthink.law is not None:
             # Named for what they are at soft positions: k3 of the log-density, not of a token distribution; and the
             # entropy of the next-token distribution, not of the law.
@@ -135,6 +164,24 @@ class SoftThinkTrainer(PPOTrainerSync):
                 if verl_name in metrics:
                     metrics[name] = metrics.pop(verl_name)
         return batch
+
+    def _save_checkpoint(self) -> None:
+        # Before verl's own, which ends by naming this checkpoint as the last complete one.
+        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+        save_states(folder, self._stages_by_group)
+        super()._save_checkpoint()
+
+    def _load_checkpoint(self) -> None:
+        super()._load_checkpoint()
+        trainer = self.config.trainer
+        if self.global_steps > 0:
+            resumed = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
+            folder = resumed or Path(trainer.default_local_dir) / f"global_step_{self.global_steps}"
+            load_states(Path(folder), self._stages_by_group)
+
+    @property
+    def _stages_by_group(self) -> dict[str, Stage]:
+        return dict(zip((group for group, _ in chosen_stages(self.softthink)), self.stages, strict=True))
 
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict, rollout_data_dir: str) -> None:
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)

@@ -52,6 +52,11 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._compute_ref_log_prob", "overridden: scoring"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._update_actor", "overridden: scoring, metric names"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._log_rollout_data", "overridden: dumps traces"),
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.prepare_step", "overridden: methods send requests"),
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._step_once", "overridden: how many prompts to wait for"),
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._get_required_batch_multiple", "overridden: padding"),
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._save_checkpoint", "overridden: state of methods"),
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._load_checkpoint", "overridden: state of methods"),
     Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.on_validate_begin", "overridden: discrete validation"),
     # advantage/
     Symbol("verl.trainer.ppo.core_algos", "register_adv_est", "called: variational, rejection_sampling"),
@@ -87,6 +92,18 @@ SYMBOLS: tuple[Symbol, ...] = (
     # likelihood/step_influence.py: FSDPEngineWithLMHead.forward_step, above
     # branching/influence.py
     Symbol("transformers.modeling_utils", "AttentionInterface.get_interface", "wrapped for one forward pass"),
+    # branching/stage.py, branching/rollout.py, branching/queue.py, branching/agent_loop.py
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._balance_batch", "called: rows of leaves"),
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._next_train_batch", "called: any number of prompts"),
+    Symbol("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._submit_batch_to_rollout", "called: prompts, branches"),
+    Symbol("verl.checkpoint_engine.base", "CheckpointEngineManager.sleep_replicas", "called: between generations"),
+    Symbol("verl.workers.rollout.llm_server", "LLMServerClient.generate", "called: continuations"),
+    Symbol("verl.utils.tensordict_utils", "index_select_tensor_dict", "called: prompts of branches"),
+    Symbol("verl.utils.tensordict_utils", "assign_non_tensor_stack", "called: what a branch begins with"),
+    Symbol("verl.utils.tensordict_utils", "assign_non_tensor_data", "called: agent loop of branches"),
+    Symbol("verl.utils.tensordict_utils", "list_of_dict_to_tensordict", "called: rows of leaves"),
+    Symbol("verl.utils.profiler.performance", "marked_timer", "called: seconds of the second generation"),
+    Symbol("verl.utils.profiler.performance", "simple_timer", "called: seconds of a continuation"),
     # config/check.py
     Symbol("verl.utils.config", "validate_config", "wrapped: checks the softthink node"),
     # rollout/agent_loop.py, rollout/replica_registry.py, rollout/server.py

@@ -10,6 +10,7 @@ from tensordict import NonTensorStack, TensorDict
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
+from verl_softthink.branching import metrics as branching
 from verl_softthink.cli import app
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.process_reward import metrics as repro
@@ -88,7 +89,9 @@ def test_variational_metrics_by_hand():
 def emitted() -> set[str]:
     """Full names, by running every function that makes metrics on data that reaches all of its branches."""
     profile = profile_metrics(torch.ones(2), torch.ones(2, dtype=torch.int64), [0])
-    return {*soft_metrics(batch(), LAW), *RENAMED.values(), *profile, *repro_metrics(), *variational_metrics()}
+    trees = (*branching.tree_metrics([], [], []), branching.LOG_PROB_LAG)
+    soft = (*soft_metrics(batch(), LAW), *RENAMED.values(), *profile)
+    return {*soft, *repro_metrics(), *variational_metrics(), *trees}
 
 
 def test_every_metric_is_documented_and_every_row_emitted(emitted):
@@ -104,7 +107,7 @@ def test_no_metric_of_the_source_is_missing_above(emitted):
     written = written_names()
     patterns = [f"{name}*" if name.endswith("/") else name for name in written]
     assert [pattern for pattern in sorted(patterns) if not fnmatch.filter(emitted, pattern)] == []
-    assert {PREFIX, repro.PREFIX, variational.PREFIX, "softthink/log_prob_gap*/mean"} <= written
+    assert {PREFIX, repro.PREFIX, variational.PREFIX, branching.PREFIX, "softthink/log_prob_gap*/mean"} <= written
 
 
 def test_the_command_prints_every_row():

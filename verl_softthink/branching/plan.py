@@ -6,10 +6,12 @@ are cut where; ``grow`` attaches what came back. Settings have the values of arX
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from verl_softthink.branching.entropy import entropy_branch_points
 from verl_softthink.branching.expansion import responses_to_branch
 from verl_softthink.branching.points import branch_points
 from verl_softthink.branching.selection import AttentionFilter
@@ -26,12 +28,16 @@ class BranchSettings:
         continuations: sampled from each.
         quantile: of the influence, at and above which a step is a candidate.
         spacing: tokens between the start of the response and the first point, and between points.
+        branching: "attention": before the most influential steps; "entropy": before the least certain tokens.
+        expansion: "difficulty": the harder a prompt, the more of its responses are branched; "all": every one.
     """
 
     points: int = 2
     continuations: int = 2
     quantile: float = 0.8
     spacing: int = 512
+    branching: Literal["attention", "entropy"] = "attention"
+    expansion: Literal["difficulty", "all"] = "difficulty"
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,15 @@ class ScoredResponse:
         steps: of the response.
         influence: [S] float of its steps, zeros where no branch may start.
         correct: its reward.
+        entropy: [T] nats of the distribution that each token was drawn from, where branching is by entropy.
+        eligible: [T] bool, tokens at which a branch by entropy may start.
     """
 
     steps: Steps
     influence: Tensor
     correct: bool
+    entropy: Tensor | None = None
+    eligible: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class Sampled:
 def plan_branches(
     responses: Sequence[ScoredResponse],
     settings: BranchSettings,
-    attention_filter: AttentionFilter,
+    attention_filter: AttentionFilter | None,
     generator: torch.Generator,
 ) -> list[Branch]:
     """The branches of one prompt, in the order of responses and cuts; none where the prompt is not kept.
@@ -76,25 +86,38 @@ def plan_branches(
     Args:
         responses: all initial responses of the prompt, at least one.
         settings: points and continuations.
-        attention_filter: counts the prompt if all its responses are right.
+        attention_filter: counts the prompt if all its responses are right; None keeps every prompt.
         generator: of the difficulty-aware expansion.
     """
     correct = [response.correct for response in responses]
-    values = torch.cat([response.influence for response in responses])
-    if not attention_filter.keep(correct, float(values.mean()) if len(values) else 0.0):
+    if attention_filter is not None and not attention_filter.keep(correct, mean_influence(responses)):
         return []
+    everyone = list(range(len(responses)))
+    branched = everyone if settings.expansion == "all" else responses_to_branch(correct, generator)
     return [
         Branch(index, cut)
-        for index in responses_to_branch(correct, generator)
-        for cut in branch_points(
-            responses[index].influence,
-            responses[index].steps,
-            count=settings.points,
-            quantile=settings.quantile,
-            spacing=settings.spacing,
-        )
+        for index in branched
+        for cut in _cuts(responses[index], settings)
         for _ in range(settings.continuations)
     ]
+
+
+def mean_influence(responses: Sequence[ScoredResponse]) -> float:
+    """Over the steps of all responses; 0 where there are none."""
+    values = torch.cat([response.influence for response in responses])
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _cuts(response: ScoredResponse, settings: BranchSettings) -> list[int]:
+    if settings.branching == "entropy":
+        return entropy_branch_points(response.entropy, response.eligible, count=settings.points)
+    return branch_points(
+        response.influence,
+        response.steps,
+        count=settings.points,
+        quantile=settings.quantile,
+        spacing=settings.spacing,
+    )
 
 
 def grow(

@@ -47,16 +47,17 @@ class Steps:
         return len(self.lengths)
 
 
-def segment(texts: Sequence[str]) -> Steps:
+def segment(texts: Sequence[str], separators: Sequence[str] = SEPARATORS) -> Steps:
     """Cut a response into steps.
 
     Args:
         texts: the text of every token, each decoded by itself; the last step needs no separator.
+        separators: the first one that a response contains cuts it.
 
     Returns:
         The steps; none for an empty response.
     """
-    for separator in SEPARATORS:
+    for separator in separators:
         ends = [position + 1 for position, text in enumerate(texts) if separator in text]
         if ends:
             if ends[-1] < len(texts):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from verl_softthink.branching.settings import AttnrlSettings
 from verl_softthink.config.base import PositiveFloat, Probability, Settings
 from verl_softthink.laws import LAWS, LawParameters
 from verl_softthink.process_reward.settings import ReproSettings
@@ -200,6 +201,7 @@ class SoftThinkSettings(Settings):
 
     Attributes:
         law: None where rollouts are verl's own, of discrete tokens; then ``filter`` has nothing to act on.
+        attnrl: trees of responses, branched where later steps look back to (``recipes/attnrl``).
         variational: traces of a posterior that sees a hint (``recipes/variational``).
     """
 
@@ -208,6 +210,7 @@ class SoftThinkSettings(Settings):
     phase: PhaseSettings = PhaseSettings()
     likelihood: LikelihoodSettings = LikelihoodSettings()
     rollout: RolloutSettings = RolloutSettings()
+    attnrl: AttnrlSettings | None = None
     repro: ReproSettings | None = None
     variational: VariationalSettings | None = None
     entropy_profile: EntropyProfileSettings | None = None

@@ -2,8 +2,8 @@
 
 A batch that carries ``softthink_steps`` ([S] tokens of every response step, a jagged row per sample) gets
 ``softthink_influence`` back beside ``log_probs``: [S] float32 per sample, the y_k of its steps, with zeros for the
-first and the last four. A row whose response mask is all zero trains nothing and has zeros: verl's synthetic padding
-rows copy the steps of another sample.
+first and the last four. ``batch.extra_info["softthink_influence_of"]`` may choose layers and heads. A row whose
+response mask is all zero trains nothing and has zeros: verl's synthetic padding rows copy the steps of another sample.
 """
 
 import torch
@@ -16,6 +16,8 @@ from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
 
 STEPS = "softthink_steps"
 INFLUENCE = "softthink_influence"
+#: Key of the batch's non-tensor data: {"layers": indices or None, "heads": indices or None}.
+INFLUENCE_OF = "softthink_influence_of"
 
 
 class StepInfluence:
@@ -36,7 +38,8 @@ class StepInfluence:
             )
         sequences = stepped_sequences(micro_batch)
         measured = [sequence for sequence in sequences if sequence is not None]
-        with ForwardContextInfluence(self.module, measured) as influence:
+        chosen = get_non_tensor_data(micro_batch, INFLUENCE_OF, default=None) or {}
+        with ForwardContextInfluence(self.module, measured, **chosen) as influence:
             loss, output = super().forward_step(micro_batch, loss_function, forward_only)
         values = iter(influence.values)
         device = output["model_output"]["log_probs"].device

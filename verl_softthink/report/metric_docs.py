@@ -6,12 +6,13 @@ of a method stand beside its code, and are listed here.
 
 import fnmatch
 
+from verl_softthink.branching import metric_docs as branching
 from verl_softthink.process_reward import metric_docs as process_reward
 from verl_softthink.report import soft_metric_docs as soft
 from verl_softthink.report.metric_doc import PREFIX, MetricDoc
 from verl_softthink.variational import metric_docs as variational
 
-METRICS: tuple[MetricDoc, ...] = (*soft.ROWS, *process_reward.ROWS, *variational.ROWS)
+METRICS: tuple[MetricDoc, ...] = (*soft.ROWS, *process_reward.ROWS, *variational.ROWS, *branching.ROWS)
 
 
 def documentation(metric: str) -> MetricDoc | None:

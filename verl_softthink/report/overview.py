@@ -14,9 +14,12 @@ from verl_softthink.report.dump import DumpedResponse, read_dump
 from verl_softthink.report.selection import counterparts, find_dump, most_mixed, shared_prompts
 from verl_softthink.report.summary import build_summary, write_summary
 from verl_softthink.report.trace_page import TracedResponse, render_page
+from verl_softthink.report.tree_view import prompts_of, tree_view
 
 #: Responses on the page of a run: enough to compare, few enough to read.
 PAGE_RESPONSES = 4
+#: Trees of responses above them, where a run grew some: those with the most leaves.
+PAGE_TREES = 3
 
 
 def write_overview(run: Path, model: Path | None = None) -> None:
@@ -64,7 +67,8 @@ def write_trace_page(dump: Path, model: Path | None, out: Path, count: int, besi
             pages.append(_traced(other, other_law, tokenizer, pair="second"))
     out.parent.mkdir(parents=True, exist_ok=True)
     title = f"Soft traces: {dump.name}" + (f" beside {beside.name}" if beside else "")
-    out.write_text(render_page(pages, title=title), encoding="utf-8")
+    trees = [tree_view(rows, tokenizer) for rows in prompts_of(responses)[:PAGE_TREES]]
+    out.write_text(render_page(pages, title=title, trees=trees), encoding="utf-8")
 
 
 def _traced(response: DumpedResponse, law: dict, tokenizer, pair: str | None) -> TracedResponse:

@@ -12,14 +12,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from verl_softthink.report.profile_strip import MIDDLE, Scale, profile
 from verl_softthink.report.trace_view import ENDING, THINKING, TracedResponse, view
+from verl_softthink.report.tree_view import TreeView
 
 __all__ = ["TracedResponse", "render_page"]
 
 TEMPLATE = "trace_page.html"
 
 
-def render_page(responses: Sequence[TracedResponse], title: str) -> str:
-    """The page as text.
+def render_page(responses: Sequence[TracedResponse], title: str, trees: Sequence[TreeView] = ()) -> str:
+    """The page as text; trees of responses, where a run grew some, stand above the responses.
 
     Raises:
         ValueError: no responses.
@@ -38,7 +39,7 @@ def render_page(responses: Sequence[TracedResponse], title: str) -> str:
     scale = Scale.of(position for item in views for position in item["positions"])
     for item in views:
         item["profile"] = profile(item["positions"], scale, frozenset((THINKING, ENDING)))
-    return environment.get_template(TEMPLATE).render(title=title, responses=views, middle=MIDDLE)
+    return environment.get_template(TEMPLATE).render(title=title, responses=views, middle=MIDDLE, trees=list(trees))
 
 
 def _policy_hash(script: str) -> str:

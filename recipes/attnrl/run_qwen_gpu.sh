@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# DeepSeek-R1-Distill-Qwen-1.5B on DeepScaleR with the paper's settings (arXiv 2509.26628), on 8 GPUs of 80 GB or more.
+#
+#   METHOD=attnrl bash recipes/attnrl/run_qwen_gpu.sh [verl overrides ...]
+#   METHOD=attnrl bash recipes/attnrl/run_qwen_gpu.sh softthink.attnrl.off_policy=1
+#
+# Environment: METHOD, SEED, OUT, PYTHON (see common.sh); MODEL: hub name or directory; DATA: directory that is made when
+# it is missing; GPUS: GPUs of this machine.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+MODEL=${MODEL:-deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B}
+DATA=${DATA:-$PWD/outputs/data/reasoning}
+GPUS=${GPUS:-8}
+choose_output attnrl "qwen/seed$SEED" "${ARMS[@]}"
+if [ ! -f "$DATA/math500-test.parquet" ]; then
+    "$PYTHON" -m verl_softthink.data.prepare deepscaler "$DATA"
+    "$PYTHON" -m verl_softthink.data.prepare math500 "$DATA"
+fi
+
+prompt_length=1024 response_length=8192
+steps=500
+if [ "$METHOD" = grpo ]; then
+    steps=800
+fi
+shared=(
+    "data.train_files=$DATA/deepscaler-train.parquet" "data.val_files=$DATA/math500-test.parquet"
+    data.train_batch_size=64
+    data.max_prompt_length=$prompt_length data.max_response_length=$response_length
+    data.filter_overlong_prompts=True
+    "actor_rollout_ref.model.path=$MODEL"
+    actor_rollout_ref.actor.optim.lr=1e-6 actor_rollout_ref.actor.optim.weight_decay=0.01
+    actor_rollout_ref.actor.ppo_mini_batch_size=32
+    actor_rollout_ref.actor.use_dynamic_bsz=True
+    actor_rollout_ref.actor.ppo_max_token_len_per_gpu=$((2 * (prompt_length + response_length)))
+    actor_rollout_ref.rollout.temperature=1.0 actor_rollout_ref.rollout.top_p=1.0
+    actor_rollout_ref.rollout.tensor_model_parallel_size=1 actor_rollout_ref.rollout.gpu_memory_utilization=0.6
+    actor_rollout_ref.rollout.max_model_len=$((prompt_length + response_length))
+    actor_rollout_ref.rollout.val_kwargs.do_sample=True
+    actor_rollout_ref.rollout.val_kwargs.temperature=0.6 actor_rollout_ref.rollout.val_kwargs.top_p=0.95
+    "reward.custom_reward_function.path=pkg://verl_softthink.data.math_reward"
+    +reward.custom_reward_function.reward_kwargs.grader=math_verify
+    "trainer.n_gpus_per_node=$GPUS" trainer.nnodes=1
+    "trainer.total_training_steps=$steps" trainer.total_epochs=30 trainer.test_freq=20 trainer.save_freq=20
+)
+tree=(
+    actor_rollout_ref.rollout.n=6 softthink.attnrl.points=2 softthink.attnrl.continuations=2
+    softthink.attnrl.spacing=512 softthink.attnrl.quantile=0.8
+)
+adaptive=(
+    softthink.attnrl.adaptive_batch=true
+)
+group=(
+    actor_rollout_ref.rollout.n=8
+)
+run gpu "$@"

@@ -1,0 +1,149 @@
+"""Two steps of tree branching through verl's own entry point, once step by step and once one step off policy.
+
+Everything is recomputed from the rollout dump: old log-probs with the checkpoint, the tree from the rows' tokens,
+advantages by an oracle that knows the leaves alone.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from oracles.tree_values import advantages as oracle
+from support.runs import run_recipe, small_batch
+
+from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT, VALUE
+from verl_softthink.report.dump import dump_path, read_dump
+
+pytestmark = pytest.mark.verl
+
+PREFIX = "softthink/attnrl/"
+#: fp32 through two implementations of the same model.
+GAP = 1e-3
+
+
+def _run(out: Path, *overrides: str) -> tuple[Path, dict[int, dict]]:
+    run = run_recipe(
+        "attnrl/run_pocket_cpu.sh",
+        out,
+        *small_batch(prompts=4, responses=4, micro_batch=8),
+        *("actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.calculate_log_probs=True"),
+        *("softthink.attnrl.wanted_responses=40", "softthink.attnrl.largest_batch=6"),
+        *("trainer.val_before_train=False", "trainer.test_freq=-1", "trainer.save_freq=-1"),
+        *("trainer.total_training_steps=2", *overrides),
+        METHOD="attnrl",
+    )
+    return run.out, run.metrics
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return _run(tmp_path_factory.mktemp("attnrl"))
+
+
+@pytest.fixture(scope="module")
+def pipelined(tmp_path_factory):
+    out = tmp_path_factory.mktemp("attnrl_off_policy")
+    return _run(out, "softthink.attnrl.off_policy=1", "softthink.attnrl.shared_prefix=dedup")
+
+
+@pytest.fixture(scope="module")
+def log_probs():
+    """Log-probs of a dumped response under the checkpoint that training began with."""
+    from transformers import AutoModelForCausalLM
+
+    from verl_softthink.pocket import OVERTHINKING, checkpoint_path
+
+    model = AutoModelForCausalLM.from_pretrained(checkpoint_path(OVERTHINKING), dtype=torch.float32).eval()
+
+    @torch.no_grad()
+    def score(response):
+        prompt, ids = response.prompt_ids.long(), response.response_ids.long()
+        logits = model(torch.cat([prompt, ids])[None]).logits[0, len(prompt) - 1 : -1]
+        return logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+
+    return score
+
+
+def _prompts(out: Path, step: int) -> list[list]:
+    """The rows of every prompt, in the order of their names."""
+    responses, _ = read_dump(dump_path(out / "rollouts", step))
+    groups: dict[str, list] = {}
+    for response in sorted(responses, key=lambda item: (item.key.split("_")[0], int(item.key.split("_")[1]))):
+        groups.setdefault(response.key.split("_")[0], []).append(response)
+    return list(groups.values())
+
+
+def _own_tokens(rows: list) -> list[int]:
+    """Of each row, how many tokens at its end no earlier row has: all of an initial response, or the continuation."""
+    seen: set[float] = set()
+    counts = []
+    for row in rows:
+        nodes = row.extra[NODE].tolist()
+        counts.append(sum(node not in seen for node in nodes))
+        seen.update(nodes)
+    return counts
+
+
+@pytest.mark.parametrize("kind", ["whole", "pipelined"])
+def test_metrics_of_every_step(kind, request):
+    out, metrics = request.getfixturevalue(kind)
+    assert sorted(metrics) == [1, 2]
+    for step, data in metrics.items():
+        of = {name.removeprefix(PREFIX): value for name, value in data.items() if name.startswith(PREFIX)}
+        rows = [row for prompt in _prompts(out, step) for row in prompt]
+        assert data["actor/grad_norm"] > 0 and of["aborted"] == 0
+        assert of["trained_responses"] == len(rows) and 0 < of["useful_prompts"] <= 1
+        assert of["tokens/trained"] == sum(len(row.response_ids) for row in rows)
+        own = sum(count for prompt in _prompts(out, step) for count in _own_tokens(prompt))
+        assert of["tokens/distinct"] == own < of["tokens/trained"] and own <= of["tokens/generated"]
+        assert data["training/rollout_probs_diff_mean"] < GAP
+        # What the actor learns from are the tree's advantages, not those of verl's estimator.
+        found = torch.cat([row.extra[ADVANTAGE] for row in rows])
+        assert data["critic/advantages/max"] == pytest.approx(float(found.max()), abs=1e-5)
+        assert data["critic/advantages/min"] == pytest.approx(float(found.min()), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["whole", "pipelined"])
+def test_rows_are_trees_with_the_advantages_of_their_leaves(kind, request):
+    out, _ = request.getfixturevalue(kind)
+    branched = 0
+    for rows in _prompts(out, 1):
+        # Tokens that share a node are the same tokens at the same place.
+        at: dict[tuple, int] = {}
+        for row in rows:
+            for place, (node, token) in enumerate(
+                zip(row.extra[NODE].tolist(), row.response_ids.tolist(), strict=True)
+            ):
+                assert at.setdefault((node, place), token) == token
+        root, everyone, apart = rows[0].extra[ROOT].tolist()
+        assert everyone == len(rows) + apart
+        right = round(root * everyone) - sum(row.reward for row in rows)
+        counted = [((-1 - place,), float(place < right)) for place in range(round(apart))]
+        leaves = [(tuple(enumerate(row.extra[NODE].tolist())), row.reward) for row in rows]
+        for row, wanted in zip(rows, oracle(leaves, counted), strict=True):
+            torch.testing.assert_close(row.extra[ADVANTAGE], torch.tensor(wanted), rtol=0, atol=1e-5)
+        assert all(row.extra[VALUE][-1] == row.reward for row in rows)
+        branched += len(set(_own_tokens(rows))) > 1
+    assert branched
+
+
+def test_old_log_probs_are_those_of_the_actor(whole, log_probs):
+    for rows in _prompts(whole[0], 1):
+        for row in rows:
+            torch.testing.assert_close(row.trace.log_prob, log_probs(row), rtol=0, atol=1e-3)
+
+
+def test_one_step_off_policy_keeps_the_log_probs_of_both_policies(pipelined, log_probs):
+    """In the second step initial responses are the checkpoint's, and continuations the updated actor's."""
+    out, metrics = pipelined
+    assert metrics[1][f"{PREFIX}log_prob_lag"] < 1e-5 and metrics[2][f"{PREFIX}log_prob_lag"] > 1e-5
+    for step in (1, 2):
+        moved = []
+        for rows in _prompts(out, step):
+            for row, own in zip(rows, _own_tokens(rows), strict=True):
+                difference = (row.trace.log_prob - log_probs(row)).abs()
+                initial = own == len(row.response_ids)
+                assert difference[: None if initial else -own].max() < GAP
+                if not initial:
+                    moved.append(float(difference[-own:].max()))
+        assert (max(moved) > GAP) == (step == 2)

@@ -1,0 +1,65 @@
+"""The agent loop of a continuation: a request of prompt and prefix, a row of the prompt, prefix and what came back.
+
+vLLM finds the prefix in its cache where it still has it. The row holds the whole response, so that the reward and
+everything behind it see an ordinary one.
+"""
+
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+from verl.utils.profiler import simple_timer
+
+from verl_softthink.branching.fields import (
+    ABORTED,
+    AGENT_NAME,
+    BRANCH,
+    PREFIX_IDS,
+    PREFIX_LOG_PROBS,
+    PROMPT_IDS,
+    SESSION,
+)
+
+#: ``stop_reason`` of verl's servers for a request that was cut short from outside.
+_CUT_SHORT = "aborted"
+
+
+class BranchAgentLoop(SingleTurnAgentLoop):
+    """One continuation of a given prefix."""
+
+    async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs) -> AgentLoopOutput:
+        branch = kwargs[BRANCH]
+        prompt, prefix = list(branch[PROMPT_IDS]), list(branch[PREFIX_IDS])
+        metrics: dict[str, Any] = {}
+        with simple_timer("generate_sequences", metrics):
+            output = await self.server_manager.generate(
+                # Requests of one name go to one server, which then has the beginning that they share in its cache.
+                request_id=uuid4().hex if self.rollout_config.full_determinism else branch[SESSION],
+                prompt_ids=prompt + prefix,
+                sampling_params=sampling_params | {"max_tokens": self.response_length - len(prefix)},
+                priority=int(priority),
+            )
+        own = list(output.token_ids)
+        log_probs = None
+        if branch[PREFIX_LOG_PROBS] is not None:
+            log_probs = list(branch[PREFIX_LOG_PROBS]) + list(output.log_probs or [])
+        # The keys that verl's multi-turn loops write, which its metrics look for.
+        fields = output.extra_fields | {"turn_scores": [], "tool_rewards": []}
+        if output.stop_reason == _CUT_SHORT or not own:
+            fields[ABORTED] = output.stop_reason if own else f"{output.stop_reason}, without a token"
+        return AgentLoopOutput(
+            prompt_ids=prompt,
+            response_ids=prefix + own,
+            response_mask=[1] * (len(prefix) + len(own)),
+            response_logprobs=log_probs,
+            num_turns=2,
+            metrics=metrics,
+            extra_fields=fields,
+        )
+
+
+def register(agent_loop: ModuleType) -> None:
+    """``verl.experimental.agent_loop.single_turn_agent_loop``: add agent loop ``softthink_branch_agent``."""
+    agent_loop.register(AGENT_NAME)(BranchAgentLoop)
