@@ -1,5 +1,10 @@
 """Settings of the small vLLM engines of the tests."""
 
+import os
+
+#: SOFTTHINK_TEST_RUNNER=v2 runs the engine tests on vLLM's V2 model runner, without a GPU (support/v2_on_cpu.py).
+ON_V2 = os.environ.get("SOFTTHINK_TEST_RUNNER") == "v2"
+
 CANDIDATES = 6
 # 24 blocks of 16 tokens hold about three of the requests of a test: running eight at once preempts.
 SMALL_CACHE = {"num_gpu_blocks_override": 24, "block_size": 16}
