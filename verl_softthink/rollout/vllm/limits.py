@@ -1,5 +1,7 @@
 """Engine-wide settings of soft requests, and the engine features they cannot run with."""
 
+from verl_softthink.rollout.vllm.versions import batch_sharded_sampling
+
 #: Candidate slots per position unless ``additional_config.softthink.max_candidates`` says otherwise.
 DEFAULT_CANDIDATE_SLOTS = 16
 
@@ -48,6 +50,11 @@ def check_engine(vllm_config) -> None:
         raise ValueError(
             f"prefill_context_parallel_size={parallel.prefill_context_parallel_size}: soft rows are found by their "
             "place in the whole batch; set it to 1"
+        )
+    if batch_sharded_sampling(parallel):
+        raise ValueError(
+            "enable_batch_sharded_sampling=True gives each rank the logits of some requests only, while every rank "
+            "feeds all mixtures; set it to False"
         )
     if vllm_config.speculative_config is not None:
         raise ValueError(
