@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from verl_softthink.rollout.fed_positions import fed_positions
 from verl_softthink.rollout.history import mixture_embeddings
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
 from verl_softthink.rollout.state import SoftState
@@ -64,9 +65,6 @@ class SoftRunner:
     ) -> None:
         """Find the rows of a batch that feed generated positions of soft requests, and fill them.
 
-        A scheduled token at position p of a request with P prompt tokens is output index p - P. Decode rows, chunks
-        of a resumed request after preemption, and prompts are told apart by that index alone.
-
         Args:
             request_ids: N requests in the order of the batch.
             starts: [N + 1] first input row of each request.
@@ -93,12 +91,8 @@ class SoftRunner:
         batch = np.stack((np.where(drawing, slot_of, state.trash), np.where(drawing, after, 0)))
         self.slots, self.index = to_device(torch.from_numpy(batch), state.device).unbind()
 
-        begin = np.maximum(first, 0)
-        counts = np.where(soft, np.maximum(after - begin, 0), 0)
-        if counts.any():
-            owner = np.repeat(np.arange(len(counts)), counts)
-            index = begin[owner] + np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
-            rows = starts[owner] + index - first[owner]
+        rows, owner, index = fed_positions(starts, first, soft)
+        if len(rows):
             fed = torch.from_numpy(np.stack((rows, slot_of[owner], index)))
             self._feed(*to_device(fed, state.device).unbind())
 
