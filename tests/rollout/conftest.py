@@ -5,14 +5,17 @@ import os
 from pathlib import Path
 
 import pytest
-from support.engine import CANDIDATES, ON_V2
+import torch
+from support.engine import CANDIDATES, ON_V2, WITH_GRAPHS
 
 # Read by vLLM when it is imported.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-if ON_V2:
+if torch.cuda.is_available():
+    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = str(int(ON_V2))
+elif ON_V2:
     import support.v2_on_cpu  # noqa: F401 - before vLLM
 
 
@@ -36,7 +39,7 @@ def engine_factory():
         tear_down()
         arguments = {
             "dtype": "float32",
-            "enforce_eager": True,
+            "enforce_eager": not WITH_GRAPHS,
             "max_model_len": 256,
             "max_num_seqs": 8,
             "max_num_batched_tokens": 48,

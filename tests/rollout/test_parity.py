@@ -85,7 +85,7 @@ def run(request, tmp_path_factory, engine_factory):
         for row in soft.nonzero()[:, 0].tolist():
             key = (request_of[int(slots[row])].split("-")[0], int(index[row]))
             refed += key in fed
-            fed.setdefault(key, []).append(mixed[row].clone())
+            fed.setdefault(key, []).append(mixed[row].cpu())
         return mixed, soft
 
     soft_runner.mixture_embeddings = recording

@@ -74,3 +74,20 @@ def test_a_read_would_be_seen():
         values.sum().item()
     with pytest.raises(NotImplementedError, match="nonzero"):
         values[values > 0]
+
+
+def test_the_compiled_step_is_one_graph_with_the_same_results(monkeypatch):
+    """Captured whole, without a break for a value; a batch of another size is not another graph."""
+    monkeypatch.setattr(torch._dynamo.config, "disable", False)
+    monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
+    plain, compiled = (soft_state(REQUESTS["answers"] * 3, "cpu") for _ in range(2))
+    step = torch.compile(soft_step, backend="aot_eager", fullgraph=True, dynamic=True)
+    torch.manual_seed(0)
+    for index, rows in enumerate((4, 4, 3)):
+        slots = torch.tensor([0, 1, 2, plain.trash])[-rows:]
+        arguments = torch.randn(rows, VOCABULARY), slots, torch.full((rows,), index)
+        expected, ours = soft_step(plain, *arguments), step(compiled, *arguments)
+        for name in ("overrides", "token", "log_prob", "rows"):
+            assert torch.equal(getattr(ours, name), getattr(expected, name))
+    assert torch.equal(compiled.ids, plain.ids)
+    assert torch.equal(compiled.values, plain.values)

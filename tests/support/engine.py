@@ -4,6 +4,8 @@ import os
 
 #: SOFTTHINK_TEST_RUNNER=v2 runs the engine tests on vLLM's V2 model runner, without a GPU (support/v2_on_cpu.py).
 ON_V2 = os.environ.get("SOFTTHINK_TEST_RUNNER") == "v2"
+#: SOFTTHINK_TEST_GRAPHS=1 runs them with CUDA graphs and torch.compile (tests/gpu/run.sh).
+WITH_GRAPHS = os.environ.get("SOFTTHINK_TEST_GRAPHS") == "1"
 
 CANDIDATES = 6
 # 24 blocks of 16 tokens hold about three of the requests of a test: running eight at once preempts.
