@@ -4,6 +4,7 @@ Forward and backward of the same soft tokens, once with the logits of the whole 
 once a few positions at a time (``softthink.likelihood.positions_at_once``).
 """
 
+import ctypes
 import statistics
 import tempfile
 import time
@@ -26,7 +27,7 @@ from verl_softthink.local import choose_platform
 #: The shape of SmolLM2-135M, few layers: what differs is the head.
 FULL = Sizes(4, 576, 1536, 9, 3, 49152, sequences=4, tokens=512, candidates=5, repeats=3)
 #: A few seconds on one core.
-QUICK = Sizes(1, 64, 128, 2, 1, 32768, sequences=2, tokens=256, candidates=5, repeats=1)
+QUICK = Sizes(1, 64, 128, 2, 1, 16384, sequences=2, tokens=256, candidates=5, repeats=1)
 POSITIONS_AT_ONCE = 128
 
 
@@ -99,6 +100,8 @@ def peak_bytes(work: Callable[[], object]) -> int:
         torch.cuda.reset_peak_memory_stats()
         work()
         return torch.cuda.max_memory_allocated() - before
+    # What is free inside the process would hide what the work allocates.
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     # Linux: 5 resets the high-water mark of the resident set (proc(5)).
     Path("/proc/self/clear_refs").write_text("5")
     before = _resident("VmRSS")
