@@ -15,4 +15,4 @@ def test_pieces_need_less_memory_than_all_logits():
 
 def test_the_peak_is_seen_though_it_is_over():
     size = 64 * 2**20
-    assert size * 0.9 < peak_bytes(lambda: torch.ones(size, dtype=torch.int8).sum()) < size * 1.5
+    assert size * 0.9 < peak_bytes(lambda: torch.ones(size // 4).sum()) < size * 1.5

@@ -6,7 +6,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from verl.utils import tensordict_utils as tu
 
 from verl_softthink.likelihood.head_in_pieces import check_head
-from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
+from verl_softthink.likelihood.head_request import check_pieces
+from verl_softthink.process_reward.fields import REQUEST
 
 from .models import VOCABULARY
 from .runs import build, infer, responses_of, train, weighted_log_probs
@@ -31,7 +32,7 @@ def pair(model_path):
     return make
 
 
-@pytest.mark.parametrize("law", ["gumbel", "concrete", "multiplex", "discrete"])
+@pytest.mark.parametrize("law", ["gumbel", "concrete", "discrete"])
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 def test_log_probs_loss_and_gradients_are_those_of_all_logits(shared_engine, pair, law, packed):
     engine = shared_engine(packed)
@@ -122,9 +123,10 @@ def test_what_reads_all_logits_is_refused(shared_engine, pair):
     with pytest.raises(ValueError, match="positions_at_once is set, but calculate_sum_pi_squared"):
         infer(shared_engine(False), pieces)
     _, _, pieces = pair("gumbel", packed=True)
-    tu.assign_non_tensor(pieces, **{SHARED_PREFIX: "dedup"})
-    with pytest.raises(ValueError, match=f"positions_at_once is set, but batch.extra_info\\['{SHARED_PREFIX}'\\]"):
-        infer(shared_engine(True), pieces)
+    check_pieces(pieces)
+    tu.assign_non_tensor(pieces, **{REQUEST: {}})
+    with pytest.raises(ValueError, match="positions_at_once is set, but softthink.repro"):
+        check_pieces(pieces)
 
 
 def test_logits_changed_after_the_head_are_refused():

@@ -9,7 +9,6 @@ from verl.utils import tensordict_utils as tu
 
 from verl_softthink.likelihood.fields import ScoringSettings
 from verl_softthink.likelihood.positions import DrawnPositions
-from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
 from verl_softthink.process_reward.fields import REQUEST
 
 #: Columns of what the head returns.
@@ -87,8 +86,6 @@ def check_pieces(micro_batch: TensorDict) -> None:
     """
     readers = {
         "softthink.repro": tu.get_non_tensor_data(micro_batch, REQUEST, default=None) is not None,
-        f"batch.extra_info[{SHARED_PREFIX!r}]": tu.get_non_tensor_data(micro_batch, SHARED_PREFIX, default="repeat")
-        != "repeat",
         "calculate_sum_pi_squared": tu.get_non_tensor_data(micro_batch, "calculate_sum_pi_squared", default=False),
     }
     for name, reads in readers.items():
