@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.vllm
 
 ROOT = Path(__file__).parents[2]
-LIMIT_SECONDS = 600
+LIMIT_SECONDS = 840
 
 
 def test_parity_and_its_controls_hold_on_the_v2_runner():
