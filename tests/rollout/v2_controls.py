@@ -30,7 +30,7 @@ TAU = 1.0
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory, engine_factory):
     path = make_tiny_model(tmp_path_factory.mktemp("model") / "llama", "llama", tied=False)
-    cache = SMALL_CACHE | {"num_gpu_blocks_override": 16}
+    cache = SMALL_CACHE | {"num_gpu_blocks_override": 9}
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     return engine_factory(path, **cache), model
 
