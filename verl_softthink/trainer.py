@@ -64,7 +64,7 @@ class SoftThinkTrainer(PPOTrainerSync):
         settings = {
             **self.softthink.law.scoring(),
             "temperature": self.softthink.filter.temperature,
-            "detach_inputs": self.softthink.likelihood.detach_inputs,
+            **self.softthink.likelihood.model_dump(),
         }
         return {SETTINGS: settings, **own}
 

@@ -26,6 +26,8 @@ class Symbol:
 
 
 _ENGINE = "verl.workers.engine.fsdp.transformer_impl"
+_V2_RUNNER = "vllm.v1.worker.gpu.model_runner"
+_V2_BATCH = "vllm.v1.worker.gpu.input_batch"
 _TRANSFER = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
 
 SYMBOLS: tuple[Symbol, ...] = (
@@ -132,6 +134,19 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._preprocess", "wrapped: soft rows"),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._sample", "wrapped: the soft step"),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner.sample_tokens", "wrapped: trace rows"),
+    Symbol(_V2_RUNNER, "GPUModelRunner.add_requests", "wrapped: soft requests of the V2 runner"),
+    Symbol(_V2_RUNNER, "GPUModelRunner.prepare_inputs", "wrapped: soft rows of the V2 runner"),
+    Symbol(_V2_RUNNER, "GPUModelRunner.sample_tokens", "wrapped: trace rows of the V2 runner"),
+    Symbol("vllm.v1.worker.gpu.sample.sampler", "Sampler.__call__", "wrapped: the soft step of the V2 runner"),
+    Symbol("vllm.v1.worker.gpu.sample.output", "SamplerOutput.sampled_token_ids", "overridden by the V2 soft step"),
+    Symbol("vllm.v1.worker.gpu.sample.output", "SamplerOutput.logprobs_tensors", "overridden by the V2 soft step"),
+    Symbol("vllm.v1.worker.gpu.model_states.default", "DefaultModelState", "the one model state that is supported"),
+    Symbol(_V2_BATCH, "InputBatch.req_ids", "read: the V2 runner's batch"),
+    Symbol(_V2_BATCH, "InputBatch.num_reqs", "read: the V2 runner's batch"),
+    Symbol(_V2_BATCH, "InputBatch.idx_mapping_np", "read: the V2 runner's batch"),
+    Symbol(_V2_BATCH, "InputBatch.query_start_loc_np", "read: the V2 runner's batch"),
+    Symbol(_V2_BATCH, "InputBatch.num_computed_tokens_np", "read: the V2 runner's batch"),
+    Symbol("vllm.config.vllm", "VllmConfig.use_v2_model_runner", "read: which runner an engine has"),
     Symbol("vllm.v1.core.sched.scheduler", "Scheduler.update_from_output", "wrapped: trace rows"),
     Symbol("vllm.v1.core.kv_cache_utils", "generate_block_hash_extra_keys", "wrapped: private cache keys"),
     Symbol("vllm.v1.engine", "EngineCoreOutput", "its routed_experts carries trace rows"),

@@ -24,6 +24,7 @@ ON_POLICY = [
         ["softthink.law.name=dirichlet", "softthink.law.concentration=2"],
         [*SEED, *ON_POLICY],
         ["softthink.phase.answer_prefix=[5]", "softthink.phase.match=text"],
+        ["softthink.likelihood.positions_at_once=512"],
     ],
 )
 def test_what_fits_together_passes(overrides):
@@ -45,6 +46,11 @@ def test_what_fits_together_passes(overrides):
         ([*SEED, *ON_POLICY, "actor_rollout_ref.actor.use_kl_loss=true"], "the reference model has another"),
         ([*SEED, *ON_POLICY, "actor_rollout_ref.actor.ppo_epochs=2"], "after the first of several updates"),
         ([*SEED, *ON_POLICY, "actor_rollout_ref.actor.ppo_mini_batch_size=4"], "after the first of several updates"),
+        (
+            ["softthink.law.name=gaussian", "softthink.likelihood.positions_at_once=512"],
+            "positions_at_once=512 with softthink.law.name='gaussian'",
+        ),
+        (["softthink.likelihood.positions_at_once=0"], "softthink.likelihood.positions_at_once=0"),
         (["softthink.phase.lead_in='❄'"], "softthink.phase.lead_in='❄'.*cannot produce"),
         (["softthink.phase.answer_prefix=[5000]"], "softthink.phase.answer_prefix=.*outside the tokenizer"),
         (["softthink.phase.match=text", "softthink.phase.end_of_thinking=[3]"], "phase.match='text' looks for a text"),

@@ -5,13 +5,18 @@ import os
 from pathlib import Path
 
 import pytest
-from support.engine import CANDIDATES
+import torch
+from support.engine import CANDIDATES, ON_V2, WITH_GRAPHS
 
 # Read by vLLM when it is imported.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if torch.cuda.is_available():
+    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = str(int(ON_V2))
+elif ON_V2:
+    import support.v2_on_cpu  # noqa: F401 - before vLLM
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def engine_factory():
         tear_down()
         arguments = {
             "dtype": "float32",
-            "enforce_eager": True,
+            "enforce_eager": not WITH_GRAPHS,
             "max_model_len": 256,
             "max_num_seqs": 8,
             "max_num_batched_tokens": 48,
@@ -42,7 +47,11 @@ def engine_factory():
             "disable_log_stats": True,
             "additional_config": {"softthink": {"max_candidates": CANDIDATES}},
         }
+        if ON_V2:
+            arguments["async_scheduling"] = True
         alive.append(LLM(str(model), **arguments | overrides))
+        # The runner that a run is about is the one that it gets.
+        assert alive[-1].llm_engine.vllm_config.use_v2_model_runner == ON_V2
         return alive[-1]
 
     yield build

@@ -14,7 +14,7 @@ from verl_softthink.laws import LAWS, NO_CANDIDATE, Action
 from verl_softthink.laws.gaussian import coordinate_noise
 from verl_softthink.rollout.reference import draw, rollout, teacher_forced_logits
 from verl_softthink.rollout.request import resolve
-from verl_softthink.rollout.vllm import runner_v1
+from verl_softthink.rollout.vllm import soft_runner
 from verl_softthink.trace import unpack_rows
 
 pytestmark = pytest.mark.vllm
@@ -76,7 +76,7 @@ def run(request, tmp_path_factory, engine_factory):
     config = {"softthink": {"max_candidates": CANDIDATES, "fed_embeddings": True}}
     llm = engine_factory(path, additional_config=config, **SMALL_CACHE)
     fed, refed = {}, 0
-    mixture_embeddings = runner_v1.mixture_embeddings
+    mixture_embeddings = soft_runner.mixture_embeddings
 
     def recording(state, slots, index, embedding):
         nonlocal refed
@@ -85,10 +85,10 @@ def run(request, tmp_path_factory, engine_factory):
         for row in soft.nonzero()[:, 0].tolist():
             key = (request_of[int(slots[row])].split("-")[0], int(index[row]))
             refed += key in fed
-            fed.setdefault(key, []).append(mixed[row].clone())
+            fed.setdefault(key, []).append(mixed[row].cpu())
         return mixed, soft
 
-    runner_v1.mixture_embeddings = recording
+    soft_runner.mixture_embeddings = recording
     rng = random.Random(7)
     prompts = [[rng.randrange(5, VOCABULARY) for _ in range(rng.randrange(3, 90))] for _ in range(20)]
     lengths = [(30, 45, 18)[i % 3] for i in range(20)]
@@ -103,7 +103,7 @@ def run(request, tmp_path_factory, engine_factory):
         for i in range(20)
     ]
     outputs = llm.generate([{"prompt_token_ids": p} for p in prompts], params, use_tqdm=False)
-    runner_v1.mixture_embeddings = mixture_embeddings
+    soft_runner.mixture_embeddings = mixture_embeddings
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     return model, prompts, lengths, outputs, fed, refed
 

@@ -51,6 +51,17 @@ def bench_likelihood(
     report(likelihood.run(likelihood.QUICK if quick else likelihood.FULL), json)
 
 
+@bench.command("head")
+def bench_head(
+    quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False, json: JsonPath = None
+) -> None:
+    """Memory and time of a training pass with the output head in pieces over one that holds all logits."""
+    from verl_softthink.bench import head
+    from verl_softthink.bench.report import report
+
+    report(head.run(head.QUICK if quick else head.FULL), json)
+
+
 @bench.command("repro")
 def bench_repro(
     quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False,

@@ -57,7 +57,14 @@ def check_config(config: DictConfig) -> SoftThinkSettings:
 
 
 def _law(config: DictConfig, settings: SoftThinkSettings) -> None:
-    trainable_law(settings.law.name)
+    law = trainable_law(settings.law.name)
+    pieces = settings.likelihood.positions_at_once
+    reader = f"softthink.law.name={law.name!r}" if law.draws_embedding else "softthink.repro"
+    if pieces is not None and (law.draws_embedding or settings.repro is not None):
+        raise ValueError(
+            f"softthink.likelihood.positions_at_once={pieces} with {reader}, which reads all logits of a batch; set it "
+            "to null"
+        )
     if settings.law.name != "gaussian":
         return
     if settings.law.own("gamma") == 0:

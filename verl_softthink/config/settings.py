@@ -178,6 +178,8 @@ class LikelihoodSettings(Settings):
     """How training scores a trace."""
 
     detach_inputs: bool = False
+    # Positions of which the head's logits are held at a time, so that long batches fit; null holds all, as verl does.
+    positions_at_once: Annotated[int, Field(ge=1)] | None = None
 
 
 class RolloutSettings(Settings):

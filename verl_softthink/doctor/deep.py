@@ -62,8 +62,8 @@ def _traces(responses: list) -> Finding:
         return ok(CHECK, f"vLLM returns a whole trace with each of {len(responses)} soft responses.")
     return failure(
         CHECK,
-        "vLLM answers soft requests without a trace: its engine core did not load the plugin, or it runs the V2 model "
-        "runner (set VLLM_USE_V2_MODEL_RUNNER=0).",
+        "vLLM answers soft requests without a trace: its engine core did not load the plugin (VLLM_PLUGINS, if set, "
+        "must name verl_softthink, and VERL_SOFTTHINK_DISABLE must not be set there).",
     )
 
 

@@ -16,6 +16,8 @@ from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.checks import check_batch, check_engine, check_model
 from verl_softthink.likelihood.fields import SETTINGS, TRACE_FIELDS, ScoringSettings
+from verl_softthink.likelihood.head_in_pieces import HeadInPieces, check_head
+from verl_softthink.likelihood.head_request import check_pieces, head_request
 from verl_softthink.likelihood.mixture import SoftInputs
 from verl_softthink.likelihood.positions import drawn_positions
 from verl_softthink.likelihood.scoring import log_density
@@ -31,6 +33,7 @@ DEVICES = ["cuda", "npu", "cpu"]
 _REFUSED_SWITCHES = ("use_fused_kernels", "distillation_use_topk", "distillation_only")
 #: Key in ``output_args``, which verl hands from its inputs to its outputs.
 _DRAWN = "softthink_drawn_positions"
+_PIECES = "softthink_head_in_pieces"
 
 
 def register(engines: ModuleType) -> None:
@@ -43,6 +46,8 @@ def register(engines: ModuleType) -> None:
 class SoftTraceLikelihood:
     """What is put in front of ``FSDPEngineWithLMHead``; a mixin, because verl's module is still being imported when
     this one is."""
+
+    _pieces: HeadInPieces | None = None
 
     def __init__(self, model_config, engine_config, optimizer_config, checkpoint_config):
         check_engine(
@@ -77,6 +82,8 @@ class SoftTraceLikelihood:
 
     def prepare_model_inputs(self, micro_batch):
         self._soft_inputs.clear()
+        if self._pieces is not None:
+            self._pieces.ask(None)
         settings = _settings(micro_batch)
         model_inputs, output_args = super().prepare_model_inputs(micro_batch)
         if settings is None:
@@ -93,13 +100,27 @@ class SoftTraceLikelihood:
         if fed is not None:
             self._soft_inputs.feed(fed)
         output_args[_DRAWN] = drawn, index, settings, fed
+        if settings.positions_at_once is not None:
+            check_pieces(micro_batch)
+            width = None if packed else model_inputs["input_ids"].shape[1]
+            output_args[_PIECES] = head_request(micro_batch, output_args, drawn, settings, width)
+            self._head_in_pieces().ask(output_args[_PIECES])
         return model_inputs, output_args
+
+    def _head_in_pieces(self) -> HeadInPieces:
+        head = self.module.get_output_embeddings()
+        if self._pieces is None:
+            check_head(head, self.model_config.hf_config)
+            self._pieces = HeadInPieces(head)
+        return self._pieces
 
     def prepare_model_outputs(self, output, output_args, micro_batch, logits_processor_func):
         if _DRAWN not in output_args:
             return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         self._soft_inputs.require_fed()
         drawn, index, settings, fed = output_args[_DRAWN]
+        if _PIECES in output_args:
+            return output_args[_PIECES].model_output(output.logits, micro_batch["input_ids"].offsets())
         # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
         density = log_density(output.logits, index - 1, drawn, settings, fed)
         model_output = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)

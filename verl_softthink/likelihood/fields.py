@@ -40,6 +40,7 @@ class ScoringSettings:
         detach_inputs: keep gradients out of the mixtures' embeddings; drawn embeddings are constants in any case.
         concentration: sum of the Dirichlet law's parameters, > 0.
         fed: what the trace carries of a drawn embedding, one of ``FED_FIELDS``.
+        positions_at_once: of which the head's logits are held at a time; None holds all of them, as verl does.
     """
 
     law: Law
@@ -50,6 +51,7 @@ class ScoringSettings:
     detach_inputs: bool
     concentration: float = 1.0
     fed: str = "embedding"
+    positions_at_once: int | None = None
 
     @classmethod
     def parse(cls, values: dict) -> "ScoringSettings":
@@ -84,6 +86,11 @@ class ScoringSettings:
             raise ValueError(
                 "softthink: fed='seed' rebuilds drawn embeddings from the trace's candidates, but the mean is over the "
                 "vocabulary; use normalise_over='candidates' or fed='embedding'"
+            )
+        if law.draws_embedding and values.get("positions_at_once") is not None:
+            raise ValueError(
+                f"softthink.likelihood.positions_at_once={values['positions_at_once']} does not cover the law "
+                f"{law.name!r}, which is scored in the embedding space; set it to null"
             )
         return cls(**values | {"law": law})
 

@@ -12,6 +12,7 @@ from verl_softthink.laws import LAWS, NO_CANDIDATE, FilterParameters, LawParamet
 from verl_softthink.rollout.markers import MAX_MARKER, TextMarkers
 from verl_softthink.rollout.phase_history import PhaseHistory
 from verl_softthink.rollout.request import SoftRequest
+from verl_softthink.rollout.to_device import to_device
 from verl_softthink.trace import row_width
 
 (_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.own) if law.draws_embedding)
@@ -98,9 +99,9 @@ class SoftState:
     def __len__(self) -> int:
         return len(self._slot_of)
 
-    def slot(self, request_id: str) -> int | None:
-        """The slot of a request, None for an ordinary one."""
-        return self._slot_of.get(request_id)
+    def slot(self, request_id: str, ordinary: int | None = None) -> int | None:
+        """The slot of a request; ``ordinary`` for one that is not soft."""
+        return self._slot_of.get(request_id, ordinary)
 
     def add(self, request_id: str, request: SoftRequest) -> None:
         """Give a request a slot; a request that comes back after preemption keeps its own.
@@ -149,12 +150,12 @@ class SoftState:
             "marker_length": len(request.marker),
             "text_marker": self.markers.number(request.marker_text),
         }
-        self.phase_settings[slot] = torch.tensor([phase[name] for name in PHASE_SETTINGS], device=self.device)
+        self.phase_settings[slot] = to_device(torch.tensor([phase[name] for name in PHASE_SETTINGS]), self.device)
         lists = ((self.marker, request.marker), (self.lead_in, request.lead_in), (self.prefix, request.answer_prefix))
         for lists_of_rows, tokens in lists:
             lists_of_rows[slot] = -1
-            lists_of_rows[slot, lists_of_rows.shape[1] - len(tokens) :] = torch.tensor(
-                tokens, dtype=torch.int64, device=self.device
+            lists_of_rows[slot, lists_of_rows.shape[1] - len(tokens) :] = to_device(
+                torch.tensor(tokens, dtype=torch.int64), self.device
             )
         self._refresh()
 

@@ -1,5 +1,7 @@
 """Engine-wide settings of soft requests, and the engine features they cannot run with."""
 
+from verl_softthink.rollout.vllm.versions import batch_sharded_sampling
+
 #: Candidate slots per position unless ``additional_config.softthink.max_candidates`` says otherwise.
 DEFAULT_CANDIDATE_SLOTS = 16
 
@@ -15,14 +17,19 @@ def fed_embeddings(vllm_config) -> bool:
     return bool(_settings(vllm_config).get("fed_embeddings", False))
 
 
+def compiled_step(vllm_config) -> bool:
+    """Whether torch.compile fuses the soft step: once per mixture of laws and settings alive, some ten seconds each."""
+    return bool(_settings(vllm_config).get("compile_step", False))
+
+
 def _settings(vllm_config) -> dict:
     additional = vllm_config.additional_config
     settings = additional.get("softthink", {}) if isinstance(additional, dict) else {}
-    unknown = set(settings) - {"max_candidates", "fed_embeddings"}
+    unknown = set(settings) - {"max_candidates", "fed_embeddings", "compile_step"}
     if unknown:
         raise ValueError(
-            f"additional_config.softthink has unknown keys {sorted(unknown)}; the keys are max_candidates and "
-            "fed_embeddings"
+            f"additional_config.softthink has unknown keys {sorted(unknown)}; the keys are max_candidates, "
+            "fed_embeddings and compile_step"
         )
     return settings
 
@@ -33,20 +40,35 @@ def check_engine(vllm_config) -> None:
     Raises:
         ValueError: naming the setting, its value and the fix.
     """
-    parallel = vllm_config.parallel_config
+    parallel, model = vllm_config.parallel_config, vllm_config.model_config
     if parallel.pipeline_parallel_size > 1:
         raise ValueError(
             f"pipeline_parallel_size={parallel.pipeline_parallel_size}: soft tokens need the logits and the embedding "
             "in one process; set it to 1 and use tensor parallelism"
         )
+    if parallel.prefill_context_parallel_size > 1:
+        raise ValueError(
+            f"prefill_context_parallel_size={parallel.prefill_context_parallel_size}: soft rows are found by their "
+            "place in the whole batch; set it to 1"
+        )
+    if batch_sharded_sampling(parallel):
+        raise ValueError(
+            "enable_batch_sharded_sampling=True gives each rank the logits of some requests only, while every rank "
+            "feeds all mixtures; set it to False"
+        )
     if vllm_config.speculative_config is not None:
         raise ValueError(
             "speculative_config is set: a draft model proposes tokens, not mixtures; remove it to use soft tokens"
         )
-    if vllm_config.model_config.enable_prompt_embeds:
+    if model.enable_prompt_embeds:
         raise ValueError(
             "enable_prompt_embeds=True takes the embedding layer, in which soft tokens act, out of the model; set it "
             "to False"
         )
-    if vllm_config.model_config.enable_return_routed_experts:
+    if vllm_config.use_v2_model_runner and (model.is_hybrid or model.is_attention_free or model.is_encoder_decoder):
+        raise ValueError(
+            f"{model.architecture} has a model state of its own in vLLM's V2 model runner, under which soft tokens "
+            "have not been checked; set VLLM_USE_V2_MODEL_RUNNER=0"
+        )
+    if model.enable_return_routed_experts:
         raise ValueError("enable_return_routed_experts=True uses the channel that carries soft traces; set it to False")

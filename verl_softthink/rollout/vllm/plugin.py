@@ -5,6 +5,8 @@ vLLM calls ``register`` in its API server, engine core and workers, before any e
 VocabParallelEmbedding           replaced by plug-in   feeds mixtures (embedding)
 GPUModelRunner._update_states, _preprocess, _sample, sample_tokens
                                  wrapped               the soft step (runner_v1)
+gpu.GPUModelRunner.add_requests, prepare_inputs, sample_tokens; gpu.Sampler.__call__
+                                 wrapped               the soft step of the V2 runner (runner_v2)
 Scheduler.update_from_output     wrapped               trace rows leave the engine (return_path)
 generate_block_hash_extra_keys   wrapped               private prefix-cache keys (prefix_cache)
 InputProcessor.process_inputs    wrapped               requests are checked and resolved (frontend)
@@ -30,11 +32,15 @@ def register() -> None:
     from vllm.v1.engine.input_processor import InputProcessor
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
-    from verl_softthink.rollout.vllm import frontend, prefix_cache, return_path, runner_v1
+    from verl_softthink.hooks import when_imported
+    from verl_softthink.rollout.vllm import frontend, prefix_cache, return_path, runner_v1, runner_v2
     from verl_softthink.rollout.vllm.embedding import SoftVocabParallelEmbedding
 
     PluggableLayer.register_oot(name="VocabParallelEmbedding")(SoftVocabParallelEmbedding)
     runner_v1.install(GPUModelRunner)
+    # Only an engine that runs it imports the V2 runner, which needs Triton.
+    when_imported("vllm.v1.worker.gpu.model_runner")(runner_v2.install_runner)
+    when_imported("vllm.v1.worker.gpu.sample.sampler")(runner_v2.install_sampler)
     return_path.install(Scheduler)
     prefix_cache.install(kv_cache_utils, block_pool)
     frontend.install(InputProcessor)

@@ -1,0 +1,31 @@
+"""vLLM's V2 model runner: the parity suite and its controls, in a process of their own.
+
+Which runner an engine has is decided when vLLM is imported, so the tests themselves are those of V1.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.vllm
+
+ROOT = Path(__file__).parents[2]
+LIMIT_SECONDS = 840
+
+
+def test_parity_and_its_controls_hold_on_the_v2_runner():
+    tests = ["tests/rollout/test_parity.py", "tests/rollout/v2_controls.py"]
+    command = [sys.executable, "-m", "pytest", "-q", *tests, "-k", "llama-untied or v2_controls"]
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"SOFTTHINK_TEST_RUNNER": "v2"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+    )
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+    assert "10 passed" in result.stdout

@@ -1,0 +1,146 @@
+"""What a model runner keeps for soft requests, the same for vLLM's V1 and V2 runners.
+
+Host code only moves request bookkeeping, in NumPy over the whole batch: nothing waits for the device.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from verl_softthink.rollout.fed_positions import fed_positions
+from verl_softthink.rollout.history import mixture_embeddings
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
+from verl_softthink.rollout.state import SoftState
+from verl_softthink.rollout.step import StepResult, soft_step
+from verl_softthink.rollout.text_marker import text_marker_table, token_bytes
+from verl_softthink.rollout.to_device import to_device
+from verl_softthink.rollout.vllm.embedding import find_token_embedding
+from verl_softthink.rollout.vllm.limits import candidate_slots, compiled_step, fed_embeddings
+from verl_softthink.rollout.vllm.return_path import attach_rows
+from verl_softthink.rollout.vllm.sampled import override_sampled
+
+
+class SoftRunner:
+    """State, embedding, and the step under way of one model runner; built at the engine's first soft request.
+
+    Args:
+        config: vLLM's whole configuration.
+        model: the loaded model.
+        device: where it runs.
+    """
+
+    def __init__(self, config, model: torch.nn.Module, device: torch.device):
+        self._model_config = config.model_config
+        self.embedding = find_token_embedding(model)
+        self.state = SoftState(
+            slots=config.scheduler_config.max_num_seqs,
+            length=config.model_config.max_model_len,
+            width=candidate_slots(config),
+            device=device,
+            fed=(self.embedding.width, self.embedding.dtype) if fed_embeddings(config) else None,
+        )
+        self._soft_step = torch.compile(soft_step, dynamic=True) if compiled_step(config) else soft_step
+        #: The soft step about to be taken: slot and output index of every batch row, [N] int64; None if there is none.
+        self.slots: Tensor | None = None
+        self.index: Tensor | None = None
+        #: Batch rows of soft requests, with the columns of their packed rows.
+        self._columns: dict[int, int] = {}
+        self._result: StepResult | None = None
+        self._rows_marked = False
+
+    def add(self, request_id: str, values: dict) -> None:
+        """Give a request its slot; one that comes back after preemption keeps its own, and its history."""
+        request = SoftRequest.from_dict(values)
+        if request.marker_text not in self.state.markers:
+            self._add_text_marker(request.marker_text)
+        self.state.add(request_id, request)
+
+    def prepare(
+        self,
+        request_ids: list[str],
+        starts: np.ndarray,
+        computed: np.ndarray,
+        prompts: np.ndarray,
+        samples: np.ndarray,
+    ) -> None:
+        """Find the rows of a batch that feed generated positions of soft requests, and fill them.
+
+        Args:
+            request_ids: N requests in the order of the batch.
+            starts: [N + 1] first input row of each request.
+            computed: [N] positions computed before this step.
+            prompts: [N] prompt tokens.
+            samples: [N] bool, whether the step's token counts: false while a prompt or a resumed request is computed
+                in chunks.
+        """
+        state = self.state
+        self.slots = self.index = None
+        if self._rows_marked:
+            self.embedding.soft_on.zero_()
+            self._rows_marked = False
+        if not len(state):
+            return
+        slot_of = np.array([state.slot(name, state.trash) for name in request_ids], dtype=np.int64)
+        soft = slot_of != state.trash
+        if not soft.any():
+            return
+        self._columns = {int(row): state.row_columns(request_ids[row]) for row in np.flatnonzero(soft)}
+        first = computed.astype(np.int64) - prompts
+        after = first + np.diff(starts)
+        drawing = soft & samples
+        batch = np.stack((np.where(drawing, slot_of, state.trash), np.where(drawing, after, 0)))
+        self.slots, self.index = to_device(torch.from_numpy(batch), state.device).unbind()
+
+        rows, owner, index = fed_positions(starts, first, soft)
+        if len(rows):
+            fed = torch.from_numpy(np.stack((rows, slot_of[owner], index)))
+            self._feed(*to_device(fed, state.device).unbind())
+
+    def _feed(self, rows: Tensor, slots: Tensor, index: Tensor) -> None:
+        """Mark input rows [R] and fill them with what was drawn at output ``index`` of ``slots``."""
+        mixed, on = mixture_embeddings(self.state, slots, index, self.embedding)
+        self.embedding.soft_rows.index_copy_(0, rows, mixed)
+        self.embedding.soft_on.index_copy_(0, rows, on)
+        self._rows_marked = True
+
+    def step(self, logits: Tensor) -> StepResult:
+        """The soft step on raw logits [N, V]; call it before the sampler, which scales them in place."""
+        self._result = self._soft_step(self.state, logits, self.slots, self.index, self.embedding)
+        return self._result
+
+    def override(self, output) -> None:
+        """Put the step's tokens and log-densities into the sampler's output."""
+        override_sampled(output, self._result)
+        if self.state.switching:
+            # Tokens of thinking that were left to the sampler may complete the marker.
+            self.state.phases.write_sampled(self.slots, self.index, output.sampled_token_ids[:, 0])
+
+    def attach(self, output, copy_stream):
+        """The runner's output with the step's packed rows, if a soft step was taken; the step is over."""
+        result, self._result = self._result, None
+        # A dummy batch, which nobody prepared, must not meet this one's rows.
+        self.slots = self.index = None
+        if result is None:
+            return output
+        return attach_rows(output, result.rows, self._columns, copy_stream)
+
+    def _add_text_marker(self, text: str) -> None:
+        """Once per text: seconds of host work for a large vocabulary, while the engine waits."""
+        from vllm.tokenizers.registry import cached_tokenizer_from_config
+
+        texts = token_bytes(cached_tokenizer_from_config(self._model_config), self._model_config.get_vocab_size())
+        self.state.markers.add(text, text_marker_table(text.encode(), texts))
+
+
+def track_requests(runner, scheduler_output) -> None:
+    """Free finished requests and give new soft ones their slot; ``runner._softthink`` appears with the first one."""
+    soft = getattr(runner, "_softthink", None)
+    if soft is not None:
+        for request_id in scheduler_output.finished_req_ids:
+            soft.state.drop(request_id)
+    for new in scheduler_output.scheduled_new_reqs:
+        extra = getattr(new.sampling_params, "extra_args", None) or {}
+        if EXTRA_ARGS_KEY in extra:
+            if soft is None:
+                soft = runner._softthink = SoftRunner(runner.vllm_config, runner.get_model(), runner.device)
+            soft.add(new.req_id, extra[EXTRA_ARGS_KEY])
