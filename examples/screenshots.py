@@ -16,8 +16,8 @@ from verl_softthink.pocket import checkpoint_path
 
 IMAGES = Path(__file__).parent / "images"
 PROBLEMS = 2
-#: A temperature at which mixtures are wide enough to be seen; training uses 0.1.
-LAW = {"name": "gumbel", "tau": 0.5}
+#: Side by side: a temperature at which mixtures are wide enough to be seen (training uses 0.1), and ordinary tokens.
+LAWS = {"soft": {"name": "gumbel", "tau": 0.5}, "discrete": {"name": "discrete"}}
 WINDOW = "1500,1150"
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 #: Blink's names for the preferred colour scheme.
@@ -31,14 +31,13 @@ def write_dumps(folder: Path) -> tuple[Path, Path]:
     from verl_softthink.config.settings import LawSettings
     from verl_softthink.pocket.tasks import generate
     from verl_softthink.report.dump import DumpedResponse, dump_path, write_dump
-    from verl_softthink.trace import SoftTrace, unpack_rows
+    from verl_softthink.trace import unpack_rows
 
-    soft = {
-        "law": LAW,
+    settings = {
         "filter": {"top_k": 5, "top_p": 1.0, "max_topk": 5},
         "phase": {"end_of_thinking": "</think>", "budget": 56},
         "record_entropy": True,
-        "seed": 1,
+        "seed": 3,
     }
     problems = generate("val", PROBLEMS, seed=3)
     with vllm_engine(checkpoint_path(), max_model_len=128, max_num_seqs=4, disable_log_stats=True) as llm:
@@ -49,27 +48,25 @@ def write_dumps(folder: Path) -> tuple[Path, Path]:
             )
             for problem in problems
         ]
-        sampling = {"max_tokens": 64, "temperature": 1.0, "logprobs": 0}
         requests = {
-            "soft": SamplingParams(**sampling, extra_args={"softthink": soft}),
-            "discrete": SamplingParams(**sampling, seed=1),
+            name: SamplingParams(
+                max_tokens=64, temperature=1.0, seed=1, extra_args={"softthink": settings | {"law": law}}
+            )
+            for name, law in LAWS.items()
         }
         outputs = {name: llm.generate(prompts, params, use_tqdm=False) for name, params in requests.items()}
     paths = []
-    for name, law in (("soft", LAW), ("discrete", {"name": "discrete"})):
+    for name, law in LAWS.items():
         responses = []
         for problem, output in zip(problems, outputs[name], strict=True):
             answer = output.outputs[0]
-            log_probs = [step[token].logprob for step, token in zip(answer.logprobs, answer.token_ids, strict=True)]
             text = tokenizer.decode(list(answer.token_ids), skip_special_tokens=True).strip()
             responses.append(
                 DumpedResponse(
                     key=f"{problem.question}_0_0",
                     prompt_ids=torch.tensor(output.prompt_token_ids),
                     response_ids=torch.tensor(list(answer.token_ids)),
-                    trace=unpack_rows(answer.routed_experts)
-                    if name == "soft"
-                    else SoftTrace.of_tokens(torch.tensor(log_probs)),
+                    trace=unpack_rows(answer.routed_experts),
                     reward=float(text.endswith(str(problem.answer))),
                     answer=str(problem.answer),
                 )
