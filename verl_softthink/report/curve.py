@@ -49,8 +49,10 @@ def plot_curve(
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
         _draw_reward(left, seeds, reward, window, label, colour)
         names.add(_draw_validation(right, seeds, validation, label, colour, marker))
-    left.set(title="Training reward", xlabel="step", ylabel=reward)
-    right.set(title="Validation accuracy", xlabel="step", ylabel=" / ".join(sorted(names)))
+    left.set(title="Training", xlabel="step", ylabel=reward)
+    right.set(title="Validation", xlabel="step")
+    # Names of validation metrics are long.
+    right.set_ylabel(" / ".join(sorted(names)), fontsize="x-small")
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
