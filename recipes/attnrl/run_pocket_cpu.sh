@@ -31,15 +31,15 @@ shared=(
 )
 tree=(
     actor_rollout_ref.rollout.n=6
-    # Responses have about 70 tokens, where the paper's have thousands.
+    # Responses have about 35 tokens, where the paper's have thousands.
     softthink.attnrl.spacing=6
 )
 adaptive=(
-    # As many as 8 prompts train at the start, when about two thirds of the prompts have useful signal.
-    softthink.attnrl.wanted_responses=112 softthink.attnrl.largest_batch=16
+    # About as many as 8 prompts train at the start; when fewer prompts have signal, more are sampled.
+    softthink.attnrl.wanted_responses=176 softthink.attnrl.largest_batch=16
 )
 group=(
-    # 6 whole responses and 18 to 24 continuations of about two thirds of one.
-    actor_rollout_ref.rollout.n=20
+    # A tree costs 6 whole responses and about 20 continuations of 0.8 of one (seen at the start of training).
+    actor_rollout_ref.rollout.n=22
 )
 run cpu "$@"

@@ -50,7 +50,7 @@ def prompt(*continuations):
 
 
 FOUR = (
-    sample([10, 11, 12, 31, 32], 1.0, step=5),
+    sample([10, 11, 12, 31, 32], 1.0, step=5, num_cached_tokens=4),
     sample([10, 11, 12, 33], 0.0, step=5),
     sample([*range(10, 16), 34], 1.0, step=5),
     sample([*range(10, 16), 35, 36], 1.0, step=5),
@@ -123,6 +123,7 @@ def test_metrics_by_hand():
     assert metrics["branch_points/mean"] == 2.0 and metrics["trained_responses"] == 5
     # Initial 9, 7, 7, 7; continuations 2, 1, 1, 2.
     assert metrics["tokens/generated"] == 30 + 6 and metrics["tokens/reused"] == 3 + 3 + 6 + 6
+    assert metrics["tokens/cached"] == 4
     assert metrics["tokens/trained"] == 9 + 5 + 4 + 7 + 8 and metrics["tokens/distinct"] == 9 + 6
     assert metrics["influence/mean"] == pytest.approx((0.9 / 4 + 0) / 2)
     assert metrics["aborted"] == metrics["dropped/attention"] == metrics["dropped/no_signal"] == 0

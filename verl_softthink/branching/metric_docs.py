@@ -61,8 +61,8 @@ ROWS = (
     ),
     MetricDoc(
         "attnrl/tokens/*",
-        "response tokens: sampled in the step (generated), taken over from prefixes (reused), in trained rows"
-        " (trained), in their trees (distinct)",
+        "response tokens: sampled in the step (generated), taken over from prefixes (reused), of prompts and prefixes "
+        "found in vLLM's cache (cached), in trained rows (trained), in their trees (distinct)",
         "trained / distinct 1.4 to 1.7 with the paper's shape",
         "equal: cuts are at the very beginning; much larger: cuts are at the end, consider shared_prefix=dedup",
     ),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from verl_softthink.branching.plan import mean_influence
-from verl_softthink.branching.samples import PromptSamples, distinct_tokens, useful
+from verl_softthink.branching.samples import PromptSamples, Sample, distinct_tokens, useful
 from verl_softthink.branching.tree import InitialResponse, root_value
 
 PREFIX = "softthink/attnrl/"
@@ -51,6 +51,7 @@ def tree_metrics(
         "aborted": sum(len(prompt.aborted()) for prompt in prompts),
         "tokens/generated": sum(lengths) + sum(own),
         "tokens/reused": sum(branch.cut for prompt in prompts for branch in prompt.branches),
+        "tokens/cached": sum(_cached(sample) for prompt in prompts for sample in prompt.continuations),
         "tokens/trained": in_rows,
         "tokens/distinct": distinct,
         "influence/mean": _mean([mean_influence(prompt.scored) for prompt in prompts]),
@@ -65,6 +66,11 @@ def _row_tokens(tree: list[InitialResponse]) -> int:
         for response in tree
         if response.continuations
     )
+
+
+def _cached(sample: Sample) -> int:
+    """Tokens of the request's prompt and prefix found in vLLM's cache, in whole blocks; 0 where it does not say."""
+    return sample.row["extra_fields"].get("num_cached_tokens") or 0
 
 
 def _dropped_by_attention(prompt: PromptSamples) -> bool:
