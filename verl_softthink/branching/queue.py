@@ -5,12 +5,13 @@ from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
+from verl_softthink.branching.samples import Row
+
 #: What a trained row is made of: everything that verl's later passes, metrics and dumps read of a sample.
 ROW_FIELDS = (
     *("prompts", "responses", "response_mask", "loss_mask", "input_ids", "position_ids"),
     *("rm_scores", "rollout_log_probs", "uid", "reward_model", "data_source", "extra_fields", "num_turns"),
 )
-Row = dict[str, object]
 
 
 def read(keys: list[str], partition: str, fields: tuple[str, ...]) -> list[Row]:

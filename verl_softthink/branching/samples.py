@@ -11,6 +11,7 @@ from verl_softthink.branching.plan import Branch, Sampled, ScoredResponse, grow
 from verl_softthink.branching.selection import has_signal
 from verl_softthink.branching.tree import InitialResponse
 
+#: Fields of a sample by name.
 Row = dict[str, object]
 
 
