@@ -1,4 +1,4 @@
-"""Two steps of tree branching through verl's own entry point, once step by step and once one step off policy.
+"""Two steps of tree branching through verl's own entry point, one step off policy, shared prefixes computed once.
 
 Everything is recomputed from the rollout dump: old log-probs with the checkpoint, the tree from the rows' tokens,
 advantages by an oracle that knows the leaves alone.
@@ -21,29 +21,20 @@ PREFIX = "softthink/attnrl/"
 GAP = 1e-3
 
 
-def _run(out: Path, *overrides: str) -> tuple[Path, dict[int, dict]]:
-    run = run_recipe(
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The first step trains on trees of the checkpoint alone; tests/branching/test_stage.py has whole steps in turn."""
+    return run_recipe(
         "attnrl/run_pocket_cpu.sh",
-        out,
+        tmp_path_factory.mktemp("attnrl"),
         *small_batch(prompts=4, responses=4, micro_batch=8),
         *("actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.calculate_log_probs=True"),
         *("softthink.attnrl.wanted_responses=40", "softthink.attnrl.largest_batch=6"),
+        *("softthink.attnrl.off_policy=1", "softthink.attnrl.shared_prefix=dedup"),
         *("trainer.val_before_train=False", "trainer.test_freq=-1", "trainer.save_freq=-1"),
-        *("trainer.total_training_steps=2", *overrides),
+        "trainer.total_training_steps=2",
         METHOD="attnrl",
     )
-    return run.out, run.metrics
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return _run(tmp_path_factory.mktemp("attnrl"))
-
-
-@pytest.fixture(scope="module")
-def pipelined(tmp_path_factory):
-    out = tmp_path_factory.mktemp("attnrl_off_policy")
-    return _run(out, "softthink.attnrl.off_policy=1", "softthink.attnrl.shared_prefix=dedup")
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +75,10 @@ def _own_tokens(rows: list) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("kind", ["whole", "pipelined"])
-def test_metrics_of_every_step(kind, request):
-    out, metrics = request.getfixturevalue(kind)
-    assert sorted(metrics) == [1, 2]
-    for step, data in metrics.items():
+def test_metrics_of_every_step(run):
+    out = run.out
+    assert sorted(run.metrics) == [1, 2]
+    for step, data in run.metrics.items():
         of = {name.removeprefix(PREFIX): value for name, value in data.items() if name.startswith(PREFIX)}
         rows = [row for prompt in _prompts(out, step) for row in prompt]
         assert data["actor/grad_norm"] > 0 and of["aborted"] == 0
@@ -96,18 +86,17 @@ def test_metrics_of_every_step(kind, request):
         assert of["tokens/trained"] == sum(len(row.response_ids) for row in rows)
         own = sum(count for prompt in _prompts(out, step) for count in _own_tokens(prompt))
         assert of["tokens/distinct"] == own < of["tokens/trained"] and own <= of["tokens/generated"]
-        assert data["training/rollout_probs_diff_mean"] < GAP
+        # In the second step the actor is an update ahead of the rollout of the initial responses.
+        assert data["training/rollout_probs_diff_mean"] < (GAP if step == 1 else 10 * GAP)
         # What the actor learns from are the tree's advantages, not those of verl's estimator.
         found = torch.cat([row.extra[ADVANTAGE] for row in rows])
         assert data["critic/advantages/max"] == pytest.approx(float(found.max()), abs=1e-5)
         assert data["critic/advantages/min"] == pytest.approx(float(found.min()), abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["whole", "pipelined"])
-def test_rows_are_trees_with_the_advantages_of_their_leaves(kind, request):
-    out, _ = request.getfixturevalue(kind)
+def test_rows_are_trees_with_the_advantages_of_their_leaves(run):
     branched = 0
-    for rows in _prompts(out, 1):
+    for rows in _prompts(run.out, 1):
         # Tokens that share a node are the same tokens at the same place.
         at: dict[tuple, int] = {}
         for row in rows:
@@ -127,15 +116,9 @@ def test_rows_are_trees_with_the_advantages_of_their_leaves(kind, request):
     assert branched
 
 
-def test_old_log_probs_are_those_of_the_actor(whole, log_probs):
-    for rows in _prompts(whole[0], 1):
-        for row in rows:
-            torch.testing.assert_close(row.trace.log_prob, log_probs(row), rtol=0, atol=1e-3)
-
-
-def test_one_step_off_policy_keeps_the_log_probs_of_both_policies(pipelined, log_probs):
+def test_one_step_off_policy_keeps_the_log_probs_of_both_policies(run, log_probs):
     """In the second step initial responses are the checkpoint's, and continuations the updated actor's."""
-    out, metrics = pipelined
+    out, metrics = run.out, run.metrics
     assert metrics[1][f"{PREFIX}log_prob_lag"] < 1e-5 and metrics[2][f"{PREFIX}log_prob_lag"] > 1e-5
     for step in (1, 2):
         moved = []
