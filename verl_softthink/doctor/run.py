@@ -50,9 +50,14 @@ def examine(*, model: str | None, overrides: list[str], deep: bool) -> list[Find
         from verl_softthink.pocket import checkpoint_path
 
         engine_model = model or str(checkpoint_path())
-        findings += start_probe(("registrations", {"process": "the driver"})).findings()
-        findings += start_probe(("Ray worker", {})).findings()
-        findings += start_probe(("engine", {"model": engine_model, "marker": DEFAULT_MARKER})).findings()
+        # Side by side: each mostly imports.
+        deep_checks: list[Check] = [
+            ("registrations", {"process": "the driver"}),
+            ("Ray worker", {}),
+            ("engine", {"model": engine_model, "marker": DEFAULT_MARKER}),
+        ]
+        for probe in [start_probe(check) for check in deep_checks]:
+            findings += probe.findings()
     return findings
 
 
