@@ -69,6 +69,22 @@ def doctor(*arguments: str, path: Path | None = None, without: tuple[str, ...] =
     return Report(run.returncode, document["findings"])
 
 
+def probe(name: str, arguments: dict, path: Path) -> list[dict[str, str]]:
+    """Findings of one check alone, in its process, with ``path`` first on the module path."""
+    out = path / "findings.json"
+    paths = [str(path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    subprocess.run(
+        [sys.executable, "-m", "verl_softthink.doctor.probe", json.dumps([(name, arguments)]), str(out)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        cwd=path,
+        capture_output=True,
+        check=True,
+        timeout=500,
+    )
+    (findings,) = json.loads(out.read_text())
+    return findings
+
+
 def write_distribution(path: Path, name: str, version: str, *, entry_points: str = "", **fields: str) -> None:
     """Metadata of a distribution that is found instead of the installed one."""
     folder = path / f"{name.replace('-', '_')}-{version}.dist-info"

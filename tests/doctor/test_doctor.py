@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from doctor.patients import DOUBTS, FAULTS, MISTAKES, doctor, sound, write_distribution
+from doctor.patients import DOUBTS, FAULTS, MISTAKES, doctor, probe, sound, write_distribution
 from verl_softthink.doctor.marker import marker_findings
 from verl_softthink.laws.registry import GROUP
 from verl_softthink.pocket import checkpoint_path
@@ -151,7 +151,6 @@ def test_deep_examination_sees_what_only_the_engine_tells(tmp_path):
         "@when_imported('verl_softthink.rollout.vllm.prefix_cache')\n"
         "def no_salt(module):\n    module.install = lambda *modules: None\n"
     )
-    report = doctor("--deep", path=tmp_path)
-    assert report.returncode == 1
-    (sentence,) = report.texts("failure")
+    findings = probe("engine", {"model": MODEL, "marker": "</think>"}, tmp_path)
+    (sentence,) = [finding["text"] for finding in findings if finding["status"] == "failure"]
     assert "cached positions of a soft one" in sentence

@@ -1,13 +1,17 @@
-"""SofT-GRPO through verl's own entry point: real Ray, FSDP 2, vLLM, weight sync; dumps, resume, a dead engine."""
+"""SofT-GRPO with RePro's rewards through verl's own entry point: real Ray, FSDP 2, vLLM, weight sync; dumps, resume."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from recomputed import action_and_parameters, logits_and_densities, rewards_of_tokens
 from support.runs import Run, faults, run_recipe, small_batch
 
-from verl_softthink.laws import LAWS, Action, LawParameters, candidate_log_probs
+from verl_softthink.laws import LAWS
+from verl_softthink.pocket import OVERTHINKING, checkpoint_path
+from verl_softthink.process_reward.fields import REWARD
+from verl_softthink.process_reward.settings import ReproSettings
 from verl_softthink.report.dump import dump_path, read_dump
 from verl_softthink.report.metric_docs import PREFIX, documentation
 
@@ -19,13 +23,15 @@ GAP = 1e-3
 
 def _run(out: Path, *overrides: str, **how) -> Run:
     return run_recipe(
-        "soft_grpo/run_pocket_cpu.sh",
+        "repro/run_pocket_cpu.sh",
         out,
         *small_batch(prompts=8, responses=4, micro_batch=32),
         *("data.val_max_samples=32", "actor_rollout_ref.actor.optim.lr=3e-4", "softthink.rollout.seed_answers=true"),
         *("trainer.val_before_train=False", "trainer.test_freq=-1"),
+        # Few responses are longer; a long one would keep the others waiting.
+        *("data.max_response_length=80", "softthink.phase.budget=72"),
         *overrides,
-        METHOD="soft_grpo",
+        METHOD="soft_grpo_repro",
         **how,
     )
 
@@ -49,43 +55,61 @@ def test_rollout_and_actor_agree_on_every_density_after_every_update(whole):
     assert any(name.startswith("val-core/") for name in metrics[3])
 
 
-def test_dump_holds_traces_whose_densities_can_be_recomputed(whole):
-    responses, law = read_dump(dump_path(whole.out / "rollouts", 1))
+@pytest.fixture(scope="module")
+def first_step(whole):
+    """Responses of the first step, its law, and the model that wrote them."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(checkpoint_path(OVERTHINKING), dtype=torch.float32).eval()
+    return *read_dump(dump_path(whole.out / "rollouts", 1)), model
+
+
+def test_a_soft_position_shows_the_token_of_its_own_trace(first_step):
+    responses, law, _ = first_step
     assert len(responses) == 32
-    parameters = LawParameters.uniform(1, tau=law["tau"], noise_scale=law["noise_scale"])
     for response in responses[:8]:
         trace = response.trace
         assert len(trace) == len(response.response_ids)
-        for position in trace.soft.nonzero()[:4, 0].tolist():
-            action = Action(ids=trace.ids[position][None].long(), values=trace.values[position][None])
-            slot = LAWS[law["name"]].shown_slot(action, parameters)
-            assert int(action.ids[0, slot]) == int(response.response_ids[position])
+        slots = LAWS[law["name"]].shown_slot(*action_and_parameters(trace, law))
+        shown = trace.ids.gather(-1, slots[:, None])[:, 0]
+        assert torch.equal(shown[trace.soft], response.response_ids[trace.soft])
 
 
-def test_first_step_s_densities_are_the_base_model_s(whole):
-    """The dump's own log-density, recomputed from the checkpoint and the trace alone."""
-    from transformers import AutoModelForCausalLM
-
-    from verl_softthink.pocket import checkpoint_path
-
-    responses, law = read_dump(dump_path(whole.out / "rollouts", 1))
-    model = AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=torch.float32).eval()
-    table = model.get_input_embeddings().weight.detach()
+def test_first_step_s_densities_are_the_checkpoint_s(first_step):
+    responses, law, model = first_step
     for response in responses[:4]:
-        trace, tokens = response.trace, response.response_ids.long()
-        action = Action(ids=trace.ids.long(), values=trace.values)
-        parameters = LawParameters.uniform(len(trace), tau=law["tau"], noise_scale=law["noise_scale"])
-        weights = LAWS[law["name"]].weights(action, parameters)
-        mixed = LAWS[law["name"]].embed(weights, table[action.ids.clamp(min=0)])
-        inputs = torch.where(trace.soft[:, None], mixed, table[tokens])
-        embeddings = torch.cat((table[response.prompt_ids.long()], inputs))
-        with torch.no_grad():
-            logits = model(inputs_embeds=embeddings[None]).logits[0, len(response.prompt_ids) - 1 : -1]
-        log_probs = candidate_log_probs(logits, action.ids, normalise_over="candidates")
-        expected = LAWS[law["name"]].log_prob(action, log_probs, parameters)
-        torch.testing.assert_close(trace.log_prob[trace.soft], expected[trace.soft], rtol=0, atol=1e-4)
+        trace = response.trace
+        logits, densities = logits_and_densities(model, response, law)
+        torch.testing.assert_close(trace.log_prob[trace.soft], densities[trace.soft], rtol=0, atol=1e-4)
         entropy = torch.special.entr(logits.softmax(-1)).sum(-1)
         torch.testing.assert_close(trace.entropy, entropy, rtol=0, atol=1e-3)
+
+
+def test_first_step_s_process_rewards_are_the_checkpoint_s(first_step):
+    from transformers import AutoTokenizer
+
+    responses, law, model = first_step
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint_path(OVERTHINKING))
+    settings = ReproSettings(delimiters=("\n",), lead_in="</think>", answer="{answer}", backtracking=("?",))
+    lead_in = [tokenizer.convert_tokens_to_ids("</think>")]
+    for response in responses[:8]:
+        answer = tokenizer.encode(response.answer, add_special_tokens=False)
+        rewards = rewards_of_tokens(model, response, law, lead_in, answer, settings)
+        torch.testing.assert_close(response.extra[REWARD], rewards, rtol=0, atol=1e-4)
+        assert rewards.abs().max() > 1e-3
+
+
+def test_process_rewards_are_in_the_metrics_of_every_step(whole):
+    for data in whole.metrics.values():
+        values = {name.removeprefix("softthink/repro/"): v for name, v in data.items() if "softthink/repro" in name}
+        assert 0.9 < values["scored"] <= 1.0 and values["pieces/mean"] > 2
+        # Wrong responses are sure of wrong answers, so the mean may fall while the policy is mostly wrong.
+        rise = values["surrogate/end"] - values["surrogate/prompt"]
+        assert values["surrogate/rise"] == pytest.approx(rise, abs=1e-4) and abs(rise) > 0.01
+        assert 0 < values["negative_share"] < 1 and values["scoring_seconds"] > 0
+        assert 0 < values["stability"] < 1 and 0 < values["magnitude"] < 1
+        assert values["thinking_length/mean"] < data["response_length/mean"]
+        assert values["advantage/abs_mean"] > 0
 
 
 def test_every_metric_of_the_run_is_documented(whole):
