@@ -1,10 +1,13 @@
 """What the recipes' scripts would run: the overrides they hand to verl, and the configurations these compose to."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import hydra
+from hydra import initialize_config_module
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
@@ -39,18 +42,21 @@ def overrides(script: str, directory: Path, *arguments: str, **environment: str)
     return run.stdout.rstrip("\0").split("\0")
 
 
-def compose(lines: list[list[str]], directory: Path) -> list[dict]:
-    """verl's whole configuration for each list of overrides, checked as verl does at start-up; in one process."""
-    composed = directory / "composed.json"
-    subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "compose.py"), str(composed)],
-        input=json.dumps(lines),
-        env={**os.environ, "VERL_PLATFORM": "cpu"},
-        text=True,
-        check=True,
-        timeout=600,
-    )
-    return json.loads(composed.read_text())
+def compose(lines: list[list[str]]) -> list[dict]:
+    """verl's whole configuration for each list of overrides, checked as verl does at start-up."""
+    import verl  # noqa: F401 - stores the recipes
+    from verl.utils.config import validate_config
+
+    configs = []
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        for line in lines:
+            config = hydra.compose("ppo_trainer", overrides=line)
+            # verl's own checks; the soft settings need the model's tokenizer, which may not be here.
+            plain = OmegaConf.masked_copy(config, [key for key in config if key != "softthink"])
+            plain.actor_rollout_ref.rollout.custom = None
+            validate_config(plain, use_reference_policy=True, use_critic=False)
+            configs.append(OmegaConf.to_container(config))
+    return configs
 
 
 def flat(node: dict, *, whole: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, object]:

@@ -26,7 +26,7 @@ def configs(tmp_path_factory) -> dict[tuple[str, str], dict]:
     arms = [(run, arm) for run in RUNS for arm in ARMS]
     places = {"MODEL": str(checkpoint_path()), "DATA": str(directory / "data")}
     lines = [overrides(f"attnrl/run_{run}.sh", directory, METHOD=arm, **places) for run, arm in arms]
-    return dict(zip(arms, compose(lines, directory), strict=True))
+    return dict(zip(arms, compose(lines), strict=True))
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -20,7 +20,7 @@ def configs(tmp_path_factory) -> dict[tuple[str, str], dict]:
     directory = tmp_path_factory.mktemp("recipes")
     arms = [(run, arm) for run in RUNS for arm in ARMS]
     lines = [overrides(f"repro/run_{run}.sh", directory, "trainer.nnodes=2", METHOD=arm) for run, arm in arms]
-    return dict(zip(arms, compose(lines, directory), strict=True))
+    return dict(zip(arms, compose(lines), strict=True))
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -29,7 +29,7 @@ def configs(tmp_path_factory) -> dict[str, dict]:
         f"{name}_grpo": f"soft_grpo/run_{name}_grpo.sh" for name in RUNS
     }
     lines = [overrides(script, directory, "trainer.nnodes=2") for script in scripts.values()]
-    return dict(zip(scripts, compose(lines, directory), strict=True))
+    return dict(zip(scripts, compose(lines), strict=True))
 
 
 @pytest.mark.parametrize("name", RUNS)

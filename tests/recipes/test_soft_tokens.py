@@ -20,7 +20,7 @@ def configs(tmp_path_factory) -> dict[tuple[str, str], dict]:
     directory = tmp_path_factory.mktemp("recipes")
     arms = [(run, method) for run in RUNS for method in (*MODES, "soft_grpo", "grpo")]
     lines = [overrides(f"soft_tokens/{RUNS[run]}", directory, METHOD=method, SEED="3") for run, method in arms]
-    return dict(zip(arms, compose(lines, directory), strict=True))
+    return dict(zip(arms, compose(lines), strict=True))
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -35,7 +35,7 @@ def configs(tmp_path_factory) -> dict[tuple[str, str], dict]:
     runs = [(script, arm) for script in ("pocket_cpu", "qwen_gpu") for arm in ARMS]
     places = {"MODEL": str(checkpoint_path()), "DATA": str(directory / "data")}
     lines = [overrides(f"variational/run_{script}.sh", directory, METHOD=arm, **places) for script, arm in runs]
-    return dict(zip(runs, compose(lines, directory), strict=True))
+    return dict(zip(runs, compose(lines), strict=True))
 
 
 @pytest.mark.parametrize("script", ["pocket_cpu", "qwen_gpu"])
