@@ -46,3 +46,14 @@ def test_an_ordinary_engine_is_taken_with_either_runner():
 def test_what_would_be_wrong_is_refused_by_name(change, message):
     with pytest.raises(ValueError, match=message):
         check_engine(config(**change))
+
+
+def test_routed_experts_are_refused_where_they_are_an_auxiliary_output():
+    """As from vLLM 0.31, whose model configuration does not have the setting."""
+    newer = config()
+    del newer.model_config.enable_return_routed_experts
+    newer.aux_output_config = SimpleNamespace(enable_return_routed_experts=False)
+    check_engine(newer)
+    newer.aux_output_config.enable_return_routed_experts = True
+    with pytest.raises(ValueError, match="enable_return_routed_experts=True"):
+        check_engine(newer)

@@ -1,6 +1,6 @@
 """Engine-wide settings of soft requests, and the engine features they cannot run with."""
 
-from verl_softthink.rollout.vllm.versions import batch_sharded_sampling
+from verl_softthink.rollout.vllm.versions import batch_sharded_sampling, returns_routed_experts
 
 #: Candidate slots per position unless ``additional_config.softthink.max_candidates`` says otherwise.
 DEFAULT_CANDIDATE_SLOTS = 16
@@ -70,5 +70,5 @@ def check_engine(vllm_config) -> None:
             f"{model.architecture} has a model state of its own in vLLM's V2 model runner, under which soft tokens "
             "have not been checked; set VLLM_USE_V2_MODEL_RUNNER=0"
         )
-    if model.enable_return_routed_experts:
+    if returns_routed_experts(vllm_config):
         raise ValueError("enable_return_routed_experts=True uses the channel that carries soft traces; set it to False")

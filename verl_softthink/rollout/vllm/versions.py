@@ -1,6 +1,6 @@
 """What differs between the supported releases of vLLM, all of it (``compat.py`` has the range).
 
-The wrapped methods and the fields read from them are the same from 0.24 to 0.31: ``upstream.py`` lists them, and
+The wrapped methods and the fields that they read are the same from 0.24 to 0.31: ``upstream.py`` lists them, and
 ``tests/vllm_versions.sh`` runs the parity tests with the first, the embedded and the last release.
 """
 
@@ -8,3 +8,9 @@ The wrapped methods and the fields read from them are the same from 0.24 to 0.31
 def batch_sharded_sampling(parallel_config) -> bool:
     """Whether tensor-parallel ranks sample a part of the batch each; releases before the setting never do."""
     return bool(getattr(parallel_config, "enable_batch_sharded_sampling", False))
+
+
+def returns_routed_experts(vllm_config) -> bool:
+    """Whether routed experts are asked for: a setting of the model, which 0.31 has among the auxiliary outputs."""
+    owner = getattr(vllm_config, "aux_output_config", vllm_config.model_config)
+    return bool(owner.enable_return_routed_experts)
