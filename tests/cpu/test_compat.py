@@ -1,8 +1,10 @@
 """The table of upstream symbols against the installed releases, and the switches."""
 
 import logging
+from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from verl_softthink import compat, source_scan
 from verl_softthink.upstream import SYMBOLS, Symbol
@@ -39,6 +41,18 @@ def test_rows_outside_their_releases_are_not_asked_for():
     assert compat.symbol_problems([Symbol(absent, "x", "w", since="99")]) == []
     assert compat.symbol_problems([Symbol(absent, "x", "w", until="0.8")]) == []
     assert len(compat.symbol_problems([Symbol(absent, "x", "w", since="0.9", until="0.9")])) == 1
+
+
+def test_each_supported_vllm_has_one_row_for_routed_experts(monkeypatch):
+    """The setting moved once: no release may fall between the rows, or have both."""
+    rows = [row for row in SYMBOLS if row.name.endswith(".enable_return_routed_experts")]
+    assert len(rows) > 1
+    releases = range(compat.VLLM_FIRST[1], compat.VLLM_LAST[1] + 1)
+    assert len(releases) > 1
+    for minor in releases:
+        monkeypatch.setattr(compat, "installed", lambda package, minor=minor: Version(f"0.{minor}.1"))
+        missing = compat.symbol_problems(rows, roots={"vllm": Path("nowhere")})
+        assert len(missing) == 1, minor
 
 
 def test_another_release_can_be_checked_from_its_sources(tmp_path):

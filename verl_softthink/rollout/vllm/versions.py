@@ -11,6 +11,6 @@ def batch_sharded_sampling(parallel_config) -> bool:
 
 
 def returns_routed_experts(vllm_config) -> bool:
-    """Whether routed experts are asked for: a setting of the model, which 0.31 has among the auxiliary outputs."""
+    """Whether routed experts are asked for: a setting of the model up to 0.30, of the auxiliary outputs from 0.31."""
     owner = getattr(vllm_config, "aux_output_config", vllm_config.model_config)
     return bool(owner.enable_return_routed_experts)
