@@ -37,14 +37,18 @@ REQUESTS = {
 }
 
 
+def text_table(text: str) -> torch.Tensor:
+    """The automaton of a text marker, of which two tokens write a part."""
+    return text_marker_table(text.encode(), [b"</", b"think>", *(b"w" for _ in range(VOCABULARY - 2))])
+
+
 def soft_state(requests, device) -> SoftState:
     state = SoftState(
         slots=len(LAWS), length=LENGTH, width=WIDTH, device=torch.device(device), fed=(HIDDEN, torch.float32)
     )
     for number, one in enumerate(requests):
         if one.marker_text not in state.markers:
-            texts = [b"</", b"think>", *(b"w" for _ in range(VOCABULARY - 2))]
-            state.markers.add(one.marker_text, text_marker_table(one.marker_text.encode(), texts).to(device))
+            state.markers.add(one.marker_text, text_table(one.marker_text).to(device))
         state.add(f"r{number}", one)
     return state
 

@@ -2,6 +2,9 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+from verl_softthink.rollout.to_device import to_device
 
 #: Longest end-of-thinking marker, in tokens.
 MAX_MARKER = 16
@@ -41,10 +44,10 @@ class TextMarkers:
             )
         first = len(self._table)
         self._numbers[text] = len(self._numbers)
-        table = table.to(self._device)
+        table = to_device(table, self._device)
         self._table = torch.cat((self._table, table)) if first else table
-        self._first = torch.cat((self._first, self._first.new_tensor([first])))
-        self._last = torch.cat((self._last, self._last.new_tensor([len(table) - 1])))
+        self._first = pad(self._first, (0, 1), value=first)
+        self._last = pad(self._last, (0, 1), value=len(table) - 1)
 
     def number(self, text: str) -> int:
         """The number of a text that was added; ``NO_TEXT`` for none."""

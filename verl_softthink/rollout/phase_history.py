@@ -5,6 +5,7 @@ from torch import Tensor
 
 from verl_softthink.rollout.phase import ANSWERING, THINKING, PhaseState, PhaseStep
 from verl_softthink.rollout.switching import SwitchState
+from verl_softthink.rollout.to_device import to_device
 
 #: The state after the position, but ``shown`` and ``soft``, which are the position's own, and ``text``, the text
 #: marker's state before it. ``reference`` is a float32's bits.
@@ -30,7 +31,7 @@ class PhaseHistory:
         self._table[..., PHASE] = ANSWERING
         self._nobody = rows - 1
         start = {"shown": -1, "phase": THINKING}
-        self._start = torch.tensor([start.get(name, 0) for name in COLUMNS], dtype=torch.int32, device=device)
+        self._start = to_device(torch.tensor([start.get(name, 0) for name in COLUMNS], dtype=torch.int32), device)
 
     def before(self, slots: Tensor, index: Tensor, switching: bool) -> dict[str, Tensor]:
         """The columns of the position before ``index`` [N], as [N] int64; of a new thought before the first."""

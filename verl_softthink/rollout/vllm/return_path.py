@@ -35,7 +35,7 @@ class _AsyncOutputWithRows(AsyncModelRunnerOutput):
         self._inner = inner
         self._batch_rows = batch_rows
         self._event = None
-        if rows.is_cuda:
+        if rows.device.type != "cpu":
             # The device tensor must outlive the copy.
             self._device_rows = rows
             self._event = torch.cuda.Event()
