@@ -129,6 +129,14 @@ SYMBOLS: tuple[Symbol, ...] = (
         "VocabParallelEmbedding.weight_loader",
         "overridden: new weights have another noise scale",
     ),
+    Symbol(
+        "vllm.model_executor.layers.vocab_parallel_embedding",
+        "UnquantizedEmbeddingMethod",
+        "read: the table must hold its rows as they are fed",
+    ),
+    Symbol(
+        "vllm.distributed.communication_op", "tensor_model_parallel_all_reduce", "called: sums of the ranks' shards"
+    ),
     Symbol("vllm.tokenizers.registry", "cached_tokenizer_from_config", "called: text markers, in the worker"),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._update_states", "wrapped: soft requests"),
     Symbol("vllm.v1.worker.gpu_model_runner", "GPUModelRunner._preprocess", "wrapped: soft rows"),

@@ -7,10 +7,11 @@ the layer may be captured in a CUDA graph or compiled; whoever prepares a step f
 import torch
 from torch import Tensor
 from vllm.config import get_current_vllm_config
-from vllm.distributed import get_tensor_model_parallel_world_size, tensor_model_parallel_all_reduce
-from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
+from vllm.distributed import tensor_model_parallel_all_reduce
+from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod, VocabParallelEmbedding
 
 from verl_softthink.laws.gaussian import check_scale, mean_embedding, root_mean_square
+from verl_softthink.rollout.vllm.versions import has_own_group
 
 
 class SoftVocabParallelEmbedding(VocabParallelEmbedding):
@@ -56,7 +57,7 @@ class SoftVocabParallelEmbedding(VocabParallelEmbedding):
         Under tensor parallelism each rank sums the tokens of its own shard and the
         [R, H] partial sums are reduced: the collective does not grow with K.
         """
-        if get_tensor_model_parallel_world_size() == 1:
+        if self.tp_size == 1:
             return mean_embedding(weights, torch.nn.functional.embedding(ids, self.weight))
         start = self.shard_indices.org_vocab_start_index
         end = self.shard_indices.org_vocab_end_index
@@ -67,7 +68,7 @@ class SoftVocabParallelEmbedding(VocabParallelEmbedding):
     def vocabulary_mean(self, probs: Tensor) -> Tensor:
         """Weighted sums over the vocabulary: probs [N, V] float32 to [N, H] float32, each rank its own shard."""
         shard = self.shard_indices
-        if get_tensor_model_parallel_world_size() == 1:
+        if self.tp_size == 1:
             return mean_embedding(probs, self._own_rows)
         own = probs[:, shard.org_vocab_start_index : shard.org_vocab_end_index]
         return tensor_model_parallel_all_reduce(mean_embedding(own, self._own_rows))
@@ -80,7 +81,7 @@ class SoftVocabParallelEmbedding(VocabParallelEmbedding):
         """
         if self._root_mean_square is None:
             square = root_mean_square(self._own_rows).square() * self._own_rows.shape[0]
-            if get_tensor_model_parallel_world_size() > 1:
+            if self.tp_size > 1:
                 square = tensor_model_parallel_all_reduce(square[None])[0]
             else:
                 check_scale(float((square / self.org_vocab_size).sqrt()), self._own_rows, gamma=1.0)
@@ -97,10 +98,16 @@ def find_token_embedding(model: torch.nn.Module) -> SoftVocabParallelEmbedding:
     """The model's input embedding: the first soft embedding that is not an output head.
 
     Raises:
-        RuntimeError: when the model builds its embedding from another class.
+        RuntimeError: when the model builds its embedding from another class, or when the table cannot be mixed.
     """
     for name, module in model.named_modules():
         if type(module) is SoftVocabParallelEmbedding and "lm_head" not in name:
+            if not isinstance(module.quant_method, UnquantizedEmbeddingMethod) or has_own_group(module):
+                raise RuntimeError(
+                    f"{name} of {type(model).__name__} holds its table with {type(module.quant_method).__name__}, or "
+                    "splits it over a group of its own, so its rows cannot be mixed; use a checkpoint whose embedding "
+                    "is not quantised, or send requests without extra_args['softthink']"
+                )
             return module
     raise RuntimeError(
         f"{type(model).__name__} has no VocabParallelEmbedding for its input tokens, so soft tokens cannot be fed "

@@ -14,3 +14,8 @@ def returns_routed_experts(vllm_config) -> bool:
     """Whether routed experts are asked for: a setting of the model up to 0.30, of the auxiliary outputs from 0.31."""
     owner = getattr(vllm_config, "aux_output_config", vllm_config.model_config)
     return bool(owner.enable_return_routed_experts)
+
+
+def has_own_group(embedding) -> bool:
+    """Whether an embedding is split over other ranks than those of tensor parallelism, as 0.31 lets a model choose."""
+    return getattr(embedding, "parallel_group", None) is not None
