@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole parity and bench suite on one GPU, into one JSON file.
+# The whole parity and bench suite on one GPU, and tensor parallelism where there are two, into one JSON file.
 #
 #     bash tests/gpu/run.sh [--list] [--quick] OUT
 #
@@ -9,6 +9,7 @@
 #   PYTHON=python   interpreter with verl_softthink installed (pip install -e ".[gpu,dev]")
 #   MODEL=DIR       checkpoint for throughput and step time, e.g. of Qwen2.5-1.5B; without it only the pocket reasoner
 #                   is measured, which says little about a GPU
+#   DATA=DIR        training data of the step times, made from the hub where it is missing (recipes/soft_grpo)
 #
 # THIS SCRIPT HAS NOT BEEN RUN ON A GPU. On a CPU its commands are listed, and their files and options checked, by
 # tests/gpu/test_gpu_script.py.
@@ -32,6 +33,7 @@ PYTHON=${PYTHON:-python}
 export VERL_PLATFORM=nvidia HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1} TORCHDYNAMO_DISABLE=0
 if [ $list = 0 ]; then
     "$PYTHON" -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "torch finds no GPU")'
+    gpus=$("$PYTHON" -c 'import torch; print(torch.cuda.device_count())')
     mkdir -p "$out/logs"
     out=$(cd "$out" && pwd)
 fi
@@ -54,11 +56,21 @@ step() {
     fi
 }
 
-# Parity: both runners, eager and with CUDA graphs and torch.compile.
-for runner in v1 v2; do
-    for mode in eager graphs; do
-        step "parity-$runner-$mode" SOFTTHINK_TEST_RUNNER=$runner SOFTTHINK_TEST_GRAPHS=$([ $mode = graphs ] && echo 1 || echo 0) \
-            "$PYTHON" -m pytest -q "--junitxml=$out/logs/parity-$runner-$mode.xml" tests/rollout/test_parity.py tests/rollout/v2_controls.py
+# Parity: both runners, eager and with CUDA graphs and torch.compile, on one rank and on two.
+for ranks in 1 2; do
+    for runner in v1 v2; do
+        for mode in eager graphs; do
+            name="parity-$runner-$mode-tp$ranks"
+            if [ $list = 0 ] && [ "$ranks" -gt "$gpus" ]; then
+                echo "not run: $gpus GPU" >"$out/logs/$name.status"
+                continue
+            fi
+            # The controls reach into the runner, which must be in the test's own process.
+            step "$name" SOFTTHINK_TEST_RUNNER=$runner SOFTTHINK_TEST_RANKS=$ranks \
+                SOFTTHINK_TEST_GRAPHS=$([ $mode = graphs ] && echo 1 || echo 0) \
+                "$PYTHON" -m pytest -q "--junitxml=$out/logs/$name.xml" tests/rollout/test_parity.py \
+                $([ $ranks = 1 ] && echo tests/rollout/v2_controls.py)
+        done
     done
 done
 step likelihood "$PYTHON" -m pytest -q "--junitxml=$out/logs/likelihood.xml" tests/likelihood
@@ -75,6 +87,10 @@ for batch in $batches; do
             "$PYTHON" -m verl_softthink bench rollout ${MODEL:+--model "$MODEL"} --batch "$batch" --tokens $tokens --repeats 3 \
             --json "$out/rollout-$batch-runner-v$((runner + 1)).json"
     done
+    # The soft step fused by torch.compile.
+    step "rollout-$batch-runner-v2-compiled" VLLM_USE_V2_MODEL_RUNNER=1 \
+        "$PYTHON" -m verl_softthink bench rollout ${MODEL:+--model "$MODEL"} --batch "$batch" --tokens $tokens --repeats 3 \
+        --compile-step --json "$out/rollout-$batch-runner-v2-compiled.json"
 done
 step bench-likelihood "$PYTHON" -m verl_softthink bench likelihood $likelihood --json "$out/likelihood.json"
 step bench-head "$PYTHON" -m verl_softthink bench head $likelihood --json "$out/head.json"

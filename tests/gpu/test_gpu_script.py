@@ -1,5 +1,6 @@
 """The GPU script as far as it runs without one: its commands exist, and what it leaves is collected."""
 
+import itertools
 import json
 import os
 import re
@@ -33,8 +34,12 @@ def commands(*options: str, **environment: str) -> dict[str, list[str]]:
 
 def test_every_runner_and_mode_is_covered():
     names = commands(MODEL="somewhere")
-    assert {f"parity-{runner}-{mode}" for runner in ("v1", "v2") for mode in ("eager", "graphs")} <= set(names)
+    modes = itertools.product(("v1", "v2"), ("eager", "graphs"), (1, 2))
+    assert {f"parity-{runner}-{mode}-tp{ranks}" for runner, mode, ranks in modes} <= set(names)
+    assert "SOFTTHINK_TEST_RANKS=2" in names["parity-v2-graphs-tp2"]
+    assert "SOFTTHINK_TEST_GRAPHS=1" in names["parity-v2-graphs-tp2"]
     assert {f"rollout-{batch}-runner-{runner}" for batch in (64, 256) for runner in ("v1", "v2")} <= set(names)
+    assert "--tokens 2048" in " ".join(names["rollout-256-runner-v2"])
     assert {"step-time-soft_grpo", "step-time-grpo", "bench-head", "collect"} <= set(names)
     assert not any(name.startswith("step-time") for name in commands(MODEL=""))
 

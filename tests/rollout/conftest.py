@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.engine import CANDIDATES, ON_V2, WITH_GRAPHS
+from support.engine import CANDIDATES, ON_V2, RANKS, WITH_GRAPHS
 
 # Read by vLLM when it is imported.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -15,6 +15,9 @@ os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if torch.cuda.is_available():
     os.environ["VLLM_USE_V2_MODEL_RUNNER"] = str(int(ON_V2))
+    # Parity is in float32: Triton's products would round their factors to TF32.
+    os.environ["TRITON_F32_DEFAULT"] = "ieee"
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
 elif ON_V2:
     import support.v2_on_cpu  # noqa: F401 - before vLLM
 
@@ -47,6 +50,11 @@ def engine_factory():
             "disable_log_stats": True,
             "additional_config": {"softthink": {"max_candidates": CANDIDATES}},
         }
+        if torch.cuda.is_available():
+            # Of vLLM's backends it takes float32 and whole CUDA graphs.
+            arguments["attention_backend"] = "TRITON_ATTN"
+        if RANKS > 1:
+            arguments |= {"tensor_parallel_size": RANKS, "distributed_executor_backend": "mp"}
         if ON_V2:
             arguments["async_scheduling"] = True
         alive.append(LLM(str(model), **arguments | overrides))

@@ -18,7 +18,14 @@ PROMPT_TOKENS = 32
 
 
 def run(
-    model: Path, *, law: str = "gumbel", batch: int = 32, tokens: int = 128, repeats: int = 5, candidates: int = 5
+    model: Path,
+    *,
+    law: str = "gumbel",
+    batch: int = 32,
+    tokens: int = 128,
+    repeats: int = 5,
+    candidates: int = 5,
+    compile_step: bool = False,
 ) -> dict:
     """Measure and return ``ratio`` = soft over ordinary throughput, with the raw medians in tokens per second.
 
@@ -33,11 +40,15 @@ def run(
         enable_prefix_caching=False,
         disable_log_stats=True,
         additional_config={
-            "softthink": {"max_candidates": candidates, "fed_embeddings": LawSettings(name=law).draws_embedding}
+            "softthink": {
+                "max_candidates": candidates,
+                "fed_embeddings": LawSettings(name=law).draws_embedding,
+                "compile_step": compile_step,
+            }
         },
     ) as llm:
         result = _measure(llm, law=law, batch=batch, tokens=tokens, repeats=repeats, candidates=candidates)
-    result["settings"] = {"model": Path(model).name} | result["settings"]
+    result["settings"] = {"model": Path(model).name, "compile_step": compile_step} | result["settings"]
     return result
 
 

@@ -29,6 +29,7 @@ def bench_rollout(
     batch: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 32,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens per response.")] = 128,
     repeats: Annotated[int, typer.Option(min=1)] = 5,
+    compile_step: Annotated[bool, typer.Option(help="Fuse the soft step with torch.compile; for a GPU.")] = False,
     json: JsonPath = None,
 ) -> None:
     """Throughput of soft over ordinary requests in one vLLM engine."""
@@ -36,7 +37,9 @@ def bench_rollout(
     from verl_softthink.bench.report import report
     from verl_softthink.pocket import checkpoint_path
 
-    result = rollout.run(model or checkpoint_path(), law=law, batch=batch, tokens=tokens, repeats=repeats)
+    result = rollout.run(
+        model or checkpoint_path(), law=law, batch=batch, tokens=tokens, repeats=repeats, compile_step=compile_step
+    )
     report(result, json)
 
 

@@ -99,6 +99,12 @@ class SoftState:
     def __len__(self) -> int:
         return len(self._slot_of)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tables on the device."""
+        tables = (*vars(self).values(), *vars(self.phases).values())
+        return sum(table.nbytes for table in tables if isinstance(table, Tensor))
+
     def slot(self, request_id: str, ordinary: int | None = None) -> int | None:
         """The slot of a request; ``ordinary`` for one that is not soft."""
         return self._slot_of.get(request_id, ordinary)

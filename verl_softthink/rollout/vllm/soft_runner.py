@@ -3,6 +3,8 @@
 Host code only moves request bookkeeping, in NumPy over the whole batch: nothing waits for the device.
 """
 
+import logging
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +20,10 @@ from verl_softthink.rollout.vllm.embedding import find_token_embedding
 from verl_softthink.rollout.vllm.limits import candidate_slots, compiled_step, fed_embeddings
 from verl_softthink.rollout.vllm.return_path import attach_rows
 from verl_softthink.rollout.vllm.sampled import override_sampled
+
+logger = logging.getLogger(__name__)
+#: History that is worth a word: it is taken beside what vLLM reserved, and stays while the engine sleeps.
+LARGE_HISTORY_BYTES = 2**30
 
 
 class SoftRunner:
@@ -39,6 +45,15 @@ class SoftRunner:
             device=device,
             fed=(self.embedding.width, self.embedding.dtype) if fed_embeddings(config) else None,
         )
+        if (taken := self.state.nbytes) > LARGE_HISTORY_BYTES:
+            logger.warning(
+                "the history of soft requests takes %.1f GiB of %s, for max_num_seqs=%d times max_model_len=%d tokens; "
+                "lower one of them if memory is short",
+                taken / 2**30,
+                device,
+                self.state.slots,
+                self.state.length,
+            )
         self._soft_step = torch.compile(soft_step, dynamic=True) if compiled_step(config) else soft_step
         #: The soft step about to be taken: slot and output index of every batch row, [N] int64; None if there is none.
         self.slots: Tensor | None = None
