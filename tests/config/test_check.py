@@ -56,7 +56,6 @@ def test_settings_reach_the_workers_resolved():
         ("softthink.rollout.validation=hard", "softthink.rollout.validation='hard'"),
         ("actor_rollout_ref.model.use_fused_kernels=true", "use_fused_kernels=True"),
         ("actor_rollout_ref.actor.strategy=megatron", "actor_rollout_ref.actor.strategy='megatron'"),
-        ("actor_rollout_ref.actor.ulysses_sequence_parallel_size=2", "ulysses_sequence_parallel_size=2"),
         ("actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.rollout.name='vllm'"),
         ("trainer.v1.trainer_mode=colocate_async", "trainer.v1.trainer_mode='colocate_async'"),
         ("actor_rollout_ref.model.model_type=language_model", "actor_rollout_ref.model.model_type"),
@@ -68,6 +67,34 @@ def test_settings_reach_the_workers_resolved():
 def test_a_wrong_setting_is_named_with_its_value_and_the_fix(override, message):
     with pytest.raises(ValueError) as error:
         check_config(configuration(override))
+    assert message in str(error.value)
+
+
+ULYSSES = [
+    "actor_rollout_ref.actor.ulysses_sequence_parallel_size=2",
+    "actor_rollout_ref.model.use_remove_padding=true",
+]
+
+
+def test_sequence_parallelism_is_taken():
+    check_config(configuration(*ULYSSES))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("actor_rollout_ref.model.use_remove_padding=false", "=2 slices packed sequences; set"),
+        ("+actor_rollout_ref.model.override_config.attn_implementation=sdpa", "'sdpa' would see one rank's slice"),
+        (
+            "softthink.likelihood.positions_at_once=64",
+            "=2 slices sequences, and softthink.likelihood.positions_at_once",
+        ),
+        ("softthink.law.name=gaussian", "=2 slices sequences, and softthink.law.name='gaussian' needs whole ones"),
+    ],
+)
+def test_what_reads_whole_sequences_is_refused_beside_it(override, message):
+    with pytest.raises(ValueError) as error:
+        check_config(configuration(*ULYSSES, override))
     assert message in str(error.value)
 
 

@@ -18,6 +18,7 @@ FINE = {"strategy": "fsdp2", "use_fused_kernels": False, "ulysses_sequence_paral
 
 def test_supported_engines_pass():
     check_engine(**FINE)
+    check_engine(**FINE | {"ulysses_sequence_parallel_size": 2})
     check_engine(**FINE | {"strategy": "fsdp"}, mtp=False, distillation=False, role="ref")
 
 
@@ -28,9 +29,15 @@ def test_supported_engines_pass():
         ({"strategy": "veomni", "role": "ref"}, "actor_rollout_ref.ref.strategy='veomni'.*set it to"),
         ({"use_fused_kernels": True}, "actor_rollout_ref.model.use_fused_kernels=True.*set it to False"),
         (
-            {"ulysses_sequence_parallel_size": 2},
-            "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2.*set it to 1",
+            {"ulysses_sequence_parallel_size": 2, "whole_sequences": ["softthink.repro", "softthink.attnrl"]},
+            "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2 slices sequences, and "
+            "softthink.repro, softthink.attnrl needs whole ones; set it to 1",
         ),
+        (
+            {"ulysses_sequence_parallel_size": 2, "use_remove_padding": False, "role": "ref"},
+            "actor_rollout_ref.ref.fsdp_config.ulysses_sequence_parallel_size=2.*use_remove_padding=True",
+        ),
+        ({"ulysses_sequence_parallel_size": 2, "attention": "sdpa"}, "'sdpa' would see one rank's slice; set"),
         ({"mtp": True}, "actor_rollout_ref.model.mtp.enable=True.*set it to False"),
         ({"distillation": True}, "distillation.enabled=True.*set it to False"),
     ],
@@ -42,7 +49,7 @@ def test_unsupported_engines_are_refused_by_name(change, message):
 
 def test_all_problems_are_reported_at_once():
     with pytest.raises(ValueError) as error:
-        check_engine(strategy="megatron", use_fused_kernels=True, ulysses_sequence_parallel_size=4)
+        check_engine(strategy="megatron", use_fused_kernels=True, ulysses_sequence_parallel_size=4, attention="sdpa")
     assert len(str(error.value).splitlines()) == 3
 
 
@@ -50,10 +57,10 @@ def test_all_problems_are_reported_at_once():
     ("options", "message"),
     [
         ({"use_fused_kernels": True}, "actor_rollout_ref.model.use_fused_kernels=True"),
-        ({"ulysses_sequence_parallel_size": 2}, "actor.fsdp_config.ulysses_sequence_parallel_size=2"),
+        ({"ulysses_sequence_parallel_size": 2}, "actor.fsdp_config.ulysses_sequence_parallel_size=2.*use_remove"),
         (
             {"ulysses_sequence_parallel_size": 2, "forward_only": True},
-            "ref.fsdp_config.ulysses_sequence_parallel_size=2",
+            "ref.fsdp_config.ulysses_sequence_parallel_size=2.*use_remove",
         ),
         (
             {"lora_rank": 2, "target_modules": ["embed_tokens", "q_proj"]},

@@ -127,8 +127,22 @@ def _engines(config: DictConfig, settings: SoftThinkSettings) -> None:
             ulysses_sequence_parallel_size=_ulysses_size(config, role),
             mtp=bool(OmegaConf.select(model, "mtp.enable", default=False)),
             distillation=bool(OmegaConf.select(config, "distillation.enabled", default=False)),
+            whole_sequences=_whole_sequences(settings),
+            use_remove_padding=bool(model.get("use_remove_padding", True)),
+            attention=OmegaConf.select(model, "override_config.attn_implementation") or "flash_attention_2",
             role=role,
         )
+
+
+def _whole_sequences(settings: SoftThinkSettings) -> list[str]:
+    """Settings in use that read more of a sequence than one Ulysses rank holds."""
+    readers = {
+        "softthink.repro": settings.repro is not None,
+        "softthink.attnrl": settings.attnrl is not None,
+        "softthink.likelihood.positions_at_once": settings.likelihood.positions_at_once is not None,
+        "softthink.law.name='gaussian'": settings.law is not None and settings.law.name == "gaussian",
+    }
+    return [name for name, used in readers.items() if used]
 
 
 def _ulysses_size(config: DictConfig, role: str) -> int:

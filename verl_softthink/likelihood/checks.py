@@ -1,6 +1,8 @@
 """What the likelihood engine refuses, in plain values: asked by the configuration before workers start, and again
 by the engine itself."""
 
+from collections.abc import Sequence
+
 STRATEGIES = ("fsdp", "fsdp2")
 
 
@@ -11,6 +13,9 @@ def check_engine(
     ulysses_sequence_parallel_size: int,
     mtp: bool = False,
     distillation: bool = False,
+    whole_sequences: Sequence[str] = (),
+    use_remove_padding: bool = True,
+    attention: str = "flash_attention_2",
     role: str = "actor",
 ) -> None:
     """Check the engine's part of a configuration.
@@ -21,6 +26,9 @@ def check_engine(
         ulysses_sequence_parallel_size: ``actor_rollout_ref.<role>.fsdp_config.ulysses_sequence_parallel_size``.
         mtp: ``actor_rollout_ref.model.mtp.enable``.
         distillation: ``distillation.enabled``.
+        whole_sequences: settings in use under which a process must hold whole sequences.
+        use_remove_padding: ``actor_rollout_ref.model.use_remove_padding``.
+        attention: ``actor_rollout_ref.model.override_config.attn_implementation``.
         role: "actor" or "ref", which only names the keys.
 
     Raises:
@@ -37,11 +45,17 @@ def check_engine(
             "actor_rollout_ref.model.use_fused_kernels=True: fused kernels return no logits, which the law's density "
             "needs; set it to False"
         )
-    if ulysses_sequence_parallel_size != 1:
-        refused.append(
-            f"{prefix}.fsdp_config.ulysses_sequence_parallel_size={ulysses_sequence_parallel_size}: traces are not "
-            "sliced across sequence-parallel ranks; set it to 1"
-        )
+    if ulysses_sequence_parallel_size > 1:
+        ulysses = f"{prefix}.fsdp_config.ulysses_sequence_parallel_size={ulysses_sequence_parallel_size} "
+        if whole_sequences:
+            refused.append(f"{ulysses}slices sequences, and {', '.join(whole_sequences)} needs whole ones; set it to 1")
+        if not use_remove_padding:
+            refused.append(f"{ulysses}slices packed sequences; set actor_rollout_ref.model.use_remove_padding=True")
+        if not attention.startswith("flash_attention"):
+            refused.append(
+                f"{ulysses}exchanges positions in flash attention only, and attention {attention!r} would see one "
+                "rank's slice; set actor_rollout_ref.model.override_config.attn_implementation=flash_attention_2"
+            )
     if mtp:
         refused.append(
             "actor_rollout_ref.model.mtp.enable=True: extra prediction heads look up token ids where mixtures were "
@@ -74,6 +88,23 @@ def check_model(config: object) -> None:
         raise ValueError(
             f"{name}: rope_parameters.mrope_section={rope['mrope_section']} means 3-D position ids, which traces do "
             "not cover; use a text-only model"
+        )
+
+
+def check_slices(readers: dict[str, bool]) -> None:
+    """Check what one micro-batch asks for whose sequences are sliced across Ulysses ranks.
+
+    Args:
+        readers: what would read whole sequences, and whether it is asked for.
+
+    Raises:
+        ValueError: naming it.
+    """
+    asked = [name for name, wanted in readers.items() if wanted]
+    if asked:
+        raise ValueError(
+            f"the batch asks for {', '.join(asked)}, which needs whole sequences: set ulysses_sequence_parallel_size=1 "
+            "for actor and ref, or turn it off"
         )
 
 

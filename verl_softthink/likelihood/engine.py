@@ -14,17 +14,19 @@ import torch
 from tensordict import TensorDict
 from verl.utils.tensordict_utils import get_non_tensor_data
 
-from verl_softthink.likelihood.checks import check_batch, check_engine, check_model
+from verl_softthink.likelihood.checks import check_batch, check_engine, check_model, check_slices
 from verl_softthink.likelihood.fields import SETTINGS, TRACE_FIELDS, ScoringSettings
 from verl_softthink.likelihood.head_in_pieces import HeadInPieces, check_head
 from verl_softthink.likelihood.head_request import check_pieces, head_request
 from verl_softthink.likelihood.mixture import SoftInputs
 from verl_softthink.likelihood.positions import drawn_positions
 from verl_softthink.likelihood.scoring import log_density
-from verl_softthink.likelihood.shared_prefix import SharedPrefixes
+from verl_softthink.likelihood.sequence_slice import SequenceSlice
+from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, SharedPrefixes
 from verl_softthink.likelihood.soft_inputs import soft_inputs
-from verl_softthink.likelihood.step_influence import StepInfluence
+from verl_softthink.likelihood.step_influence import STEPS, StepInfluence
 from verl_softthink.process_reward.engine import AnswerScoring
+from verl_softthink.process_reward.fields import REQUEST
 
 MODEL_TYPE = "softthink_language_model"
 BACKENDS = ["fsdp", "fsdp2"]
@@ -55,6 +57,9 @@ class SoftTraceLikelihood:
             use_fused_kernels=model_config.use_fused_kernels,
             ulysses_sequence_parallel_size=engine_config.ulysses_sequence_parallel_size,
             mtp=model_config.mtp.enable,
+            # verl slices a multimodal model's inputs behind the embedding.
+            whole_sequences=["a multimodal model"] if hasattr(model_config.hf_config, "vision_config") else [],
+            use_remove_padding=model_config.use_remove_padding,
             role="ref" if engine_config.forward_only else "actor",
         )
         check_model(model_config.hf_config)
@@ -80,6 +85,17 @@ class SoftTraceLikelihood:
             )
         return module
 
+    def forward_step(self, micro_batch, loss_function, forward_only):
+        if self.use_ulysses_sp:
+            check_slices(
+                {
+                    REQUEST: get_non_tensor_data(micro_batch, REQUEST, default=None) is not None,
+                    STEPS: STEPS in micro_batch,
+                    SHARED_PREFIX: get_non_tensor_data(micro_batch, SHARED_PREFIX, default="repeat") != "repeat",
+                }
+            )
+        return super().forward_step(micro_batch, loss_function, forward_only)
+
     def prepare_model_inputs(self, micro_batch):
         self._soft_inputs.clear()
         if self._pieces is not None:
@@ -95,17 +111,36 @@ class SoftTraceLikelihood:
         )
         packed = get_non_tensor_data(micro_batch, "use_remove_padding", default=True)
         index = drawn.packed() if packed else drawn.padded(model_inputs["input_ids"].shape[1])
+        mine = self._slice(model_inputs, output_args, settings)
         soft = drawn.soft.nonzero()[:, 0]
+        scored, rows = drawn, index - 1
+        if mine is not None:
+            soft = soft[mine.holds(index[soft])]
+            scored, rows = drawn[mine.holds(rows)], mine.local(rows)
+            index = index - mine.start
         fed = soft_inputs(drawn[soft], index[soft], settings, self._vocabulary) if len(soft) else None
         if fed is not None:
             self._soft_inputs.feed(fed)
-        output_args[_DRAWN] = drawn, index, settings, fed
+        output_args[_DRAWN] = drawn, scored, rows, settings, fed, mine
         if settings.positions_at_once is not None:
             check_pieces(micro_batch)
             width = None if packed else model_inputs["input_ids"].shape[1]
             output_args[_PIECES] = head_request(micro_batch, output_args, drawn, settings, width)
             self._head_in_pieces().ask(output_args[_PIECES])
         return model_inputs, output_args
+
+    def _slice(self, model_inputs: dict, output_args: dict, settings: ScoringSettings) -> SequenceSlice | None:
+        """This rank's positions of the packed batch under Ulysses sequence parallelism; None where all are here."""
+        if not self.use_ulysses_sp:
+            return None
+        check_slices(
+            {
+                "softthink.likelihood.positions_at_once": settings.positions_at_once is not None,
+                f"softthink.law.name={settings.law.name!r}": settings.law.draws_embedding,
+            }
+        )
+        length = model_inputs["input_ids"].shape[1]
+        return SequenceSlice(self.ulysses_device_mesh["sp"].get_local_rank() * length, length, output_args["pad_size"])
 
     def _head_in_pieces(self) -> HeadInPieces:
         head = self.module.get_output_embeddings()
@@ -118,15 +153,18 @@ class SoftTraceLikelihood:
         if _DRAWN not in output_args:
             return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         self._soft_inputs.require_fed()
-        drawn, index, settings, fed = output_args[_DRAWN]
+        drawn, scored, rows, settings, fed, mine = output_args[_DRAWN]
         if _PIECES in output_args:
             return output_args[_PIECES].model_output(output.logits, micro_batch["input_ids"].offsets())
         # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
-        density = log_density(output.logits, index - 1, drawn, settings, fed)
+        density = log_density(output.logits, rows, scored, settings, fed)
+        if mine is not None:
+            joined = self._gather_and_unpad_packed(mine.column(rows, density), mine.padding)
+            density = joined[drawn.packed() - 1]
         model_output = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         tokens = model_output["log_probs"]
-        scored = tokens.values().float().index_copy(0, drawn.packed() - 1, density)
-        model_output["log_probs"] = torch.nested.nested_tensor_from_jagged(scored, tokens.offsets())
+        log_probs = tokens.values().float().index_copy(0, drawn.packed() - 1, density)
+        model_output["log_probs"] = torch.nested.nested_tensor_from_jagged(log_probs, tokens.offsets())
         return model_output
 
 
