@@ -18,8 +18,11 @@ if torch.cuda.is_available():
     # Parity is in float32: Triton's products would round their factors to TF32.
     os.environ["TRITON_F32_DEFAULT"] = "ieee"
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
-elif ON_V2:
-    import support.v2_on_cpu  # noqa: F401 - before vLLM
+else:
+    if ON_V2:
+        import support.v2_on_cpu
+    if RANKS > 1:
+        import support.forked_ranks  # noqa: F401 - before an engine
 
 
 @pytest.fixture(scope="module")

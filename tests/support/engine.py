@@ -6,8 +6,7 @@ import os
 ON_V2 = os.environ.get("SOFTTHINK_TEST_RUNNER") == "v2"
 #: SOFTTHINK_TEST_GRAPHS=1 runs them with CUDA graphs and torch.compile (tests/gpu/run.sh).
 WITH_GRAPHS = os.environ.get("SOFTTHINK_TEST_GRAPHS") == "1"
-#: SOFTTHINK_TEST_RANKS=2 runs them on two tensor-parallel processes; on a CPU with the V1 runner only, for vLLM starts
-#: processes there that know nothing of support/v2_on_cpu.py.
+#: SOFTTHINK_TEST_RANKS=2 runs them on two tensor-parallel processes.
 RANKS = int(os.environ.get("SOFTTHINK_TEST_RANKS", "1"))
 
 CANDIDATES = 6
