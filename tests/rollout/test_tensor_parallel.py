@@ -18,16 +18,10 @@ ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 840
 
 
-@pytest.mark.parametrize("runner", ["v1", "v2"])
-def test_parity_holds_on_two_ranks(runner):
+def test_parity_holds_on_two_ranks():
     command = [sys.executable, "-m", "pytest", "-q", "tests/rollout/test_parity.py", "-k", "llama-untied"]
     # The ranks find each other through the loopback interface, whatever else the machine has.
-    ranks = {
-        "SOFTTHINK_TEST_RANKS": "2",
-        "SOFTTHINK_TEST_RUNNER": runner,
-        "VLLM_HOST_IP": "127.0.0.1",
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
+    ranks = {"SOFTTHINK_TEST_RANKS": "2", "VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
     result = subprocess.run(
         command, cwd=ROOT, env=os.environ | ranks, capture_output=True, text=True, timeout=LIMIT_SECONDS
     )
