@@ -11,6 +11,7 @@ from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.text_marker import text_marker_table
 
+
 def run(r: SoftRequest, shown, sampled, entropies, bad):
     """The same through the device tables, beside a row of nobody."""
     state = SoftState(slots=2, length=len(shown), width=3, device=torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""A soft prefix put into the engine's memory, as if the request had drawn it itself: from there on it is its history."""
+"""A soft prefix put into the engine's memory as if the request had drawn it: from there on it is its own history."""
 
 import torch
 
