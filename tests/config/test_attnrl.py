@@ -92,13 +92,21 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_fix(overrides, message)
 @pytest.mark.parametrize("law", ["gumbel", "concrete", "dirichlet", "multiplex", "discrete", "gaussian"])
 def test_it_composes_with_every_law_that_trains(law):
     settings = check_config(_soft(f"softthink.law.name={law}"))
+    assert law == "gaussian" or check_config(_soft(f"softthink.law.name={law}", *DEDUP)).law.name == law
     assert settings.law.name == law and [group for group, _ in chosen_stages(settings)] == ["attnrl"]
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (DEDUP, "softthink.attnrl.shared_prefix='dedup' with softthink.law.name='gumbel': rows of equal tokens may"),
+        (
+            [*DEDUP, "softthink.law={name: gaussian}"],
+            "softthink.attnrl.shared_prefix='dedup' with softthink.law.name='gaussian': drawn embeddings are not",
+        ),
+        (
+            [*DEDUP, "softthink.likelihood.positions_at_once=64"],
+            "positions_at_once=64 with softthink.attnrl.shared_prefix='dedup', which scores branches on all logits",
+        ),
         (
             ["softthink.law={name: gaussian, fed: seed, normalise_over: candidates}", "softthink.attnrl.off_policy=1"],
             "softthink.law.fed='seed' with softthink.attnrl.off_policy=1: a prefix would be rebuilt",

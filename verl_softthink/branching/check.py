@@ -64,10 +64,15 @@ def check_attnrl(config: DictConfig, settings) -> None:
 def _soft(settings) -> list[str]:
     problems = []
     law, method = settings.law, settings.attnrl
-    if method.shared_prefix == "dedup":
+    if method.shared_prefix == "dedup" and LAWS[law.name].draws_embedding:
         problems.append(
-            f"softthink.attnrl.shared_prefix='dedup' with softthink.law.name={law.name!r}: rows of equal tokens may "
-            "have been fed different mixtures; set shared_prefix=repeat"
+            f"softthink.attnrl.shared_prefix='dedup' with softthink.law.name={law.name!r}: drawn embeddings are not "
+            "shared; set shared_prefix=repeat"
+        )
+    if method.shared_prefix == "dedup" and settings.likelihood.positions_at_once is not None:
+        problems.append(
+            f"softthink.likelihood.positions_at_once={settings.likelihood.positions_at_once} with softthink.attnrl."
+            "shared_prefix='dedup', which scores branches on all logits; set it to null, or shared_prefix=repeat"
         )
     if method.off_policy and LAWS[law.name].draws_embedding and law.own("fed") == "seed":
         problems.append(

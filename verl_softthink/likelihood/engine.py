@@ -15,7 +15,7 @@ from tensordict import TensorDict
 from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.checks import check_batch, check_engine, check_model
-from verl_softthink.likelihood.fields import SETTINGS, TRACE_FIELDS, ScoringSettings
+from verl_softthink.likelihood.fields import PREDECESSORS, SETTINGS, TRACE_FIELDS, ScoringSettings
 from verl_softthink.likelihood.head_in_pieces import HeadInPieces, check_head
 from verl_softthink.likelihood.head_request import check_pieces, head_request
 from verl_softthink.likelihood.mixture import SoftInputs
@@ -95,11 +95,12 @@ class SoftTraceLikelihood:
         )
         packed = get_non_tensor_data(micro_batch, "use_remove_padding", default=True)
         index = drawn.packed() if packed else drawn.padded(model_inputs["input_ids"].shape[1])
+        before = index - 1 if PREDECESSORS not in micro_batch else micro_batch[PREDECESSORS].values()[drawn.packed()]
         soft = drawn.soft.nonzero()[:, 0]
         fed = soft_inputs(drawn[soft], index[soft], settings, self._vocabulary) if len(soft) else None
         if fed is not None:
             self._soft_inputs.feed(fed)
-        output_args[_DRAWN] = drawn, index, settings, fed
+        output_args[_DRAWN] = drawn, before, settings, fed
         if settings.positions_at_once is not None:
             check_pieces(micro_batch)
             width = None if packed else model_inputs["input_ids"].shape[1]
@@ -118,11 +119,11 @@ class SoftTraceLikelihood:
         if _DRAWN not in output_args:
             return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         self._soft_inputs.require_fed()
-        drawn, index, settings, fed = output_args[_DRAWN]
+        drawn, before, settings, fed = output_args[_DRAWN]
         if _PIECES in output_args:
             return output_args[_PIECES].model_output(output.logits, micro_batch["input_ids"].offsets())
         # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
-        density = log_density(output.logits, index - 1, drawn, settings, fed)
+        density = log_density(output.logits, before, drawn, settings, fed)
         model_output = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         tokens = model_output["log_probs"]
         scored = tokens.values().float().index_copy(0, drawn.packed() - 1, density)
