@@ -63,8 +63,7 @@ def log_densities(run):
         slot = (action.ids == ids[:, None]).int().argmax(-1)
         found = logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
         found = torch.where(trace.drawn, law.token_log_prob(action, slot, scores, parameters), found)
-        found = torch.where(trace.soft, law.log_prob(action, scores, parameters), found)
-        return found
+        return torch.where(trace.soft, law.log_prob(action, scores, parameters), found)
 
     return score
 
