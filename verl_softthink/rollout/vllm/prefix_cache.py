@@ -34,14 +34,14 @@ class FedPositions:
         self._law = (request.law, *(getattr(request, name) for name in law.reads))
         self._rebuilt = law.draws_embedding and not request.fed_embedding
         self._seed = request.seed
-        self._digests: list[bytes | None] = []
+        self._digests: dict[int, bytes | None] = {}
         if request.prefix is not None:
             seeds = prefix_seeds(request.prefix)
             for position, row in enumerate(prefix_rows(request.prefix)):
                 self.remember(position, row, None if seeds is None else int(seeds[position]))
 
     def remember(self, position: int, row: np.ndarray, seed: int | None = None) -> None:
-        """Take over what a packed row [C] says; later positions, if any, were taken back.
+        """Take over what a packed row [C] says.
 
         Args:
             seed: of the noise, where the request itself has not drawn the position.
@@ -50,13 +50,13 @@ class FedPositions:
         if fed is not None and self._rebuilt:
             for number in (self._seed if seed is None else seed, position):
                 fed += number.to_bytes(8, "little", signed=True)
-        self._digests[position:] = [None if fed is None else blake2b(fed, digest_size=_DIGEST_BYTES).digest()]
+        self._digests[position] = None if fed is None else blake2b(fed, digest_size=_DIGEST_BYTES).digest()
 
     def key(self, start: int, end: int) -> tuple:
         """What tells tokens ``start`` to ``end`` from ordinary ones; nothing where they are ordinary.
 
         Raises:
-            IndexError: for a position that has not been drawn.
+            KeyError: for a position whose row never came: a block of unknown content must not be cached.
         """
         first = max(start, self.start)
         fed = [(place - start, self._digests[place - self.start]) for place in range(first, end)]
