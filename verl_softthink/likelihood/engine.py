@@ -20,7 +20,7 @@ from verl_softthink.likelihood.head_in_pieces import HeadInPieces, check_head
 from verl_softthink.likelihood.head_request import check_pieces, head_request
 from verl_softthink.likelihood.mixture import SoftInputs
 from verl_softthink.likelihood.positions import drawn_positions
-from verl_softthink.likelihood.scoring import log_density
+from verl_softthink.likelihood.scoring import log_density, log_density_in_tree
 from verl_softthink.likelihood.shared_prefix import SharedPrefixes
 from verl_softthink.likelihood.soft_inputs import soft_inputs
 from verl_softthink.likelihood.step_influence import StepInfluence
@@ -95,12 +95,12 @@ class SoftTraceLikelihood:
         )
         packed = get_non_tensor_data(micro_batch, "use_remove_padding", default=True)
         index = drawn.packed() if packed else drawn.padded(model_inputs["input_ids"].shape[1])
-        before = index - 1 if PREDECESSORS not in micro_batch else micro_batch[PREDECESSORS].values()[drawn.packed()]
+        before = None if PREDECESSORS not in micro_batch else micro_batch[PREDECESSORS].values()[drawn.packed()]
         soft = drawn.soft.nonzero()[:, 0]
         fed = soft_inputs(drawn[soft], index[soft], settings, self._vocabulary) if len(soft) else None
         if fed is not None:
             self._soft_inputs.feed(fed)
-        output_args[_DRAWN] = drawn, before, settings, fed
+        output_args[_DRAWN] = drawn, index, before, settings, fed
         if settings.positions_at_once is not None:
             check_pieces(micro_batch)
             width = None if packed else model_inputs["input_ids"].shape[1]
@@ -119,11 +119,14 @@ class SoftTraceLikelihood:
         if _DRAWN not in output_args:
             return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         self._soft_inputs.require_fed()
-        drawn, before, settings, fed = output_args[_DRAWN]
+        drawn, index, before, settings, fed = output_args[_DRAWN]
         if _PIECES in output_args:
             return output_args[_PIECES].model_output(output.logits, micro_batch["input_ids"].offsets())
         # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
-        density = log_density(output.logits, before, drawn, settings, fed)
+        if before is None:
+            density = log_density(output.logits, index - 1, drawn, settings, fed)
+        else:
+            density = log_density_in_tree(output.logits, index, before, drawn, settings)
         model_output = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         tokens = model_output["log_probs"]
         scored = tokens.values().float().index_copy(0, drawn.packed() - 1, density)

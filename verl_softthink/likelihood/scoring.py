@@ -33,7 +33,7 @@ def log_density(
 
     Args:
         logits: [..., V] raw logits of the whole micro-batch, any dtype.
-        rows: [N] int64, the flattened position of ``logits`` that scores each drawn position.
+        rows: [N] int64, the flattened position of ``logits`` that scores each drawn position, every one another.
         positions: what was drawn.
         settings: the law and its parameters.
         fed: what the soft positions were fed, None where there are none.
@@ -56,6 +56,20 @@ def log_density(
         density = law.log_prob(action[soft], log_probs[soft], settings.parameters(soft))
         token_log_prob = law.token_log_prob(action[token], slot[token], log_probs[token], settings.parameters(token))
         return scores.index_copy(0, soft, density).index_copy(0, token, token_log_prob)
+
+
+def log_density_in_tree(
+    logits: Tensor, index: Tensor, before: Tensor, positions: DrawnPositions, settings: ScoringSettings
+) -> Tensor:
+    """``log_density`` of N drawn positions at ``index`` [N], whose logits stand at ``before`` [N].
+
+    Branches that begin with a draw share the logits before them, of which each takes a copy.
+    """
+    follows, branches = (before == index - 1).nonzero()[:, 0], (before != index - 1).nonzero()[:, 0]
+    of_branches = logits.reshape(-1, logits.shape[-1])[before[branches]]
+    first = log_density(of_branches, torch.arange(len(branches), device=before.device), positions[branches], settings)
+    rest = log_density(logits, before[follows], positions[follows], settings)
+    return rest.new_zeros(len(index)).index_copy(0, follows, rest).index_copy(0, branches, first)
 
 
 def _of_embeddings(logits: Tensor, rows: Tensor, settings: ScoringSettings, fed: DrawnEmbeddings) -> Tensor:

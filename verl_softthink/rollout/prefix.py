@@ -63,7 +63,7 @@ def prefix_rows(prefix: dict) -> np.ndarray:
     """
     length, data = prefix[LENGTH], prefix[ROWS]
     count = len(data) // 4
-    if len(data) % 4 or count % length:
+    if not data or len(data) % 4 or count % length:
         raise ValueError(f"{_KEY}.rows has {len(data)} bytes, which are not {length} rows; use encode_prefix(trace)")
     rows = np.frombuffer(data, dtype=np.int32).reshape(length, -1)
     if embedding_columns(rows) < 0 or (slots_of_rows(rows) != slots_of_rows(rows[:1])).any():
