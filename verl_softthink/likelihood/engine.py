@@ -126,7 +126,7 @@ class SoftTraceLikelihood:
         if before is None:
             density = log_density(output.logits, index - 1, drawn, settings, fed)
         else:
-            density = log_density_in_tree(output.logits, index, before, drawn, settings)
+            density = log_density_in_tree(output.logits, before, drawn, settings)
         model_output = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         tokens = model_output["log_probs"]
         scored = tokens.values().float().index_copy(0, drawn.packed() - 1, density)

@@ -58,18 +58,18 @@ def log_density(
         return scores.index_copy(0, soft, density).index_copy(0, token, token_log_prob)
 
 
-def log_density_in_tree(
-    logits: Tensor, index: Tensor, before: Tensor, positions: DrawnPositions, settings: ScoringSettings
-) -> Tensor:
-    """``log_density`` of N drawn positions at ``index`` [N], whose logits stand at ``before`` [N].
-
-    Branches that begin with a draw share the logits before them, of which each takes a copy.
-    """
-    follows, branches = (before == index - 1).nonzero()[:, 0], (before != index - 1).nonzero()[:, 0]
-    of_branches = logits.reshape(-1, logits.shape[-1])[before[branches]]
-    first = log_density(of_branches, torch.arange(len(branches), device=before.device), positions[branches], settings)
-    rest = log_density(logits, before[follows], positions[follows], settings)
-    return rest.new_zeros(len(index)).index_copy(0, follows, rest).index_copy(0, branches, first)
+def log_density_in_tree(logits: Tensor, rows: Tensor, positions: DrawnPositions, settings: ScoringSettings) -> Tensor:
+    """``log_density`` where several draws may have the same row of logits: branches that begin with a draw."""
+    order = rows.argsort(stable=True)
+    ascending = rows[order]
+    # The how-manieth draw each one is from its row: draws of one number are from different rows.
+    number = torch.empty_like(rows)
+    number[order] = torch.arange(len(rows), device=rows.device) - torch.searchsorted(ascending, ascending)
+    scores = logits.new_zeros(len(rows), dtype=torch.float32)
+    for each in range(int(number.max()) + 1 if len(rows) else 0):
+        index = (number == each).nonzero()[:, 0]
+        scores = scores.index_copy(0, index, log_density(logits, rows[index], positions[index], settings))
+    return scores
 
 
 def _of_embeddings(logits: Tensor, rows: Tensor, settings: ScoringSettings, fed: DrawnEmbeddings) -> Tensor:
