@@ -11,9 +11,10 @@ import pytest
 import torch
 from oracles.tree_values import advantages as oracle
 from support.runs import run_recipe, small_batch
+from training.recomputed import action_and_parameters, logits_and_densities
 
 from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT, VALUE
-from verl_softthink.laws import LAWS, Action, LawParameters, candidate_log_probs
+from verl_softthink.laws import LAWS, candidate_log_probs
 from verl_softthink.report.dump import dump_path, read_dump
 
 pytestmark = pytest.mark.verl
@@ -47,23 +48,20 @@ def log_densities(run):
     from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 
     model = AutoModelForCausalLM.from_pretrained(checkpoint_path(OVERTHINKING), dtype=torch.float32).eval()
-    table = model.get_input_embeddings().weight.detach()
     _, settings = read_dump(dump_path(run.out / "rollouts", 1))
     law = LAWS[settings["name"]]
 
     @torch.no_grad()
     def score(response):
-        prompt, ids, trace = response.prompt_ids.long(), response.response_ids.long(), response.trace
-        action = Action(ids=trace.ids.long(), values=trace.values)
-        parameters = LawParameters.uniform(len(ids), tau=settings["tau"], noise_scale=settings["noise_scale"])
-        mixed = law.embed(law.weights(action, parameters), table[action.ids.clamp(min=0)])
-        inputs = torch.where(trace.soft[:, None], mixed, table[ids])
-        logits = model(inputs_embeds=torch.cat([table[prompt], inputs])[None]).logits[0, len(prompt) - 1 : -1]
+        ids, trace = response.response_ids.long(), response.trace
+        logits, density = logits_and_densities(model, response, settings)
+        action, parameters = action_and_parameters(trace, settings)
         scores = candidate_log_probs(logits, action.ids, normalise_over="candidates")
         slot = (action.ids == ids[:, None]).int().argmax(-1)
-        found = logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
-        found = torch.where(trace.drawn, law.token_log_prob(action, slot, scores, parameters), found)
-        return torch.where(trace.soft, law.log_prob(action, scores, parameters), found)
+        tokens = logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+        # The draw that completed the marker was fed as its token.
+        tokens = torch.where(trace.drawn, law.token_log_prob(action, slot, scores, parameters), tokens)
+        return torch.where(trace.soft, density, tokens)
 
     return score
 
