@@ -11,7 +11,7 @@ import pytest
 import torch
 from oracles.tree_values import advantages as oracle
 from support.runs import run_recipe, small_batch
-from training.recomputed import action_and_parameters, logits_and_densities
+from recomputed import action_and_parameters, logits_and_densities
 
 from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.laws import LAWS, candidate_log_probs
