@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from oracles.tree_values import advantages as oracle
-from support.runs import run_recipe, small_batch
 from recomputed import action_and_parameters, logits_and_densities
+from support.runs import run_recipe, small_batch
 
 from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.laws import LAWS, candidate_log_probs
