@@ -58,6 +58,8 @@ REGISTRATIONS: tuple[After, ...] = (
     After(_CORE_ALGOS, "verl_softthink.loss.variational:register"),
     # Per-sample weights in verl's SFT trainer.
     After("verl.workers.utils.losses", "verl_softthink.variational.offline.sft_loss:register"),
+    # Agent loop softthink_agent, before those that import it.
+    After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.rollout.agent_loop:register"),
     # Agent loop softthink_posterior_agent.
     After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.variational.agent_loop:register"),
     # Agent loop softthink_branch_agent.
@@ -66,10 +68,9 @@ REGISTRATIONS: tuple[After, ...] = (
     After(_TRAINER, "verl_softthink.trainer:register"),
     # Engine softthink_language_model.
     After(_FSDP_ENGINE, "verl_softthink.likelihood.engine:register"),
-    # Rollout softthink_vllm and agent loop softthink_agent.
+    # Rollout softthink_vllm.
     After("verl.workers.rollout.base", "verl_softthink.rollout.replica_registry:register_adapter"),
     After("verl.workers.rollout.replica", "verl_softthink.rollout.replica_registry:register_replica"),
-    After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.rollout.agent_loop:register"),
     # Bounded waits.
     After(_TRANSFER, "verl_softthink.liveness.weight_transfer:register"),
     After("verl.checkpoint_engine.base", "verl_softthink.liveness.weight_sync:register"),

@@ -49,6 +49,7 @@ class SoftTrace:
         scale: [T] float32, standard deviation of the noise on each coordinate of a drawn embedding; 0 elsewhere.
             None if dropped.
         fed: [T, H] float32, the drawn embeddings; None where the trace does not carry them.
+        seed: [T] int64, noise seed of the request that drew each position; None where nothing is rebuilt from it.
     """
 
     soft: Tensor
@@ -63,6 +64,7 @@ class SoftTrace:
     cut: bool = False
     scale: Tensor | None = None
     fed: Tensor | None = None
+    seed: Tensor | None = None
 
     def __len__(self) -> int:
         return self.soft.shape[0]
@@ -84,8 +86,32 @@ class SoftTrace:
         )
 
     def truncated(self, length: int) -> "SoftTrace":
-        """The first ``length`` positions."""
-        return replace(self, **{name: value[:length] for name, value in self.tensors().items()})
+        """The first ``length`` positions; without the end of thinking where that lies behind them."""
+        tensors = {name: value[:length] for name, value in self.tensors().items()}
+        kept = replace(self, **tensors, cut=self.cut and length >= len(self))
+        return kept if kept.end_of_thinking is not None else replace(kept, end_reason="none")
+
+    def joined(self, later: "SoftTrace") -> "SoftTrace":
+        """This trace followed by that of its continuation.
+
+        Raises:
+            ValueError: when one of the two has a field that the other lacks.
+        """
+        ours, theirs = self.tensors(), later.tensors()
+        if ours.keys() != theirs.keys():
+            raise ValueError(
+                f"traces with different fields cannot be joined ({sorted(ours.keys() ^ theirs.keys())}): they are of "
+                "different laws, or one of them has been dumped"
+            )
+        tensors = {name: torch.cat((value, theirs[name])) for name, value in ours.items()}
+        return replace(later, **tensors, end_reason=later.end_reason if self.end_reason == "none" else self.end_reason)
+
+    @property
+    def end_of_thinking(self) -> int | None:
+        """The first position that is not thinking's, or the draw that completed the marker; None without either."""
+        thinking = self.soft if self.hard is None else self.soft | self.hard
+        ended = (~thinking).nonzero()
+        return int(ended[0, 0]) if len(ended) else None
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that the trace has, by field name."""
@@ -142,15 +168,24 @@ def _bits(values: Tensor) -> Tensor:
     return values.float().contiguous().view(torch.int32)
 
 
-def unpack_rows(rows: np.ndarray) -> SoftTrace:
-    """Read the packed rows of one response, [T, 4 + 2K + H] int32, back into a trace."""
+def slots_of_rows(rows: np.ndarray) -> np.ndarray:
+    """[T] K of each packed row."""
+    return rows[:, 0] >> _SLOTS_SHIFT
+
+
+def embedding_columns(rows: np.ndarray) -> int:
+    """H of packed rows; below 0 where they are too narrow for their candidates."""
+    return rows.shape[1] - row_width(int(slots_of_rows(rows)[0]))
+
+
+def unpack_rows(rows: np.ndarray, seed: Tensor | None = None) -> SoftTrace:
+    """Read the packed rows of one response, [T, 4 + 2K + H] int32, back into a trace; ``seed`` is the trace's."""
+    embedding, slots = embedding_columns(rows), int(slots_of_rows(rows)[0])
     # A copy: what arrives through shared memory is read-only.
     packed = torch.from_numpy(np.array(rows, dtype=np.int32))
     flags = packed[:, 0]
-    slots = int(flags[0] >> _SLOTS_SHIFT)
     reasons = (flags >> _REASON_SHIFT) & _REASON_MASK
     ended = reasons.nonzero()
-    embedding = packed.shape[1] - _HEADER_COLUMNS - 2 * slots
     header, ids, values, fed = packed.split((_HEADER_COLUMNS, slots, slots, embedding), dim=1)
     header, values, fed = (part.contiguous().view(torch.float32) for part in (header, values, fed))
     return SoftTrace(
@@ -163,10 +198,16 @@ def unpack_rows(rows: np.ndarray) -> SoftTrace:
         entropy=header[:, 2].clone(),
         scale=header[:, 3].clone(),
         fed=fed if embedding else None,
+        seed=seed,
         hard=(flags & FLAG_HARD).bool(),
         cut=bool((flags & FLAG_CUT).any()),
         end_reason=END_REASONS[int(reasons[ended[0, 0]])] if len(ended) else "none",
     )
+
+
+def fed_of_row(row: np.ndarray) -> bytes | None:
+    """What a packed row [C] says of a mixture that was fed: scale, candidates, values, embedding; None for a token."""
+    return row[_HEADER_COLUMNS - 1 :].tobytes() if row[0] & FLAG_SOFT else None
 
 
 def bad_logits_at(rows: np.ndarray) -> int | None:

@@ -59,14 +59,19 @@ class SoftThinkTrainer(PPOTrainerSync):
     def scoring(self) -> dict:
         """What every pass over the model needs in ``batch.extra_info``: how traces are scored, and methods' own."""
         own = {key: value for stage in self.stages for key, value in stage.pass_settings.items()}
+        return self.trace_scoring | own
+
+    @property
+    def trace_scoring(self) -> dict:
+        """How traces are scored; nothing without a law."""
         if self.softthink.law is None:
-            return own
+            return {}
         settings = {
             **self.softthink.law.scoring(),
             "temperature": self.softthink.filter.temperature,
             **self.softthink.likelihood.model_dump(),
         }
-        return {SETTINGS: settings, **own}
+        return {SETTINGS: settings}
 
     def fit(self, agent_loop_manager: AgentLoopManager) -> None:
         watch = guard.watch_of(self, agent_loop_manager)
@@ -137,9 +142,11 @@ class SoftThinkTrainer(PPOTrainerSync):
         if self.softthink.law is not None:
             for name in [name for name in metrics if name.startswith(MEANINGLESS_FOR_DENSITIES)]:
                 del metrics[name]
-            metrics.update(self._soft_metrics(batch))
         for stage in self.stages:
             batch = stage.after_old_log_prob(batch, metrics)
+        if self.softthink.law is not None:
+            # A stage may put the log-probs of an earlier policy in, which the rollout's are to be compared with.
+            metrics.update(self._soft_metrics(batch))
         return batch
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:

@@ -160,7 +160,11 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("vllm.config.parallel", "ParallelConfig.enable_batch_sharded_sampling", "read: must be off", since="0.29"),
     Symbol("vllm.config.vllm", "VllmConfig.use_v2_model_runner", "read: which runner an engine has"),
     Symbol("vllm.v1.core.sched.scheduler", "Scheduler.update_from_output", "wrapped: trace rows"),
-    Symbol("vllm.v1.core.kv_cache_utils", "generate_block_hash_extra_keys", "wrapped: private cache keys"),
+    Symbol("vllm.v1.core.kv_cache_utils", "generate_block_hash_extra_keys", "wrapped: what was fed is in the key"),
+    Symbol("vllm.v1.request", "Request.num_tokens", "read: the position that a trace row is of"),
+    Symbol("vllm.v1.core.sched.output", "NewRequestData.prompt_token_ids", "read: the tokens of a soft prefix"),
+    Symbol("vllm.v1.engine", "EngineCoreRequest.prompt_token_ids", "read: the tokens of a soft prefix"),
+    Symbol("vllm.config.model", "ModelConfig.get_hidden_size", "called: width of a prefix's embeddings"),
     Symbol("vllm.v1.engine", "EngineCoreOutput", "its routed_experts carries trace rows"),
     Symbol("vllm.v1.engine.input_processor", "InputProcessor.process_inputs", "wrapped: resolves requests"),
     # local.py

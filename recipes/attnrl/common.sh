@@ -1,6 +1,7 @@
 # Sourced by the run scripts: the arms of this recipe.
 #
 #   METHOD=attnrl   attention-guided branching with adaptive sampling (default)
+#   METHOD=soft_attnrl   the same on SofT-GRPO's soft rollouts
 #   METHOD=treerl   twin: branching by entropy, every response branched, a fixed batch, no filters
 #   METHOD=grpo     twin: verl's GRPO, with as many responses to a prompt as cost a tree's generated tokens
 #   SEED=0          of data order, mini-batches and rollouts; runs of several seeds go to directories of their own
@@ -8,13 +9,13 @@
 
 METHOD=${METHOD:-attnrl}
 SEED=${SEED:-0}
-ARMS=(attnrl treerl grpo)
+ARMS=(attnrl soft_attnrl treerl grpo)
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 # run PLATFORM ARGS...: PLATFORM is cpu or gpu. The arrays `shared` (all arms), `tree` (attnrl, treerl), `adaptive`
-# (attnrl) and `group` (grpo) hold the settings; ARGS override them.
+# (attnrl), `soft` (soft_attnrl) and `group` (grpo) hold the settings; ARGS override them.
 run() {
-    local platform=$1 names=() method=()
+    local platform=$1 names=() method=() rollout=vllm
     shift
     if [ "$platform" = cpu ]; then
         names+=(cpu)
@@ -23,6 +24,11 @@ run() {
         attnrl)
             names+=(attnrl)
             method=("${tree[@]}" "${adaptive[@]}")
+            ;;
+        soft_attnrl)
+            names+=(soft_grpo attnrl)
+            rollout=softthink_vllm
+            method=("${tree[@]}" "${adaptive[@]}" "${soft[@]}")
             ;;
         treerl)
             names+=(attnrl)
@@ -35,7 +41,7 @@ run() {
         grpo) method=("${group[@]}") ;;
     esac
     train "$(IFS=,; echo "${names[*]}")" \
-        actor_rollout_ref.rollout.name=vllm \
+        "actor_rollout_ref.rollout.name=$rollout" \
         "data.seed=$SEED" "actor_rollout_ref.actor.data_loader_seed=$SEED" "actor_rollout_ref.rollout.seed=$SEED" \
         actor_rollout_ref.actor.clip_ratio_low=0.2 actor_rollout_ref.actor.clip_ratio_high=0.28 \
         actor_rollout_ref.actor.clip_ratio_c=3.0 actor_rollout_ref.actor.loss_agg_mode=token-mean \

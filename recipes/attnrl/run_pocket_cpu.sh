@@ -38,6 +38,9 @@ adaptive=(
     # About as many as 8 prompts train at the start; when fewer prompts have signal, more are sampled.
     softthink.attnrl.wanted_responses=176 softthink.attnrl.largest_batch=16
 )
+soft=(
+    softthink.phase.budget=152
+)
 group=(
     # A tree costs 6 whole responses and about 20 continuations of 0.8 of one (seen at the start of training).
     actor_rollout_ref.rollout.n=22

@@ -46,6 +46,9 @@ tree=(
 adaptive=(
     softthink.attnrl.wanted_responses=40 softthink.attnrl.largest_batch=8
 )
+soft=(
+    "softthink.phase.budget=$((response_length - 12))"
+)
 group=(
     actor_rollout_ref.rollout.n=12
 )

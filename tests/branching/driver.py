@@ -30,6 +30,7 @@ class Driver:
     """What ``AttnrlStage`` uses of a trainer, around one model that ``nudge`` moves as an update would."""
 
     _balance_batch = PPOTrainerSync._balance_batch
+    trace_scoring = {}
 
     def __init__(self, config, queue, model, tokenizer, abort_every=0):
         OmegaConf.resolve(config)

@@ -11,8 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl_softthink.branching.fields import (
     ABORTED,
     BRANCH,
+    NUMBER,
     PREFIX_IDS,
     PREFIX_LOG_PROBS,
+    PREFIX_TRACE,
     PROMPT_IDS,
     SESSION,
 )
@@ -78,7 +80,8 @@ def run(tokenizer):
             data_config=DictConfigWrap(config.data),
             hf_model_type="llama",
         )
-        branch = {SESSION: "q", PROMPT_IDS: prompt, PREFIX_IDS: prefix, PREFIX_LOG_PROBS: [-0.5] * len(prefix)}
+        branch = {SESSION: "q", NUMBER: 0, PROMPT_IDS: prompt, PREFIX_IDS: prefix, PREFIX_TRACE: None}
+        branch[PREFIX_LOG_PROBS] = [-0.5] * len(prefix)
         output = asyncio.run(loop.run({"temperature": 1.0}, **{BRANCH: branch, "raw_prompt": []}))
         return output, output.as_dict(), server.asked
 

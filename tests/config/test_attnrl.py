@@ -24,6 +24,12 @@ def _config(*overrides, recipe="attnrl"):
     return composed(base, *overrides)
 
 
+def _soft(*overrides):
+    model = f"actor_rollout_ref.model.path={checkpoint_path(OVERTHINKING)}"
+    base = ["+softthink=[soft_grpo,attnrl]", model, "data.max_response_length=64", "data.train_batch_size=8"]
+    return composed([*base, "actor_rollout_ref.actor.ppo_mini_batch_size=8"], *overrides)
+
+
 def test_the_recipe_as_it_is_passes_and_holds_every_setting_with_its_default():
     settings = check_config(_config())
     assert settings.law is None and settings.attnrl == AttnrlSettings()
@@ -60,7 +66,6 @@ def test_it_composes_with_process_rewards_after_the_tree():
             "adaptive_batch=False always samples data.train_batch_size prompts, but wanted_responses=9",
         ),
         (["+softthink.attnrl.n=6"], "softthink.attnrl.n=6: unknown key; known keys are branching, points"),
-        (["softthink.law={name: gumbel}"], "softthink.law.name='gumbel' with softthink.attnrl: a continuation would"),
         (["+softthink.variational={}"], "softthink.variational with softthink.attnrl: both decide"),
         (["algorithm.adv_estimator=rloo"], "algorithm.adv_estimator='rloo': softthink.attnrl needs 'grpo'"),
         (["algorithm.use_kl_in_reward=true"], "algorithm.use_kl_in_reward=True: softthink.attnrl needs False"),
@@ -81,6 +86,41 @@ def test_it_composes_with_process_rewards_after_the_tree():
 def test_a_wrong_setting_is_named_with_its_value_and_the_fix(overrides, message):
     with pytest.raises(ValueError) as error:
         check_config(_config(*overrides))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("law", ["gumbel", "concrete", "dirichlet", "multiplex", "discrete", "gaussian"])
+def test_it_composes_with_every_law_that_trains(law):
+    settings = check_config(_soft(f"softthink.law.name={law}"))
+    assert law == "gaussian" or check_config(_soft(f"softthink.law.name={law}", *DEDUP)).law.name == law
+    assert settings.law.name == law and [group for group, _ in chosen_stages(settings)] == ["attnrl"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            [*DEDUP, "softthink.law={name: gaussian}"],
+            "softthink.attnrl.shared_prefix='dedup' with softthink.law.name='gaussian': drawn embeddings are not",
+        ),
+        (
+            [*DEDUP, "softthink.likelihood.positions_at_once=64"],
+            "positions_at_once=64 with softthink.attnrl.shared_prefix='dedup', which scores branches on all logits",
+        ),
+        (
+            ["softthink.law={name: gaussian, fed: seed, normalise_over: candidates}", "softthink.attnrl.off_policy=1"],
+            "softthink.law.fed='seed' with softthink.attnrl.off_policy=1: a prefix would be rebuilt",
+        ),
+        (["softthink.law.name=deterministic"], "'deterministic' has no likelihood"),
+        (
+            ["actor_rollout_ref.rollout.agent.default_agent_loop=single_turn_agent"],
+            "default_agent_loop='single_turn_agent': this recipe needs 'softthink_agent'",
+        ),
+    ],
+)
+def test_what_soft_trees_cannot_do_is_refused(overrides, message):
+    with pytest.raises(ValueError) as error:
+        check_config(_soft(*overrides))
     assert message in str(error.value)
 
 

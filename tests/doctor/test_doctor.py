@@ -140,12 +140,12 @@ def test_deep_examination_is_green():
     assert (report.returncode, report.texts("failure")) == (0, [])
     text = "\n".join(report.texts("ok"))
     assert "registrations happen in the driver" in text and "registrations happen in a Ray worker" in text
-    assert "returns a whole trace" in text and "private to their request" in text and "wrote '</think>'" in text
+    assert "returns a whole trace" in text and "does not find cached blocks" in text and "wrote '</think>'" in text
 
 
 @pytest.mark.vllm
 def test_deep_examination_sees_what_only_the_engine_tells(tmp_path):
-    """A prefix cache without private keys: the engine works, and follow-ups read wrong keys."""
+    """A prefix cache without our keys: the engine works, and follow-ups read wrong keys."""
     (tmp_path / "sitecustomize.py").write_text(
         "from verl_softthink.hooks import when_imported\n"
         "@when_imported('verl_softthink.rollout.vllm.prefix_cache')\n"

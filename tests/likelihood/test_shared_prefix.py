@@ -1,16 +1,30 @@
 """Rows that begin alike, computed once: the same losses and gradients as a row at a time."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from verl.utils import tensordict_utils as tu
 
+from verl_softthink.likelihood.fields import SETTINGS
 from verl_softthink.likelihood.prefix_tree import PrefixTree
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, check_shared_prefix
 from verl_softthink.process_reward.fields import REQUEST
 
 from .models import VOCABULARY
-from .runs import HFModelConfig, actor_config, build, policy_loss, train
-from .samples import jagged, make_batch, random_samples, settings
+from .runs import HFModelConfig, actor_config, build, infer, policy_loss, train
+from .samples import (
+    COLLAPSED,
+    FORCED,
+    SOFT_POSITION,
+    TOKEN,
+    Sample,
+    jagged,
+    make_batch,
+    random_sample,
+    random_samples,
+    settings,
+)
 
 pytestmark = pytest.mark.filterwarnings("error:.*returned a view tensor")
 
@@ -61,6 +75,80 @@ def batch(mode, *, packed, entropy=True, micro_batch=8, **extra):
         SHARED_PREFIX: mode,
     }
     return tu.get_tensordict(tensors, plain | extra)
+
+
+def soft_leaves(values):
+    """Leaves of two prompts cut in a thought, at its last draw and behind it; a twin of other mixtures; a loner."""
+    law, generator = values["law"], torch.Generator().manual_seed(3)
+    whole = [SOFT_POSITION] * 6 + [COLLAPSED] + [FORCED] * 2 + [TOKEN] * 4
+
+    def sampled(kinds):
+        return random_sample(generator, 4, kinds, law, values=values)
+
+    def branch(trunk, cut, kinds):
+        own = sampled(kinds)
+        joined = {name: getattr(trunk, name)[:cut] + getattr(own, name) for name in ("response", "kinds")}
+        tensors = {name: torch.cat([getattr(trunk, name)[:cut], getattr(own, name)]) for name in ("ids", "values")}
+        return Sample(prompt=trunk.prompt, **joined, **tensors)
+
+    trunk, other = sampled(whole), sampled([SOFT_POSITION] * 5 + [TOKEN] * 2)
+    leaves = [trunk, branch(trunk, 3, [SOFT_POSITION] * 2 + [COLLAPSED] + [TOKEN] * 2), branch(trunk, 3, whole[4:])]
+    leaves += [branch(trunk, 6, [COLLAPSED, TOKEN, TOKEN]), branch(trunk, 9, [TOKEN] * 5), branch(trunk, 9, [TOKEN])]
+    leaves += [other, branch(other, 2, [SOFT_POSITION] * 3)]
+    if law == "discrete":
+        return leaves
+    twin = replace(trunk, values=trunk.values.clone())
+    # The same tokens and candidates, other weights at the third position.
+    twin.values[2] = twin.values[2].where(twin.ids[2] < 0, twin.values[2] / 2 - 1)
+    assert (twin.ids[2] >= 0).sum() > 1
+    return [*leaves, twin]
+
+
+@pytest.mark.parametrize(
+    ("law", "packed", "micro_batch"), [("gumbel", True, 9), ("concrete", False, 9), ("discrete", True, 4)]
+)
+def test_dedup_of_soft_traces_gives_the_losses_and_gradients_of_repeat(shared_engine, law, packed, micro_batch):
+    values = settings(law)
+    samples = soft_leaves(values)
+    model, config = shared_engine(packed), actor_config(kl_loss_coef=0.1, entropy_coeff=0.01)
+    found = {}
+    for mode in ("repeat", "dedup"):
+        batch = make_batch(samples, values, packed=packed, micro_batch=micro_batch, **{SHARED_PREFIX: mode})
+        generator = torch.Generator().manual_seed(5)
+        scored = infer(model, batch)
+        for name in ("old_log_probs", "ref_log_prob"):
+            noise = [torch.randn(len(s.response), generator=generator) / 4 for s in samples]
+            batch[name] = jagged([score + one for score, one in zip(infer(model, batch), noise, strict=True)])
+        tu.assign_non_tensor_data(batch, "calculate_entropy", True)
+        found[mode] = scored, *train(model, batch, policy_loss(config))
+    (scored, loss, gradients), (expected_scores, expected_loss, expected) = found["dedup"], found["repeat"]
+    for ours, theirs in zip(scored, expected_scores, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert loss == pytest.approx(expected_loss, abs=1e-5)
+    assert max(gradient.abs().max() for gradient in expected.values()) > 1e-2
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_rows_share_as_far_as_they_were_fed_the_same(shared_engine):
+    values = settings("gumbel")
+    samples = soft_leaves(values)
+    seen, model = [], shared_engine(True)
+    hook = model.module.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    infer(model, make_batch(samples, values, packed=True, micro_batch=9, **{SHARED_PREFIX: "dedup"}))
+    hook.remove()
+    fed = [
+        [(token,) for token in s.prompt]
+        + [(t, k, *i.tolist(), *v.tolist()) for t, k, i, v in zip(s.response, s.kinds, s.ids, s.values, strict=True)]
+        for s in samples
+    ]
+    # What no law drew is its token, whoever placed it.
+    fed = [[step if len(step) > 1 and step[1] in (SOFT_POSITION, COLLAPSED) else step[:1] for step in s] for s in fed]
+    distinct = {tuple(sequence[: end + 1]) for sequence in fed for end in range(len(sequence))}
+    tokens = {tuple(s.prompt + s.response)[: end + 1] for s in samples for end in range(len(s.prompt + s.response))}
+    assert seen == [len(distinct)] and len(tokens) < len(distinct) < 0.7 * sum(map(len, fed))
 
 
 @pytest.fixture
@@ -140,10 +228,15 @@ def test_refusals(model_path, build_with):
 
     with pytest.raises(ValueError, match=r"softthink_shared_prefix'\]='once' is unknown; use one of repeat, dedup"):
         run(model, batch("once", packed=True))
-    values = settings("gumbel")
-    traced = make_batch(random_samples("gumbel", values), values, packed=True, **{SHARED_PREFIX: "dedup"})
-    with pytest.raises(ValueError, match="'dedup' with soft traces"):
-        run(model, traced)
+    for law, change, message in (
+        ("gaussian", {"normalise_over": "candidates"}, "law.name='gaussian': drawn embeddings are not shared"),
+        ("gumbel", {"positions_at_once": 64}, "positions_at_once=64: branches are scored"),
+    ):
+        values = settings("gumbel")
+        traced = make_batch(random_samples("gumbel", values), values, packed=True, **{SHARED_PREFIX: "dedup"})
+        tu.assign_non_tensor_data(traced, SETTINGS, settings(law) | change)
+        with pytest.raises(ValueError, match=message):
+            run(model, traced)
     asked = batch("dedup", packed=True, **{REQUEST: {}})
     with pytest.raises(ValueError, match="softthink_repro'.*: answers are scored on whole rows"):
         check_shared_prefix(model.module.config, asked)

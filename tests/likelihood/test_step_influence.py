@@ -12,7 +12,7 @@ from verl_softthink.likelihood.step_influence import INFLUENCE, STEPS
 
 from .models import VOCABULARY
 from .runs import weighted_log_probs
-from .samples import jagged
+from .samples import jagged, make_batch, random_samples, settings
 
 #: Prompt tokens and the tokens of every step.
 ROWS = ((4, (3, 2, 5, 1, 4, 2, 6)), (2, (1,) * 9), (7, (3,)), (3, (2, 2, 3, 4, 1, 2, 2, 8)))
@@ -69,6 +69,38 @@ def test_it_equals_the_influence_of_every_sequence_alone(model_path, shared_engi
         torch.testing.assert_close(values, alone.values[0][1:], rtol=1e-4, atol=1e-6)
         assert bool(values.any()) == (len(steps) > 5)
     assert found["log_probs"].offsets().tolist() == data["input_ids"].offsets().tolist()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_it_is_measured_on_what_was_fed(model_path, shared_engine, packed):
+    """Soft positions by their mixtures, summed by hand and given to the model as ``inputs_embeds``."""
+    values = settings("concrete", temperature=1.0)
+    samples = random_samples("concrete", values)
+    # Twelve, six, nine and eight positions, in steps of one or two.
+    steps = [[1] * 6 + [2] * 3, [1] * 6, [2] + [1] * 7, [1] * 8]
+    data = make_batch(samples, values, packed=packed, calculate_entropy=True)
+    data[STEPS] = jagged([torch.tensor(of_row) for of_row in steps])
+    found = infer(shared_engine(packed), data)
+    model = AutoModelForCausalLM.from_pretrained(model_path("llama"), dtype=torch.float32).eval()
+    table = model.get_input_embeddings().weight.detach()
+    differs = []
+    for index, (sample, of_row) in enumerate(zip(samples, steps, strict=True)):
+        sequence = [SteppedSequence(0, 0, (len(sample.prompt), *of_row))]
+        tokens = torch.tensor(sample.prompt + sample.response)
+        fed = table[tokens].clone()
+        for position in sample.soft.nonzero()[:, 0].tolist():
+            used = sample.ids[position] >= 0
+            weights = (sample.values[position][used] / values["tau"]).softmax(-1)
+            fed[len(sample.prompt) + position] = weights @ table[sample.ids[position][used].long()]
+        with torch.no_grad(), ForwardContextInfluence(model, sequence) as soft:
+            model(inputs_embeds=fed[None])
+        with torch.no_grad(), ForwardContextInfluence(model, sequence) as hard:
+            model(tokens[None])
+        ours = found[INFLUENCE].unbind()[index]
+        torch.testing.assert_close(ours, soft.values[0][1:], rtol=1e-4, atol=1e-6)
+        differs.append(not torch.allclose(ours, hard.values[0][1:], rtol=1e-2))
+    # The second response has no soft position.
+    assert differs == [True, False, True, True]
 
 
 def test_refusals(shared_engine):

@@ -12,7 +12,12 @@ from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.pocket import checkpoint_path
 
 RUNS = ("pocket_cpu", "smollm2_cpu", "qwen_gpu")
-ARMS = ("attnrl", "treerl", "grpo")
+ARMS = ("attnrl", "soft_attnrl", "treerl", "grpo")
+#: What soft rollouts differ in from those of tokens, beside ``softthink``'s law, filter and phase.
+SOFT_KEYS = {
+    *("actor_rollout_ref.rollout.name", "actor_rollout_ref.rollout.agent.default_agent_loop"),
+    *("actor_rollout_ref.rollout.custom", "trainer.experiment_name"),
+}
 #: What a tree may differ in from GRPO, beside the ``softthink`` node.
 METHOD_KEYS = {
     *("actor_rollout_ref.model.model_type", "trainer.v1.trainer_mode", "trainer.experiment_name"),
@@ -52,6 +57,16 @@ def test_the_trees_differ_in_rule_and_filters_alone(configs, run):
     }
 
 
+@pytest.mark.parametrize("run", RUNS)
+def test_the_soft_tree_differs_in_the_rollout_alone(configs, run):
+    soft, plain = dict(configs[run, "soft_attnrl"]), dict(configs[run, "attnrl"])
+    settings, of_tokens = soft.pop("softthink"), plain.pop("softthink")
+    parsed = parse(SoftThinkSettings, settings, "softthink")
+    assert parsed.law.name == "gumbel" and parsed.attnrl == parse(SoftThinkSettings, of_tokens, "softthink").attnrl
+    assert differences(soft, plain, whole=frozenset({"actor_rollout_ref.rollout.custom"})) == SOFT_KEYS
+    assert settings["phase"]["end_of_thinking"] == of_tokens["phase"]["end_of_thinking"]
+
+
 def test_the_paper_run_has_the_papers_settings(configs):
     config = configs["qwen_gpu", "attnrl"]
     actor, rollout = config["actor_rollout_ref"]["actor"], config["actor_rollout_ref"]["rollout"]
@@ -63,11 +78,11 @@ def test_the_paper_run_has_the_papers_settings(configs):
     assert (rollout["temperature"], rollout["top_p"]) == (1.0, 1.0)
     assert AttnrlSettings(**config["softthink"]["attnrl"]) == AttnrlSettings()
     steps = [configs["qwen_gpu", arm]["trainer"]["total_training_steps"] for arm in ARMS]
-    assert steps == [500, 500, 800]
+    assert steps == [500, 500, 500, 800]
 
 
 def test_unknown_arms_are_refused(tmp_path):
-    with pytest.raises(RuntimeError, match="METHOD=ppo is unknown; use attnrl or treerl or grpo"):
+    with pytest.raises(RuntimeError, match="METHOD=ppo is unknown; use attnrl or soft_attnrl or treerl or grpo"):
         overrides("attnrl/run_pocket_cpu.sh", tmp_path, METHOD="ppo")
 
 

@@ -94,7 +94,7 @@ def soft_runner(config: VllmConfig, requests, ranks: int) -> SoftRunner:
     for number, request in enumerate(requests):
         if request.marker_text not in runner.state.markers:
             runner.state.markers.add(request.marker_text, text_table(request.marker_text))
-        runner.add(f"r{number}", request.as_dict())
+        runner.add(f"r{number}", request.as_dict(), [])
     return runner
 
 

@@ -1,4 +1,4 @@
-"""vLLM's V2 model runner: the parity suite and its controls, in a process of their own.
+"""vLLM's V2 model runner: the parity suite, its controls and continuations, in a process of their own.
 
 Which runner an engine has is decided when vLLM is imported, so the tests themselves are those of V1.
 """
@@ -17,8 +17,9 @@ LIMIT_SECONDS = 840
 
 
 def test_parity_and_its_controls_hold_on_the_v2_runner():
-    tests = ["tests/rollout/test_parity.py", "tests/rollout/v2_controls.py"]
-    command = [sys.executable, "-m", "pytest", "-q", *tests, "-k", "llama-untied or v2_controls"]
+    tests = [f"tests/rollout/{name}.py" for name in ("test_parity", "v2_controls", "test_continuation")]
+    chosen = "llama-untied or v2_controls or continuations_draw or both_parts"
+    command = [sys.executable, "-m", "pytest", "-q", *tests, "-k", chosen]
     result = subprocess.run(
         command,
         cwd=ROOT,
@@ -28,4 +29,4 @@ def test_parity_and_its_controls_hold_on_the_v2_runner():
         timeout=LIMIT_SECONDS,
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
-    assert "10 passed" in result.stdout
+    assert "12 passed" in result.stdout

@@ -1,7 +1,8 @@
 """The agent loop of a continuation: a request of prompt and prefix, a row of the prompt, prefix and what came back.
 
 vLLM finds the prefix in its cache where it still has it. The row holds the whole response, so that the reward and
-everything behind it see an ordinary one.
+everything behind it see an ordinary one. A soft prefix is sent with its trace, fed as it was, and the row has the trace
+of the whole response; its new positions have noise of their own.
 """
 
 from types import ModuleType
@@ -16,11 +17,21 @@ from verl_softthink.branching.fields import (
     ABORTED,
     AGENT_NAME,
     BRANCH,
+    NUMBER,
     PREFIX_IDS,
     PREFIX_LOG_PROBS,
+    PREFIX_TRACE,
     PROMPT_IDS,
     SESSION,
 )
+from verl_softthink.config.base import parse
+from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.rollout.agent_loop import SoftAgentLoopOutput, request_seed, soft_sampling
+from verl_softthink.rollout.fields import ROWS_FIELD
+from verl_softthink.rollout.prefix import decode_prefix
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.rollout.trace_fields import with_seed
+from verl_softthink.trace import unpack_rows
 
 #: ``stop_reason`` of verl's servers for a request that was cut short from outside.
 _CUT_SHORT = "aborted"
@@ -32,6 +43,14 @@ class BranchAgentLoop(SingleTurnAgentLoop):
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs) -> AgentLoopOutput:
         branch = kwargs[BRANCH]
         prompt, prefix = list(branch[PROMPT_IDS]), list(branch[PREFIX_IDS])
+        soft = branch[PREFIX_TRACE] is not None
+        if soft:
+            settings: SoftThinkSettings = parse(
+                SoftThinkSettings, self.rollout_config.custom[EXTRA_ARGS_KEY], EXTRA_ARGS_KEY
+            )
+            step, session = int(kwargs["global_steps"]), int(kwargs["session_id"])
+            seed = request_seed(settings.rollout.seed, kwargs["raw_prompt"], step, session, branch[NUMBER])
+            sampling_params = sampling_params | soft_sampling(settings, seed, branch[PREFIX_TRACE])
         metrics: dict[str, Any] = {}
         with simple_timer("generate_sequences", metrics):
             output = await self.server_manager.generate(
@@ -49,7 +68,8 @@ class BranchAgentLoop(SingleTurnAgentLoop):
         fields = output.extra_fields | {"turn_scores": [], "tool_rewards": []}
         if output.stop_reason == _CUT_SHORT or not own:
             fields[ABORTED] = output.stop_reason if own else f"{output.stop_reason}, without a token"
-        return AgentLoopOutput(
+        rows = fields.pop(ROWS_FIELD, None)
+        row = AgentLoopOutput(
             prompt_ids=prompt,
             response_ids=prefix + own,
             response_mask=[1] * (len(prefix) + len(own)),
@@ -58,6 +78,13 @@ class BranchAgentLoop(SingleTurnAgentLoop):
             metrics=metrics,
             extra_fields=fields,
         )
+        if not soft:
+            return row
+        trace = decode_prefix(branch[PREFIX_TRACE])
+        if own:
+            trace = trace.joined(with_seed(unpack_rows(rows), settings.law, seed))
+        whole = {name: getattr(row, name) for name in row.model_fields_set}
+        return SoftAgentLoopOutput(**whole, trace=trace, law=settings.law)
 
 
 def register(agent_loop: ModuleType) -> None:

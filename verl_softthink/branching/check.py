@@ -2,6 +2,7 @@
 
 from omegaconf import DictConfig, OmegaConf
 
+from verl_softthink.laws import LAWS
 from verl_softthink.likelihood.shared_prefix import IMPLEMENTATIONS
 
 #: Keys with one possible value, and why.
@@ -11,12 +12,14 @@ _NEEDED = {
     "algorithm.filter_groups.enable": (False, "prompts are chosen by softthink.attnrl's own filters"),
     "algorithm.rollout_correction.bypass_mode": (False, "initial responses are scored in a pass over the old policy"),
     "reward.reward_model.enable": (False, "continuations are rewarded as they arrive, by a rule"),
+    "trainer.v1.sampler.sync_refill_failed_groups": (False, "a failed prompt ends the run with its reason"),
+    "skip.rollout_tq.enable": (False, "continuations depend on the responses of the run"),
+}
+_PLAIN_LOOP = {
     "actor_rollout_ref.rollout.agent.default_agent_loop": (
         "single_turn_agent",
         "a response must be one turn to be cut",
     ),
-    "trainer.v1.sampler.sync_refill_failed_groups": (False, "a failed prompt ends the run with its reason"),
-    "skip.rollout_tq.enable": (False, "continuations depend on the responses of the run"),
 }
 _ACTOR = "actor_rollout_ref.actor"
 _DYNAMIC = (
@@ -35,18 +38,15 @@ def check_attnrl(config: DictConfig, settings) -> None:
     """
     from verl_softthink.config.check import check_marker_text
 
-    problems = []
-    if settings.law is not None:
-        problems.append(
-            f"softthink.law.name={settings.law.name!r} with softthink.attnrl: a continuation would have to begin with "
-            "the mixtures of its prefix, and the rollout cannot be given a trace to begin with; set softthink.law=null"
-        )
+    problems = _soft(settings) if settings.law is not None else []
     if settings.variational is not None:
         problems.append(
             "softthink.variational with softthink.attnrl: both decide what is rolled out and what it is worth; remove "
             "one of the two"
         )
-    for key, (wanted, reason) in _NEEDED.items():
+    # With a law the loop is ``config.check``'s business.
+    needed = _NEEDED | (_PLAIN_LOOP if settings.law is None else {})
+    for key, (wanted, reason) in needed.items():
         value = OmegaConf.select(config, key)
         if value != wanted and not (wanted is False and value is None):
             problems.append(f"{key}={value!r}: softthink.attnrl needs {wanted!r}, because {reason}")
@@ -59,6 +59,28 @@ def check_attnrl(config: DictConfig, settings) -> None:
         problems.append(str(error))
     if problems:
         raise ValueError("\n".join(problems))
+
+
+def _soft(settings) -> list[str]:
+    problems = []
+    law, method = settings.law, settings.attnrl
+    if method.shared_prefix == "dedup" and LAWS[law.name].draws_embedding:
+        problems.append(
+            f"softthink.attnrl.shared_prefix='dedup' with softthink.law.name={law.name!r}: drawn embeddings are not "
+            "shared; set shared_prefix=repeat"
+        )
+    if method.shared_prefix == "dedup" and settings.likelihood.positions_at_once is not None:
+        problems.append(
+            f"softthink.likelihood.positions_at_once={settings.likelihood.positions_at_once} with softthink.attnrl."
+            "shared_prefix='dedup', which scores branches on all logits; set it to null, or shared_prefix=repeat"
+        )
+    if method.off_policy and LAWS[law.name].draws_embedding and law.own("fed") == "seed":
+        problems.append(
+            f"softthink.law.fed='seed' with softthink.attnrl.off_policy={method.off_policy}: a prefix would be rebuilt "
+            "from the table of another update than the one that drew it; set softthink.law.fed=embedding, or "
+            "off_policy=0"
+        )
+    return problems
 
 
 def _batches(config: DictConfig, method) -> list[str]:

@@ -5,6 +5,8 @@ AGENT_NAME = "softthink_branch_agent"
 BRANCH = "softthink_branch"
 PROMPT_IDS, PREFIX_IDS, PREFIX_LOG_PROBS = "prompt_ids", "prefix_ids", "prefix_log_probs"
 SESSION = "session"
+#: The number of the branch among its prompt's, and the encoded trace of a soft prefix, None where tokens are ordinary.
+NUMBER, PREFIX_TRACE = "number", "prefix_trace"
 #: Key of ``extra_fields`` of a continuation that ended without a result: why. Others do not have it.
 ABORTED = "softthink_aborted"
 #: [T] float32 per row: the number of each token's node within its prompt, that node's value, and its advantage.

@@ -10,11 +10,13 @@ from verl_softthink.branching.queue import ROW_FIELDS
 from verl_softthink.branching.rows import LeafRow, leaf_rows
 from verl_softthink.branching.samples import PromptSamples, Row, Sample
 from verl_softthink.branching.tree import InitialResponse, root_value
+from verl_softthink.rollout.trace_fields import TRACE_ROW_FIELDS
 
 #: Fields in which a continuation's row differs from that of the response that it was cut from.
 _OWN_FIELDS = (
     *("responses", "response_mask", "loss_mask", "input_ids", "position_ids"),
     *("rm_scores", "rollout_log_probs", "extra_fields"),
+    *TRACE_ROW_FIELDS,
 )
 
 

@@ -6,11 +6,13 @@ from transfer_queue import KVBatchMeta
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from verl_softthink.branching.samples import Row
+from verl_softthink.rollout.trace_fields import TRACE_ROW_FIELDS
 
 #: What a trained row is made of: everything that verl's later passes, metrics and dumps read of a sample.
 ROW_FIELDS = (
     *("prompts", "responses", "response_mask", "loss_mask", "input_ids", "position_ids"),
     *("rm_scores", "rollout_log_probs", "uid", "reward_model", "data_source", "extra_fields", "num_turns"),
+    *TRACE_ROW_FIELDS,
 )
 
 

@@ -37,13 +37,13 @@ class Rollout:
             prompts: the rows of the data that the planned prompts came from.
             planned: prompts, each with its ``index`` in ``prompts``.
         """
-        pairs = [(prompt, branch) for prompt in planned for branch in prompt.branches]
+        pairs = [(prompt, number) for prompt in planned for number in range(len(prompt.branches))]
         if not pairs:
             return 0
         rows = tu.index_select_tensor_dict(prompts, [prompt.index for prompt, _ in pairs])
         names = [name for prompt in planned for name in prompt.branch_uids]
         tu.assign_non_tensor_stack(rows, "uid", names)
-        tu.assign_non_tensor_stack(rows, BRANCH, [prompt.request(branch) for prompt, branch in pairs])
+        tu.assign_non_tensor_stack(rows, BRANCH, [prompt.request(number) for prompt, number in pairs])
         tu.assign_non_tensor_stack(rows, "__rollout_n__", [1] * len(pairs))
         tu.assign_non_tensor_data(rows, "agent_name", AGENT_NAME)
         tu.assign_non_tensor_data(rows, "global_steps", self._trainer.global_steps)

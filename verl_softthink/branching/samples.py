@@ -6,10 +6,22 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from verl_softthink.branching.fields import ABORTED, PREFIX_IDS, PREFIX_LOG_PROBS, PROMPT_IDS, SESSION
+from verl_softthink.branching.fields import (
+    ABORTED,
+    NUMBER,
+    PREFIX_IDS,
+    PREFIX_LOG_PROBS,
+    PREFIX_TRACE,
+    PROMPT_IDS,
+    SESSION,
+)
 from verl_softthink.branching.plan import Branch, Sampled, ScoredResponse, grow
 from verl_softthink.branching.selection import has_signal
 from verl_softthink.branching.tree import InitialResponse
+from verl_softthink.likelihood.fields import SOFT
+from verl_softthink.rollout.fields import FORCED
+from verl_softthink.rollout.prefix import encode_prefix
+from verl_softthink.rollout.trace_fields import from_row
 
 #: Fields of a sample by name.
 Row = dict[str, object]
@@ -44,8 +56,8 @@ class Sample:
 
     @property
     def sampled(self) -> int:
-        """Tokens that the model drew; those that a chat template adds behind them are not."""
-        return int(self.row["response_mask"].sum())
+        """Tokens of the rollout; those that a chat template adds behind them are not."""
+        return sampled_tokens(self.row)
 
 
 @dataclass(frozen=True)
@@ -75,12 +87,15 @@ class PromptSamples:
         """A name for every branch, without the underscore at which verl cuts names."""
         return [f"{self.uid}-branch{number}" for number in range(len(self.branches))]
 
-    def request(self, branch: Branch) -> dict:
-        """What the agent loop of a continuation needs."""
+    def request(self, number: int) -> dict:
+        """What the agent loop of a continuation needs: of the plan's branch ``number``."""
+        branch = self.branches[number]
         row = self.samples[branch.response].row
         known = row.get("rollout_log_probs")
         return {
             SESSION: self.uid,
+            NUMBER: number,
+            PREFIX_TRACE: encode_prefix(from_row(row).truncated(branch.cut)) if SOFT in row else None,
             PROMPT_IDS: row["prompts"].tolist(),
             PREFIX_IDS: row["responses"][: branch.cut].tolist(),
             PREFIX_LOG_PROBS: None if known is None else known[: branch.cut].tolist(),
@@ -109,6 +124,12 @@ class PromptSamples:
             for branch, sample in zip(self.branches, self.continuations, strict=True)
             if branch.response == index and not sample.row["extra_fields"].get(ABORTED)
         ]
+
+
+def sampled_tokens(row: Row) -> int:
+    """Response tokens that the model drew or phase control placed, which no loss sees."""
+    sampled = row["response_mask"].bool()
+    return int((sampled | row[FORCED] if FORCED in row else sampled).sum())
 
 
 def useful(responses: Sequence[InitialResponse]) -> bool:

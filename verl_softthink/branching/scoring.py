@@ -8,10 +8,11 @@ from transfer_queue import KVBatchMeta
 from verl_softthink.branching import queue
 from verl_softthink.branching.plan import BranchSettings, ScoredResponse, plan_branches
 from verl_softthink.branching.reading import Reader
-from verl_softthink.branching.samples import PromptSamples, Sample
+from verl_softthink.branching.samples import PromptSamples, Sample, sampled_tokens
 from verl_softthink.branching.selection import AttentionFilter
 from verl_softthink.branching.settings import AttnrlSettings
 from verl_softthink.likelihood.step_influence import INFLUENCE, INFLUENCE_OF, STEPS
+from verl_softthink.rollout.fields import FORCED
 
 _SCORES = ("old_log_probs", "entropy", INFLUENCE)
 
@@ -59,6 +60,8 @@ class Scoring:
         if self._settings.branching == "attention":
             batch = self._put_steps(batch)
             batch.extra_info[INFLUENCE_OF] = {"layers": self._settings.layers, "heads": self._settings.heads}
+        # Whole rows are measured, whatever the training pass shares; soft ones as they were fed.
+        batch.extra_info.update(self._trainer.trace_scoring)
         self._trainer.old_log_probs(batch, metrics)
         batch.extra_info.pop(INFLUENCE_OF, None)
         real = {key: tag for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)}
@@ -100,8 +103,8 @@ class Scoring:
         )
 
     def _put_steps(self, batch: KVBatchMeta) -> KVBatchMeta:
-        rows = queue.read(batch.keys, batch.partition_id, ("responses", "response_mask"))
-        steps = [torch.tensor(self.reader.steps(r["responses"], int(r["response_mask"].sum())).lengths) for r in rows]
+        rows = queue.read(batch.keys, batch.partition_id, ("responses", "response_mask", FORCED))
+        steps = [torch.tensor(self.reader.steps(row["responses"], sampled_tokens(row)).lengths) for row in rows]
         field = {STEPS: torch.nested.as_nested_tensor(steps, layout=torch.jagged)}
         written = tq.kv_batch_put(
             keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(field, batch_size=len(batch))

@@ -164,6 +164,14 @@ class PhaseSettings(Settings):
         return self
 
 
+class PrefixSettings(Settings):
+    """Response positions that the prompt ends with: what ``rollout.prefix.encode_prefix`` makes of their trace."""
+
+    length: Annotated[int, Field(ge=1)]
+    rows: bytes
+    seeds: bytes | None = None
+
+
 class RequestSettings(Settings):
     """One soft request: the value of ``SamplingParams.extra_args["softthink"]``."""
 
@@ -172,6 +180,7 @@ class RequestSettings(Settings):
     phase: PhaseSettings = PhaseSettings()
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     record_entropy: bool = False
+    prefix: PrefixSettings | None = None
 
 
 class LikelihoodSettings(Settings):
@@ -217,8 +226,13 @@ class SoftThinkSettings(Settings):
     variational: VariationalSettings | None = None
     entropy_profile: EntropyProfileSettings | None = None
 
-    def request(self, seed: int) -> RequestSettings:
-        """The settings of one soft request of this recipe."""
+    def request(self, seed: int, prefix: dict | None = None) -> RequestSettings:
+        """The settings of one soft request of this recipe; ``prefix`` is an encoded one that it continues."""
         return RequestSettings(
-            law=self.law, filter=self.filter, phase=self.phase, seed=seed, record_entropy=self.rollout.record_entropy
+            law=self.law,
+            filter=self.filter,
+            phase=self.phase,
+            seed=seed,
+            record_entropy=self.rollout.record_entropy,
+            prefix=prefix,
         )

@@ -69,11 +69,11 @@ def _traces(responses: list) -> Finding:
 
 def _cache(cached: int, prompt_tokens: int) -> Finding:
     if cached <= prompt_tokens:
-        return ok(CHECK, "Cached blocks of soft positions are private to their request.")
+        return ok(CHECK, "An ordinary request does not find cached blocks of soft positions.")
     return failure(
         CHECK,
         f"An ordinary request read {cached - prompt_tokens} cached positions of a soft one, whose keys belong to "
-        "mixtures: vLLM's prefix cache lacks the private key; turn enable_prefix_caching off and report it.",
+        "mixtures: vLLM's prefix cache keys lack what was fed; turn enable_prefix_caching off and report it.",
     )
 
 

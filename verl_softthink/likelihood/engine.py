@@ -15,12 +15,12 @@ from tensordict import TensorDict
 from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.checks import check_batch, check_engine, check_model, check_slices
-from verl_softthink.likelihood.fields import SETTINGS, TRACE_FIELDS, ScoringSettings
+from verl_softthink.likelihood.fields import PREDECESSORS, SETTINGS, TRACE_FIELDS, ScoringSettings
 from verl_softthink.likelihood.head_in_pieces import HeadInPieces, check_head
 from verl_softthink.likelihood.head_request import check_pieces, head_request
 from verl_softthink.likelihood.mixture import SoftInputs
 from verl_softthink.likelihood.positions import drawn_positions
-from verl_softthink.likelihood.scoring import log_density
+from verl_softthink.likelihood.scoring import log_density, log_density_in_tree
 from verl_softthink.likelihood.sequence_slice import SequenceSlice
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, SharedPrefixes
 from verl_softthink.likelihood.soft_inputs import soft_inputs
@@ -112,8 +112,10 @@ class SoftTraceLikelihood:
         packed = get_non_tensor_data(micro_batch, "use_remove_padding", default=True)
         index = drawn.packed() if packed else drawn.padded(model_inputs["input_ids"].shape[1])
         mine = self._slice(model_inputs, output_args, settings)
+        in_tree = PREDECESSORS in micro_batch
         soft = drawn.soft.nonzero()[:, 0]
-        scored, rows = drawn, index - 1
+        scored = drawn
+        rows = micro_batch[PREDECESSORS].values()[drawn.packed()] if in_tree else index - 1
         if mine is not None:
             soft = soft[mine.holds(index[soft])]
             scored, rows = drawn[mine.holds(rows)], mine.local(rows)
@@ -121,7 +123,7 @@ class SoftTraceLikelihood:
         fed = soft_inputs(drawn[soft], index[soft], settings, self._vocabulary) if len(soft) else None
         if fed is not None:
             self._soft_inputs.feed(fed)
-        output_args[_DRAWN] = drawn, scored, rows, settings, fed, mine
+        output_args[_DRAWN] = drawn, scored, rows, in_tree, settings, fed, mine
         if settings.positions_at_once is not None:
             check_pieces(micro_batch)
             width = None if packed else model_inputs["input_ids"].shape[1]
@@ -153,11 +155,14 @@ class SoftTraceLikelihood:
         if _DRAWN not in output_args:
             return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         self._soft_inputs.require_fed()
-        drawn, scored, rows, settings, fed, mine = output_args[_DRAWN]
+        drawn, scored, rows, in_tree, settings, fed, mine = output_args[_DRAWN]
         if _PIECES in output_args:
             return output_args[_PIECES].model_output(output.logits, micro_batch["input_ids"].offsets())
         # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
-        density = log_density(output.logits, rows, scored, settings, fed)
+        if in_tree:
+            density = log_density_in_tree(output.logits, rows, scored, settings)
+        else:
+            density = log_density(output.logits, rows, scored, settings, fed)
         if mine is not None:
             joined = self._gather_and_unpad_packed(mine.column(rows, density), mine.padding)
             density = joined[drawn.packed() - 1]

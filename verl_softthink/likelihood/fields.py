@@ -21,6 +21,8 @@ VALUES = "softthink_values"
 TRACE_FIELDS = (SOFT, DRAWN, IDS, VALUES)
 #: [T] float32, [T, H] float32, [T] int64: a drawn embedding's scale, itself, and the seed of its request.
 SCALE, FED, SEED = "softthink_scale", "softthink_fed", "softthink_seed"
+#: [S] int64, where the token before each stands; only in a batch laid out as a tree (``tree_traces.py``).
+PREDECESSORS = "softthink_predecessors"
 
 NORMALISERS = ("candidates", "vocabulary")
 #: What the trace carries of a drawn embedding, with the fields that this takes.

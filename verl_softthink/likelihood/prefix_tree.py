@@ -32,13 +32,18 @@ class PrefixTree:
     predecessors: Tensor
 
     @classmethod
-    def of(cls, sequences: list[Tensor]) -> "PrefixTree":
-        """The layout of sequences of token ids [T_b], at least one token each."""
+    def of(cls, sequences: list[Tensor], symbols: list[Tensor] | None = None) -> "PrefixTree":
+        """The layout of sequences of token ids [T_b], at least one token each.
+
+        Args:
+            symbols: [T_b] int64 each, what must be equal for a token to be shared; None for the token ids.
+        """
+        symbols = sequences if symbols is None else symbols
         paths: list[Tensor] = []
         parts, depths, owners, entries, predecessors = [], [], [], [], []
         count = 0
         for index, sequence in enumerate(sequences):
-            shared, path = _longest_beginning(sequence, sequences[:index], paths)
+            shared, path = _longest_beginning(symbols[index], symbols[:index], paths)
             new = len(sequence) - shared
             own = torch.arange(count, count + new, device=sequence.device)
             if new and shared and int(path[shared - 1]) != count - 1:

@@ -33,7 +33,7 @@ def log_density(
 
     Args:
         logits: [..., V] raw logits of the whole micro-batch, any dtype.
-        rows: [N] int64, the flattened position of ``logits`` that scores each drawn position.
+        rows: [N] int64, the flattened position of ``logits`` that scores each drawn position, every one another.
         positions: what was drawn.
         settings: the law and its parameters.
         fed: what the soft positions were fed, None where there are none.
@@ -56,6 +56,20 @@ def log_density(
         density = law.log_prob(action[soft], log_probs[soft], settings.parameters(soft))
         token_log_prob = law.token_log_prob(action[token], slot[token], log_probs[token], settings.parameters(token))
         return scores.index_copy(0, soft, density).index_copy(0, token, token_log_prob)
+
+
+def log_density_in_tree(logits: Tensor, rows: Tensor, positions: DrawnPositions, settings: ScoringSettings) -> Tensor:
+    """``log_density`` where several draws may have the same row of logits: branches that begin with a draw."""
+    order = rows.argsort(stable=True)
+    ascending = rows[order]
+    # The how-manieth draw each one is from its row: draws of one number are from different rows.
+    number = torch.empty_like(rows)
+    number[order] = torch.arange(len(rows), device=rows.device) - torch.searchsorted(ascending, ascending)
+    scores = logits.new_zeros(len(rows), dtype=torch.float32)
+    for each in range(int(number.max()) + 1 if len(rows) else 0):
+        index = (number == each).nonzero()[:, 0]
+        scores = scores.index_copy(0, index, log_density(logits, rows[index], positions[index], settings))
+    return scores
 
 
 def _of_embeddings(logits: Tensor, rows: Tensor, settings: ScoringSettings, fed: DrawnEmbeddings) -> Tensor:

@@ -4,7 +4,9 @@ A batch asks for it with ``batch.extra_info["softthink_shared_prefix"] = "dedup"
 beginning (the prompt of a group, the prefix of a tree's leaves) then pass through the model as one sequence of their
 distinct tokens, under a tree attention mask and with position ids along the tree; log-probs and entropies are handed
 back a row each. Everything behind the model sees ordinary rows, so that losses, clipping, KL and every aggregation are
-those of ``repeat``, and a shared token's gradient is the sum over the rows that hold it.
+those of ``repeat``, and a shared token's gradient is the sum over the rows that hold it. With soft traces a position is
+shared as far as rows drew the same there, to the last bit; rows of equal tokens that were fed otherwise share nothing
+from there on.
 
 The distinct tokens must be in one micro-batch to be shared: keep a tree's rows together
 (``use_dynamic_bsz=False`` and a micro-batch of whole trees), or less is saved.
@@ -16,8 +18,9 @@ from torch import Tensor
 from verl.utils import tensordict_utils as tu
 from verl.utils.tensordict_utils import get_non_tensor_data
 
-from verl_softthink.likelihood.fields import TRACE_FIELDS
+from verl_softthink.likelihood.fields import SETTINGS
 from verl_softthink.likelihood.prefix_tree import PrefixTree
+from verl_softthink.likelihood.tree_traces import RowTraces, check_traces, drawn_entries
 from verl_softthink.process_reward.fields import REQUEST
 
 #: Key of the batch's non-tensor data, one of ``MODES``; absent means "repeat".
@@ -37,8 +40,9 @@ class SharedPrefixes:
             return super().prepare_model_inputs(micro_batch)
         config = self.module.config
         check_shared_prefix(config, micro_batch)
-        tree = PrefixTree.of(list(micro_batch["input_ids"].unbind()))
-        distinct = _one_row(tree, micro_batch)
+        traces = RowTraces.of(micro_batch)
+        tree = PrefixTree.of(list(micro_batch["input_ids"].unbind()), None if traces is None else traces.symbols)
+        distinct = _one_row(tree, micro_batch, {} if traces is None else traces.of_tree(tree))
         model_inputs, output_args = super().prepare_model_inputs(distinct)
         width = model_inputs["input_ids"].shape[1]
         if width != len(tree):
@@ -57,17 +61,22 @@ class SharedPrefixes:
         # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
         temperature = _temperature(distinct)
         branching = output.logits[0, tree.predecessors].float() / temperature
+        drawn = drawn_entries(tree, distinct)
         model_output = super().prepare_model_outputs(output, output_args, distinct, logits_processor_func)
         # verl scores at every position the token that stands next; where a branch begins that is another's token.
         first = branching.log_softmax(-1)
-        corrections = {"log_probs": first.gather(-1, tree.tokens[tree.entries, None])[:, 0]}
+        of_tokens = first.gather(-1, tree.tokens[tree.entries, None])[:, 0]
+        # A draw has its density there already, of the logits that it was drawn from.
+        corrections = {"log_probs": (tree.entries[~drawn], of_tokens[~drawn])}
         if "entropy" in model_output:
-            corrections["entropy"] = torch.special.entr(first.exp()).sum(-1)
+            corrections["entropy"] = tree.entries, torch.special.entr(first.exp()).sum(-1)
         offsets = micro_batch["input_ids"].offsets()
         for name, scores in model_output.items():
             if name not in corrections:
                 raise ValueError(f"the engine returns {name!r}, which {SHARED_PREFIX}='dedup' does not cover")
-            at_token = _at_own_token(name, scores.values(), tree, corrections[name])
+            entries, values = corrections[name]
+            # Each token's own, from scores at the position before.
+            at_token = torch.roll(scores.values(), 1).index_copy(0, entries, values.to(scores.dtype))
             rows = [_before(at_token[path]) for path in tree.paths]
             model_output[name] = torch.nested.nested_tensor_from_jagged(torch.cat(rows), offsets)
         return model_output
@@ -94,11 +103,7 @@ def check_shared_prefix(config: object, micro_batch: TensorDict) -> None:
             f"{config.model_type} has layers of {', '.join(sorted(kinds))}{' with a window' if windowed else ''}: "
             f"{SHARED_PREFIX}='dedup' covers full attention only; use {SHARED_PREFIX}='repeat'"
         )
-    if traced := [name for name in TRACE_FIELDS if name in micro_batch]:
-        raise ValueError(
-            f"{SHARED_PREFIX}='dedup' with soft traces ({', '.join(traced)}): rows of equal tokens may have been fed "
-            f"different mixtures; use {SHARED_PREFIX}='repeat'"
-        )
+    check_traces(micro_batch)
     if get_non_tensor_data(micro_batch, REQUEST, default=None) is not None:
         raise ValueError(
             f"{SHARED_PREFIX}='dedup' with batch.extra_info[{REQUEST!r}]: answers are scored on whole rows; use "
@@ -135,7 +140,7 @@ def _wanted(micro_batch: TensorDict) -> bool:
     return mode == "dedup"
 
 
-def _one_row(tree: PrefixTree, micro_batch: TensorDict) -> TensorDict:
+def _one_row(tree: PrefixTree, micro_batch: TensorDict, traces: dict[str, Tensor]) -> TensorDict:
     """The micro-batch of one sequence, the tree's distinct tokens, with the settings that the engine reads."""
     row = {
         "input_ids": torch.nested.nested_tensor_from_jagged(tree.tokens, tree.tokens.new_tensor([0, len(tree)])),
@@ -145,7 +150,10 @@ def _one_row(tree: PrefixTree, micro_batch: TensorDict) -> TensorDict:
         name: get_non_tensor_data(micro_batch, name, default=default)
         for name, default in (("use_remove_padding", True), ("pad_token_id", 0), ("calculate_entropy", False))
     }
-    return tu.get_tensordict(row, settings | {"temperature": _temperature(micro_batch)})
+    scoring = get_non_tensor_data(micro_batch, SETTINGS, default=None)
+    if scoring is not None:
+        settings[SETTINGS] = scoring
+    return tu.get_tensordict(row | traces, settings | {"temperature": _temperature(micro_batch)})
 
 
 def _temperature(micro_batch: TensorDict) -> float:
@@ -158,11 +166,6 @@ def _temperature(micro_batch: TensorDict) -> float:
             "share their temperature; use one for the whole batch"
         )
     return float(temperature.flatten()[0])
-
-
-def _at_own_token(name: str, scores: Tensor, tree: PrefixTree, first: Tensor) -> Tensor:
-    """[N] from scores at the position before: each token's own, with the corrected ones where branches begin."""
-    return torch.roll(scores, 1).index_copy(0, tree.entries, first.to(scores.dtype))
 
 
 def _before(scores: Tensor) -> Tensor:

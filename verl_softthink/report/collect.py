@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor
 
 from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
 from verl_softthink.report.dump import DumpedResponse
 from verl_softthink.report.entropy_profile import ENTROPY as NEXT_TOKEN_ENTROPY
-from verl_softthink.rollout.fields import END_REASON, ENTROPY, FORCED
+from verl_softthink.rollout.fields import ENTROPY, FORCED
+from verl_softthink.rollout.trace_fields import from_row
 from verl_softthink.trace import SoftTrace
 
 _COMMON = ("prompts", "responses", "rm_scores", "reward_model", "extra_fields", "old_log_probs")
@@ -41,7 +41,7 @@ def responses(keys: list[str], data: TensorDict, *, extra: tuple[str, ...]) -> l
 def _response(key: str, row: dict, extra: tuple[str, ...]) -> DumpedResponse:
     row = row | {name: getattr(row[name], "data", row[name]) for name in _OBJECTS}
     answer = row["reward_model"].get("ground_truth")
-    trace = _soft_trace(row) if SOFT in row else SoftTrace.of_tokens(row["old_log_probs"])
+    trace = from_row(row) if SOFT in row else SoftTrace.of_tokens(row["old_log_probs"])
     if NEXT_TOKEN_ENTROPY in row:
         # At verl's rollout temperature; softthink.rollout.record_entropy has it from the rollout itself.
         entropy = trace.entropy.where(~trace.entropy.isnan(), row[NEXT_TOKEN_ENTROPY].float())
@@ -54,17 +54,4 @@ def _response(key: str, row: dict, extra: tuple[str, ...]) -> DumpedResponse:
         reward=float(row["rm_scores"].sum()),
         answer=None if answer is None else str(answer),
         extra={name: torch.as_tensor(row[name]).float() for name in extra},
-    )
-
-
-def _soft_trace(row: dict[str, Tensor]) -> SoftTrace:
-    return SoftTrace(
-        soft=row[SOFT],
-        drawn=row[DRAWN],
-        forced=row[FORCED],
-        ids=row[IDS],
-        values=row[VALUES],
-        log_prob=row["rollout_log_probs"],
-        entropy=row[ENTROPY],
-        end_reason=row["extra_fields"][END_REASON],
     )

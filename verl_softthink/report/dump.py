@@ -20,7 +20,8 @@ from torch import Tensor
 from verl_softthink.trace import SoftTrace
 
 #: Fed embeddings stay out: a page shows candidates, and H numbers a position would be most of the file.
-_TRACE_TENSORS = tuple(f.name for f in fields(SoftTrace) if f.name not in ("end_reason", "hard", "cut", "scale", "fed"))
+_DROPPED = ("end_reason", "hard", "cut", "scale", "fed", "seed")
+_TRACE_TENSORS = tuple(f.name for f in fields(SoftTrace) if f.name not in _DROPPED)
 _RECORD = "responses"
 
 

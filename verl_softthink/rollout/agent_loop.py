@@ -5,25 +5,15 @@ import json
 from types import ModuleType
 from typing import Any
 
-import torch
 from pydantic import ConfigDict
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
-from verl_softthink.laws import LAWS
-from verl_softthink.likelihood.fields import DRAWN, FED, FED_FIELDS, IDS, SCALE, SEED, SOFT, VALUES
-from verl_softthink.rollout.fields import (
-    AGENT_NAME,
-    ANSWER_CUT,
-    END_REASON,
-    ENTROPY,
-    FORCED,
-    HARD_POSITIONS,
-    ROWS_FIELD,
-)
+from verl_softthink.rollout.fields import AGENT_NAME, ROWS_FIELD
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.rollout.trace_fields import to_extra_fields, to_fields, with_seed
 from verl_softthink.trace import SoftTrace, unpack_rows
 
 
@@ -34,35 +24,19 @@ class SoftAgentLoopOutput(AgentLoopOutput):
 
     trace: SoftTrace
     law: LawSettings
-    seed: int
 
     def as_dict(self) -> dict[str, Any]:
-        """verl's fields plus [T] ``softthink_{soft,drawn,forced,entropy}`` and [T, K] ``softthink_{ids,values}``.
+        """verl's fields plus [T] ``softthink_{soft,drawn,forced,hard,entropy}`` and [T, K] ``softthink_{ids,values}``.
 
         Where the law draws embeddings also [T] ``softthink_scale``, with [T, H] ``softthink_fed`` or [T]
         ``softthink_seed``.
         """
         output = super().as_dict()
-        del output["trace"], output["law"], output["seed"]
-        trace = self.trace
+        del output["trace"], output["law"]
         # A forced token was sampled by nobody: it takes no part in the loss.
-        output["response_mask"] = output["response_mask"] * (~trace.forced).long()
-        output |= {
-            SOFT: trace.soft,
-            DRAWN: trace.drawn,
-            FORCED: trace.forced,
-            IDS: trace.ids,
-            VALUES: trace.values,
-            ENTROPY: trace.entropy,
-        }
-        if LAWS[self.law.name].draws_embedding:
-            drawn = {SCALE: trace.scale, FED: trace.fed, SEED: torch.full((len(trace),), self.seed)}
-            output |= {name: drawn[name] for name in FED_FIELDS[self.law.own("fed")]}
-        output["extra_fields"] |= {
-            END_REASON: trace.end_reason,
-            ANSWER_CUT: trace.cut,
-            HARD_POSITIONS: int(trace.hard.sum()),
-        }
+        output["response_mask"] = output["response_mask"] * (~self.trace.forced).long()
+        output |= to_fields(self.trace, self.law)
+        output["extra_fields"] |= to_extra_fields(self.trace)
         return output
 
 
@@ -74,17 +48,24 @@ class SoftAgentLoop(SingleTurnAgentLoop):
         seed = request_seed(
             settings.rollout.seed, kwargs["raw_prompt"], int(kwargs["global_steps"]), int(kwargs["session_id"])
         )
-        request = settings.request(seed).model_dump()
-        sampling_params = sampling_params | {"extra_args": {EXTRA_ARGS_KEY: request}}
-        if settings.rollout.seed_answers:
-            sampling_params["seed"] = seed
-        output = await super().run(sampling_params, **kwargs)
+        output = await super().run(sampling_params | soft_sampling(settings, seed), **kwargs)
         return attach_trace(output, settings.law, seed)
 
 
-def request_seed(seed: int, messages: list, global_steps: int, session: int) -> int:
-    """Noise seed of one request, in [0, 2^63): equal for equal arguments, in this run and after a resume."""
-    record = json.dumps([seed, list(messages), global_steps, session], sort_keys=True, default=str)
+def soft_sampling(settings: SoftThinkSettings, seed: int, prefix: dict | None = None) -> dict[str, Any]:
+    """What makes verl's sampling parameters those of a soft request; ``prefix`` is an encoded one to continue."""
+    soft = {"extra_args": {EXTRA_ARGS_KEY: settings.request(seed, prefix).model_dump()}}
+    return soft | ({"seed": seed} if settings.rollout.seed_answers else {})
+
+
+def request_seed(seed: int, messages: list, global_steps: int, session: int, branch: int | None = None) -> int:
+    """Noise seed of one request, in [0, 2^63): equal for equal arguments, in this run and after a resume.
+
+    Args:
+        branch: the number of a continuation among its prompt's; None for a response from its beginning.
+    """
+    key = [seed, list(messages), global_steps, session, *([] if branch is None else [branch])]
+    record = json.dumps(key, sort_keys=True, default=str)
     return int.from_bytes(hashlib.blake2b(record.encode(), digest_size=8).digest()) >> 1
 
 
@@ -94,8 +75,9 @@ def attach_trace(output: AgentLoopOutput, law: LawSettings, seed: int) -> SoftAg
     Raises:
         ValueError: when tokens and trace do not line up.
     """
-    rows = output.extra_fields.pop(ROWS_FIELD)
-    trace = unpack_rows(rows)
+    if ROWS_FIELD not in output.extra_fields:
+        raise ValueError("a soft request was aborted before its first token; only branches of a tree may be")
+    trace = unpack_rows(output.extra_fields.pop(ROWS_FIELD))
     length = len(output.response_ids)
     # The loop cuts responses at response_length, and a chat template may not add tokens to a soft response.
     if len(trace) < length or len(output.response_mask) != length or not all(output.response_mask):
@@ -104,9 +86,8 @@ def attach_trace(output: AgentLoopOutput, law: LawSettings, seed: int) -> SoftAg
             f"{sum(output.response_mask)} of them generated: the tokenizer's chat template adds tokens after an "
             "assistant turn; use a template without them"
         )
-    trace = trace.truncated(length)
     fields = {name: getattr(output, name) for name in output.model_fields_set}
-    return SoftAgentLoopOutput(**fields, trace=trace, law=law, seed=seed)
+    return SoftAgentLoopOutput(**fields, trace=with_seed(trace.truncated(length), law, seed), law=law)
 
 
 def register(agent_loop: ModuleType) -> None:

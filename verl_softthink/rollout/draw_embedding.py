@@ -50,12 +50,12 @@ def embedding_of_history(
 ) -> Tensor:
     """[R, H] the embeddings that were drawn at already generated positions: kept, or rebuilt from mean and seed."""
     fed = None
-    if "candidates" in state.means_alive:
+    if state.rebuilds_fed:
         mean = embedding.mean(action.ids.clamp(min=0), _mean_weights(action))
-        fed = _draw(mean, state.scale[slots, index], state.seed[slots], index, embedding)
-    if "vocabulary" in state.means_alive:
+        fed = _draw(mean, state.scale[slots, index], state.seeds[slots, index], index, embedding)
+    if state.keeps_fed:
         kept = state.fed[slots, index]
-        fed = kept if fed is None else torch.where(state.over_vocabulary[slots][:, None], kept, fed)
+        fed = kept if fed is None else torch.where(state.carries_fed[slots][:, None], kept, fed)
     return fed
 
 

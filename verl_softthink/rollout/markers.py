@@ -60,6 +60,17 @@ class TextMarkers:
         after = self._table[at.clamp(max=len(self._table) - 1), token.clamp(min=0)].long()
         return torch.where(inert, state, after)
 
+    def behind(self, text: str, tokens: Tensor) -> int:
+        """State of a text that was added behind tokens [P]; waits for the device."""
+        if not text:
+            return 0
+        number = self._numbers[text]
+        first, last = int(self._first[number]), int(self._last[number])
+        state = 0
+        for after in self._table[first : first + last + 1].index_select(1, tokens.to(self._device)).T.tolist():
+            state = after[state]
+        return state
+
     def is_complete(self, number: Tensor, state: Tensor) -> Tensor:
         """[N] bool, the text ends with the marker."""
         return (number != NO_TEXT) & (state == self._last[number.clamp(min=0)])

@@ -33,6 +33,10 @@ class PhaseHistory:
         start = {"shown": -1, "phase": THINKING}
         self._start = to_device(torch.tensor([start.get(name, 0) for name in COLUMNS], dtype=torch.int32), device)
 
+    def load(self, slot: int, rows: Tensor) -> None:
+        """Take over the rows [P, C] of the first P positions of a request."""
+        self._table[slot, : len(rows)] = rows
+
     def before(self, slots: Tensor, index: Tensor, switching: bool) -> dict[str, Tensor]:
         """The columns of the position before ``index`` [N], as [N] int64; of a new thought before the first."""
         count = len(COLUMNS) if switching else _PLAIN

@@ -21,7 +21,10 @@ NO_STOP = 0
 
 @dataclass(frozen=True)
 class SoftRequest:
-    """What a worker needs to know about a request; plain values only, so that it travels by msgpack."""
+    """What a worker needs to know about a request; plain values only, so that it travels by msgpack.
+
+    ``prefix`` is what ``prefix.encode_prefix`` gives, of the positions that the prompt ends with; None as a rule.
+    """
 
     law: str
     tau: float
@@ -51,6 +54,12 @@ class SoftRequest:
     cold_length: int
     seed: int
     record_entropy: bool
+    prefix: dict | None = None
+
+    @property
+    def prefix_length(self) -> int:
+        """Positions of the response that the prompt ends with."""
+        return 0 if self.prefix is None else self.prefix["length"]
 
     def as_dict(self) -> dict:
         """The resolved form stored back into ``extra_args``."""
@@ -75,7 +84,7 @@ def resolve(
 
     Args:
         values: ``extra_args["softthink"]`` as the user wrote it.
-        max_tokens: cap of the response, in tokens; the default soft budget.
+        max_tokens: cap of the response, in tokens, a prefix included; the default soft budget.
         width: candidate slots of the engine.
         stop: the token id that ends a request; None if nothing but max_tokens does.
         fed_embeddings: whether the engine keeps and returns fed embeddings.
@@ -136,6 +145,7 @@ def resolve(
         cold_length=settings.phase.cold_length,
         seed=seed,
         record_entropy=settings.record_entropy,
+        prefix=None if settings.prefix is None else settings.prefix.model_dump(),
     )
 
 

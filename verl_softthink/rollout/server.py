@@ -56,13 +56,17 @@ class SoftVLLMServer(vLLMHttpServer):
     async def generate(self, prompt_ids, sampling_params: dict, request_id: str, **kwargs) -> TokenOutput:
         """verl's ``generate``; for a soft request ``extra_fields["softthink_rows"]`` holds the packed trace.
 
+        A request that continues a soft prefix returns the trace of its new tokens; one that was aborted before its
+        first token has none.
+
         Raises:
             RuntimeError: when the trace is missing or does not cover every token, or when logits were not numbers.
         """
         soft = EXTRA_ARGS_KEY in (sampling_params.get("extra_args") or {})
         output = await super().generate(prompt_ids, sampling_params, request_id, **kwargs)
         rows = self.engine.take_rows(request_id)
-        if not soft:
+        aborted = output.stop_reason == "aborted" and not output.token_ids
+        if not soft or aborted:
             return output
         if rows is None or len(rows) != len(output.token_ids):
             returned = "no trace" if rows is None else f"a trace of {len(rows)} positions"

@@ -5,6 +5,7 @@ output index, never by batch row. Row ``trash`` of every table belongs to nobody
 read and write there, so that no step needs a host decision or a boolean index.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,6 +73,7 @@ class SoftState:
         self.draws = table(dtype=torch.int64, fill=1)
         self.by_probability = table(dtype=torch.bool)
         self.gamma = table(dtype=torch.float32)
+        self.carries_fed = table(dtype=torch.bool)
         self.temperature = table(dtype=torch.float32, fill=1)
         self.top_k = table(dtype=torch.int64, fill=1)
         self.top_p = table(dtype=torch.float32, fill=1)
@@ -89,8 +91,11 @@ class SoftState:
         self.phases = PhaseHistory(rows, length, device)
         self.markers = TextMarkers(device)
         self.scale = table(length, dtype=torch.float32)
+        self.seeds = table(length, dtype=torch.int64)
         self.fed = None if fed is None else table(length, fed[0], dtype=fed[1])
 
+        #: On the host, of every slot: positions of the response that the prompt ends with.
+        self.prefix_lengths = np.zeros(rows, dtype=np.int64)
         self._free = list(range(slots - 1, -1, -1))
         self._slot_of: dict[str, int] = {}
         self._requests: dict[str, SoftRequest] = {}
@@ -127,6 +132,8 @@ class SoftState:
         self._requests[request_id] = request
         self.law[slot] = LAWS.number(request.law)
         self.over_vocabulary[slot] = request.normalise_over == "vocabulary"
+        self.carries_fed[slot] = request.fed_embedding
+        self.prefix_lengths[slot] = request.prefix_length
         for name in (
             "seed",
             "tau",
@@ -187,6 +194,7 @@ class SoftState:
         #: What the means of drawn embeddings are over, "candidates" and "vocabulary".
         self.means_alive = {request.normalise_over for request in drawn}
         self.keeps_fed = any(request.fed_embedding for request in drawn)
+        self.rebuilds_fed = any(not request.fed_embedding for request in drawn)
         self.normalisers_alive = {request.normalise_over for request in alive}
         self.whole_vocabulary = any(LAWS[name].whole_vocabulary for name in self.laws_alive)
         self.fetch = max((max(self.width, request.top_k) for request in alive), default=self.width)

@@ -81,6 +81,7 @@ def soft_step(
     fed = None
     if action.scale is not None:
         state.scale[at] = scale
+        state.seeds[at] = state.seed[slots]
         if state.keeps_fed:
             fed = torch.where(step.drawn[:, None], action.fed, 0.0)
             state.fed[at] = fed

@@ -1,12 +1,16 @@
 """Soft requests are checked and resolved in the frontend, where an error reaches its caller and harms nobody else."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
 from verl_softthink.rollout.markers import MAX_MARKER
-from verl_softthink.rollout.request import EXTRA_ARGS_KEY, resolve
+from verl_softthink.rollout.prefix import LENGTH, check_prefix, decode_prefix
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
+from verl_softthink.rollout.resumed_phase import resumed_phase
 from verl_softthink.rollout.state import MAX_PLACED
 from verl_softthink.rollout.text_marker import check_text_marker
 from verl_softthink.rollout.vllm.limits import candidate_slots, check_engine, fed_embeddings
@@ -19,15 +23,25 @@ def install(input_processor_class: type) -> None:
     @functools.wraps(process_inputs)
     def with_soft_settings(self, request_id, prompt, params, *args, **kwargs):
         extra = getattr(params, "extra_args", None) or {}
-        if EXTRA_ARGS_KEY in extra:
-            try:
-                params = _resolved(self, params)
-            except ValueError as error:
-                # The one kind of error whose message vLLM's asynchronous engine hands to the caller.
-                raise VLLMValidationError(str(error)) from error
-        return process_inputs(self, request_id, prompt, params, *args, **kwargs)
+        if EXTRA_ARGS_KEY not in extra:
+            return process_inputs(self, request_id, prompt, params, *args, **kwargs)
+        with _told_to_the_caller():
+            params = _resolved(self, params)
+        processed = process_inputs(self, request_id, prompt, params, *args, **kwargs)
+        with _told_to_the_caller():
+            _check_prefix(self, SoftRequest.from_dict(params.extra_args[EXTRA_ARGS_KEY]), processed.prompt_token_ids)
+        return processed
 
     input_processor_class.process_inputs = with_soft_settings
+
+
+@contextmanager
+def _told_to_the_caller() -> Iterator[None]:
+    """Turns an error into the one kind whose message vLLM's asynchronous engine hands to the caller."""
+    try:
+        yield
+    except ValueError as error:
+        raise VLLMValidationError(str(error)) from error
 
 
 def _resolved(processor, params: SamplingParams) -> SamplingParams:
@@ -39,9 +53,10 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
         )
     tokenizer = processor.tokenizer
     limit = processor.model_config.max_model_len
+    values = params.extra_args[EXTRA_ARGS_KEY]
     request = resolve(
-        params.extra_args[EXTRA_ARGS_KEY],
-        max_tokens=params.max_tokens if params.max_tokens is not None else limit,
+        values,
+        max_tokens=limit if params.max_tokens is None else params.max_tokens + _prefix_length(values),
         width=candidate_slots(processor.vllm_config),
         fed_embeddings=fed_embeddings(processor.vllm_config),
         stop=_stop_token(params, None if tokenizer is None else tokenizer.eos_token_id),
@@ -57,6 +72,35 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
     params = params.clone()
     params.extra_args = {**params.extra_args, EXTRA_ARGS_KEY: request.as_dict()}
     return params
+
+
+def _prefix_length(values: dict) -> int:
+    """Positions of the response that the prompt ends with, of settings that nobody has checked yet."""
+    prefix = values.get("prefix")
+    length = prefix.get(LENGTH) if isinstance(prefix, dict) else None
+    return length if isinstance(length, int) else 0
+
+
+def _check_prefix(processor, request: SoftRequest, prompt: list[int]) -> None:
+    if request.prefix is None:
+        return
+    config = processor.model_config
+    trace = decode_prefix(request.prefix)
+    check_prefix(
+        trace,
+        prompt,
+        law=request.law,
+        rebuilt=not request.fed_embedding,
+        width=candidate_slots(processor.vllm_config),
+        vocabulary=config.get_vocab_size(),
+    )
+    hidden = config.get_hidden_size()
+    if trace.fed is not None and trace.fed.shape[1] != hidden:
+        raise ValueError(
+            f"softthink.prefix carries embeddings of {trace.fed.shape[1]} numbers, and the model's have {hidden}: it "
+            "was drawn by another model"
+        )
+    resumed_phase(trace, prompt[-len(trace) :], request)
 
 
 def _tokenize(tokenizer, text: str) -> list[int]:

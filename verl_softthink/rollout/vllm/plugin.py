@@ -8,7 +8,7 @@ GPUModelRunner._update_states, _preprocess, _sample, sample_tokens
 gpu.GPUModelRunner.add_requests, prepare_inputs, sample_tokens; gpu.Sampler.__call__
                                  wrapped               the soft step of the V2 runner (runner_v2)
 Scheduler.update_from_output     wrapped               trace rows leave the engine (return_path)
-generate_block_hash_extra_keys   wrapped               private prefix-cache keys (prefix_cache)
+generate_block_hash_extra_keys   wrapped               cache keys that tell what was fed (prefix_cache)
 InputProcessor.process_inputs    wrapped               requests are checked and resolved (frontend)
 
 ``VERL_SOFTTHINK_DISABLE=1`` turns all of it off. An engine without soft requests behaves as before.

@@ -1,13 +1,86 @@
-"""A private prefix-cache key for blocks that hold soft positions.
+"""Prefix-cache keys that tell what was fed at soft positions.
 
 Block hashes are over token ids, but a soft position's keys and values come from a mixture that its shown id does not
-tell. Blocks past the prompt of a soft request therefore carry the request's id in their hash: nobody else reads
-them, the request itself finds them again after preemption, and prompts are shared as ever.
+tell. A block with soft positions therefore carries a digest of their candidates, weights and law: an ordinary request
+over the shown tokens does not find it, while a continuation finds the blocks of the response that it was cut from and
+of its siblings as far as they were fed the same to the last bit. Prompts and ordinary tokens are shared as ever.
 """
 
 import functools
+from hashlib import blake2b
 
-from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+import numpy as np
+
+from verl_softthink.laws import LAWS
+from verl_softthink.rollout.prefix import prefix_rows, prefix_seeds
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
+from verl_softthink.trace import fed_of_row
+
+_DIGEST_BYTES = 16
+
+
+class FedPositions:
+    """What one request fed at its response positions, in the process of the scheduler.
+
+    Args:
+        request: its settings.
+        start: place of the first response position among its tokens.
+    """
+
+    def __init__(self, request: SoftRequest, start: int):
+        self.start = start
+        law = LAWS[request.law]
+        #: Settings that turn candidates and values into weights, by the names that ``LawParameters`` has for them.
+        self._law = (request.law, *(getattr(request, name) for name in law.reads))
+        self._rebuilt = law.draws_embedding and not request.fed_embedding
+        self._seed = request.seed
+        self._digests: dict[int, bytes | None] = {}
+        if request.prefix is not None:
+            seeds = prefix_seeds(request.prefix)
+            for position, row in enumerate(prefix_rows(request.prefix)):
+                self.remember(position, row, None if seeds is None else int(seeds[position]))
+
+    def remember(self, position: int, row: np.ndarray, seed: int | None = None) -> None:
+        """Take over what a packed row [C] says.
+
+        Args:
+            seed: of the noise, where the request itself has not drawn the position.
+        """
+        fed = fed_of_row(row)
+        if fed is not None and self._rebuilt:
+            for number in (self._seed if seed is None else seed, position):
+                fed += number.to_bytes(8, "little", signed=True)
+        self._digests[position] = None if fed is None else blake2b(fed, digest_size=_DIGEST_BYTES).digest()
+
+    def key(self, start: int, end: int) -> tuple:
+        """What tells tokens ``start`` to ``end`` from ordinary ones; nothing where they are ordinary.
+
+        Raises:
+            KeyError: for a position whose row never came: a block of unknown content must not be cached.
+        """
+        first = max(start, self.start)
+        fed = [(place - start, self._digests[place - self.start]) for place in range(first, end)]
+        soft = [pair for pair in fed if pair[1] is not None]
+        return (EXTRA_ARGS_KEY, *self._law, *(part for pair in soft for part in pair)) if soft else ()
+
+
+def fed_positions_of(request) -> FedPositions | None:
+    """Of a request of vLLM's scheduler; None for an ordinary one."""
+    found = getattr(request, "_softthink_fed", None)
+    if found is None:
+        values = (getattr(request.sampling_params, "extra_args", None) or {}).get(EXTRA_ARGS_KEY)
+        if values is None:
+            return None
+        settings = SoftRequest.from_dict(values)
+        found = FedPositions(settings, request.num_prompt_tokens - settings.prefix_length)
+        request._softthink_fed = found
+    return found
+
+
+def remember_fed(request, row: np.ndarray) -> None:
+    """Note the packed row [1, C] of the token that a request of the scheduler is about to get."""
+    fed = fed_positions_of(request)
+    fed.remember(request.num_tokens - fed.start, row[0])
 
 
 def install(kv_cache_utils, block_pool) -> None:
@@ -15,12 +88,11 @@ def install(kv_cache_utils, block_pool) -> None:
     original = kv_cache_utils.generate_block_hash_extra_keys
 
     @functools.wraps(original)
-    def with_private_key(request, start_token_idx, end_token_idx, start_mm_idx):
+    def with_fed_positions(request, start_token_idx, end_token_idx, start_mm_idx):
         keys, next_mm_idx = original(request, start_token_idx, end_token_idx, start_mm_idx)
-        extra = getattr(request.sampling_params, "extra_args", None) or {}
-        if end_token_idx > request.num_prompt_tokens and EXTRA_ARGS_KEY in extra:
-            keys = (*(keys or ()), EXTRA_ARGS_KEY, request.request_id)
-        return keys, next_mm_idx
+        fed = fed_positions_of(request)
+        own = () if fed is None else fed.key(start_token_idx, end_token_idx)
+        return ((*(keys or ()), *own) if own else keys), next_mm_idx
 
-    kv_cache_utils.generate_block_hash_extra_keys = with_private_key
-    block_pool.generate_block_hash_extra_keys = with_private_key
+    kv_cache_utils.generate_block_hash_extra_keys = with_fed_positions
+    block_pool.generate_block_hash_extra_keys = with_fed_positions

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from vllm.v1.outputs import AsyncModelRunnerOutput
 
+from verl_softthink.rollout.vllm.prefix_cache import remember_fed
+
 
 def attach_rows(output, rows: torch.Tensor, batch_rows: dict[int, int], copy_stream):
     """Attach packed rows [N, C] to a runner's output, for the soft requests of the batch: row to number of columns.
@@ -58,13 +60,20 @@ class _AsyncOutputWithRows(AsyncModelRunnerOutput):
 
 
 def install(scheduler_class: type) -> None:
-    """Wrap ``Scheduler.update_from_output``: move each request's rows of this step into its engine output."""
+    """Wrap ``Scheduler.update_from_output``: each request's rows of this step go into its engine output.
+
+    What they say was fed goes into the hashes of the request's cache blocks.
+    """
     update_from_output = scheduler_class.update_from_output
 
     @functools.wraps(update_from_output)
     def with_rows(self, scheduler_output, model_runner_output):
+        rows = getattr(model_runner_output, "soft_rows", None) or {}
+        for request_id, row in rows.items():
+            # Before the tokens are appended, which may complete a block of the cache.
+            if request_id in self.requests:
+                remember_fed(self.requests[request_id], row)
         outputs = update_from_output(self, scheduler_output, model_runner_output)
-        rows = getattr(model_runner_output, "soft_rows", None)
         if rows:
             for per_client in outputs.values():
                 for output in per_client.outputs:

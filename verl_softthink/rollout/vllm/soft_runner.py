@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from verl_softthink.rollout.continuation import load_prefix
 from verl_softthink.rollout.fed_positions import fed_positions
 from verl_softthink.rollout.history import mixture_embeddings
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
@@ -24,6 +25,8 @@ from verl_softthink.rollout.vllm.sampled import override_sampled
 logger = logging.getLogger(__name__)
 #: History that is worth a word: it is taken beside what vLLM reserved, and stays while the engine sleeps.
 LARGE_HISTORY_BYTES = 2**30
+#: Positions whose candidates' embeddings are looked up at a time: bounds [R, K, H] in a prefill of soft positions.
+POSITIONS_AT_ONCE = 1024
 
 
 class SoftRunner:
@@ -63,12 +66,16 @@ class SoftRunner:
         self._result: StepResult | None = None
         self._rows_marked = False
 
-    def add(self, request_id: str, values: dict) -> None:
+    def add(self, request_id: str, values: dict, prompt: list[int]) -> None:
         """Give a request its slot; one that comes back after preemption keeps its own, and its history."""
+        if self.state.slot(request_id) is not None:
+            return
         request = SoftRequest.from_dict(values)
         if request.marker_text not in self.state.markers:
             self._add_text_marker(request.marker_text)
         self.state.add(request_id, request)
+        if request.prefix is not None:
+            load_prefix(self.state, self.state.slot(request_id), request, prompt)
 
     def prepare(
         self,
@@ -84,7 +91,7 @@ class SoftRunner:
             request_ids: N requests in the order of the batch.
             starts: [N + 1] first input row of each request.
             computed: [N] positions computed before this step.
-            prompts: [N] prompt tokens.
+            prompts: [N] prompt tokens, those of a soft prefix included.
             samples: [N] bool, whether the step's token counts: false while a prompt or a resumed request is computed
                 in chunks.
         """
@@ -100,7 +107,7 @@ class SoftRunner:
         if not soft.any():
             return
         self._columns = {int(row): state.row_columns(request_ids[row]) for row in np.flatnonzero(soft)}
-        first = computed.astype(np.int64) - prompts
+        first = computed.astype(np.int64) - prompts + state.prefix_lengths[slot_of]
         after = first + np.diff(starts)
         drawing = soft & samples
         batch = np.stack((np.where(drawing, slot_of, state.trash), np.where(drawing, after, 0)))
@@ -113,9 +120,11 @@ class SoftRunner:
 
     def _feed(self, rows: Tensor, slots: Tensor, index: Tensor) -> None:
         """Mark input rows [R] and fill them with what was drawn at output ``index`` of ``slots``."""
-        mixed, on = mixture_embeddings(self.state, slots, index, self.embedding)
-        self.embedding.soft_rows.index_copy_(0, rows, mixed)
-        self.embedding.soft_on.index_copy_(0, rows, on)
+        for part in torch.stack((rows, slots, index)).split(POSITIONS_AT_ONCE, dim=1):
+            rows, slots, index = part.unbind()
+            mixed, on = mixture_embeddings(self.state, slots, index, self.embedding)
+            self.embedding.soft_rows.index_copy_(0, rows, mixed)
+            self.embedding.soft_on.index_copy_(0, rows, on)
         self._rows_marked = True
 
     def step(self, logits: Tensor) -> StepResult:
@@ -158,4 +167,4 @@ def track_requests(runner, scheduler_output) -> None:
         if EXTRA_ARGS_KEY in extra:
             if soft is None:
                 soft = runner._softthink = SoftRunner(runner.vllm_config, runner.get_model(), runner.device)
-            soft.add(new.req_id, extra[EXTRA_ARGS_KEY])
+            soft.add(new.req_id, extra[EXTRA_ARGS_KEY], new.prompt_token_ids)

@@ -1,0 +1,66 @@
+"""A soft trace as fields of a row of verl's queue, and back."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from verl_softthink.config.settings import LawSettings
+from verl_softthink.laws import LAWS
+from verl_softthink.likelihood.fields import DRAWN, FED, FED_FIELDS, IDS, SCALE, SEED, SOFT, VALUES
+from verl_softthink.rollout.fields import ANSWER_CUT, END_REASON, ENTROPY, FORCED, HARD, HARD_POSITIONS
+from verl_softthink.trace import SoftTrace
+
+#: All per-position fields that a trace may have in the queue; those of drawn embeddings only where the law draws them.
+TRACE_ROW_FIELDS = (SOFT, DRAWN, FORCED, HARD, IDS, VALUES, ENTROPY, SCALE, FED, SEED)
+
+
+def to_fields(trace: SoftTrace, law: LawSettings) -> dict[str, Tensor]:
+    """[T] and [T, K] fields, and where the law draws embeddings [T] scales with [T, H] embeddings or [T] seeds."""
+    fields = {
+        SOFT: trace.soft,
+        DRAWN: trace.drawn,
+        FORCED: trace.forced,
+        HARD: trace.hard,
+        IDS: trace.ids,
+        VALUES: trace.values,
+        ENTROPY: trace.entropy,
+    }
+    if LAWS[law.name].draws_embedding:
+        drawn = {SCALE: trace.scale, FED: trace.fed, SEED: trace.seed}
+        fields |= {name: drawn[name] for name in FED_FIELDS[law.own("fed")]}
+    return fields
+
+
+def to_extra_fields(trace: SoftTrace) -> dict[str, object]:
+    """What a row's ``extra_fields`` hold of it."""
+    return {END_REASON: trace.end_reason, ANSWER_CUT: trace.cut, HARD_POSITIONS: int(trace.hard.sum())}
+
+
+def from_row(row: dict) -> SoftTrace:
+    """The trace in a row that has ``rollout_log_probs`` and ``extra_fields``; scales and embeddings where it has them.
+
+    Its log-probs are those of all tokens, not of the drawn ones alone.
+    """
+    extra = row["extra_fields"]
+    return SoftTrace(
+        soft=row[SOFT].bool(),
+        drawn=row[DRAWN].bool(),
+        forced=row[FORCED].bool(),
+        ids=row[IDS],
+        values=row[VALUES],
+        log_prob=row["rollout_log_probs"],
+        entropy=row[ENTROPY],
+        end_reason=extra[END_REASON],
+        hard=row[HARD].bool() if HARD in row else None,
+        cut=bool(extra.get(ANSWER_CUT, False)),
+        scale=row.get(SCALE),
+        fed=row.get(FED),
+        seed=row.get(SEED),
+    )
+
+
+def with_seed(trace: SoftTrace, law: LawSettings, seed: int) -> SoftTrace:
+    """The trace of one request, with its seed where drawn embeddings are rebuilt from it."""
+    rebuilt = LAWS[law.name].draws_embedding and not law.draws_embedding
+    return replace(trace, seed=torch.full((len(trace),), seed)) if rebuilt else trace
