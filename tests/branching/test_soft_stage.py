@@ -30,7 +30,7 @@ from .driver import Driver
 from .memory_queue import MemoryQueue
 
 PATH = checkpoint_path(OVERTHINKING)
-WIDTH, ROOM = 5, 56
+WIDTH, ROOM = 5, 40
 #: fp32, a pass at a time against whole rows.
 GAP = 1e-3
 
@@ -80,18 +80,18 @@ class SoftDriver(Driver):
             load_prefix(state, int(slot), request, prompt)
             mixed, soft = mixture_embeddings(state, slot.expand(known), torch.arange(known), embedding)
             fed[-known:] = torch.where(soft[:, None], mixed, fed[-known:])
-        ids, log_probs, rows = [], [], []
+        ids, log_probs, rows, past = [], [], [], None
         for position in range(known, known + room):
             index = torch.tensor([position])
-            logits = self.model(inputs_embeds=fed[None]).logits[0, -1:]
+            output = self.model(inputs_embeds=fed[None], past_key_values=past, use_cache=True)
+            logits, past = output.logits[0, -1:], output.past_key_values
             step = soft_step(state, logits, slot, index, embedding)
             token, log_prob = step.token, step.log_prob
             if not step.overrides[0]:
                 token = logits.softmax(-1).multinomial(1)[:, 0]
                 log_prob = logits.log_softmax(-1).gather(-1, token[:, None])[:, 0]
             mixed, soft = mixture_embeddings(state, slot, index, embedding)
-            new = torch.where(soft[:, None], mixed, self.model.get_input_embeddings()(token))
-            fed = torch.cat([fed, new])
+            fed = torch.where(soft[:, None], mixed, self.model.get_input_embeddings()(token))
             ids.append(int(token))
             log_probs.append(float(log_prob))
             rows.append(step.rows)
@@ -144,11 +144,12 @@ def driver(monkeypatch):
         config = composed(
             [
                 *("+softthink=[cpu,soft_grpo,attnrl]", f"actor_rollout_ref.model.path={PATH}"),
-                *(f"data.max_response_length={ROOM}", "data.max_prompt_length=32", "data.train_batch_size=3"),
-                *("actor_rollout_ref.actor.ppo_mini_batch_size=3", "actor_rollout_ref.rollout.n=3"),
+                *(f"data.max_response_length={ROOM}", "data.max_prompt_length=32", "data.train_batch_size=2"),
+                *("actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.n=2"),
                 *(f"actor_rollout_ref.{name}_micro_batch_size_per_gpu=2" for name in ("actor.ppo", "rollout.log_prob")),
                 *("actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=2", "softthink.attnrl.spacing=6"),
-                "softthink.phase.budget=44",
+                *("softthink.phase.budget=30", "softthink.attnrl.points=1"),
+                *(f"softthink.attnrl.{name}_filter=false" for name in ("attention", "zero_advantage")),
             ],
             *overrides,
         )
@@ -187,18 +188,18 @@ def check_trees(run, batch):
 
 
 def test_a_step_trains_trees_of_what_was_fed(driver):
-    run, metrics = driver("softthink.attnrl.zero_advantage_filter=false"), {}
-    assert check_trees(run, run.step(metrics)) > 50
+    run, metrics = driver(), {}
+    assert check_trees(run, run.step(metrics)) > 10
     assert metrics["softthink/attnrl/log_prob_lag"] < 1e-5 and metrics["softthink/attnrl/aborted"] == 0
     assert metrics["softthink/attnrl/tokens/distinct"] < metrics["softthink/attnrl/tokens/trained"]
 
 
 def test_one_step_off_policy_a_prefix_is_fed_again_by_the_moved_policy(driver):
-    run = driver("softthink.attnrl.off_policy=1", "softthink.attnrl.zero_advantage_filter=false")
+    run = driver("softthink.attnrl.off_policy=1")
     first, second = {}, {}
     batch = run.step(first)
     check_trees(run, batch)
     run.queue.kv_clear(batch.keys, "train")
     run.nudge()
-    assert check_trees(run, run.step(second)) > 20
+    assert check_trees(run, run.step(second)) > 10
     assert first["softthink/attnrl/log_prob_lag"] < 1e-5 and second["softthink/attnrl/log_prob_lag"] > 1e-4
