@@ -1,7 +1,8 @@
-"""Two steps of tree branching through verl's own entry point, one step off policy, shared prefixes computed once.
+"""Two steps of soft tree branching through verl's own entry point, one step off policy, shared prefixes computed once.
 
-Everything is recomputed from the rollout dump: old log-probs with the checkpoint, the tree from the rows' tokens,
-advantages by an oracle that knows the leaves alone.
+Everything is recomputed from the rollout dump: log-densities with the checkpoint, the tree from the rows' tokens and
+mixtures, advantages by an oracle that knows the leaves alone. Trees of ordinary tokens differ in the rollout, whose
+branches are in tests/branching.
 """
 
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from oracles.tree_values import advantages as oracle
+from recomputed import action_and_parameters, logits_and_densities
 from support.runs import run_recipe, small_batch
 
 from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT, VALUE
+from verl_softthink.laws import LAWS, candidate_log_probs
 from verl_softthink.report.dump import dump_path, read_dump
 
 pytestmark = pytest.mark.verl
@@ -28,29 +31,37 @@ def run(tmp_path_factory):
         "attnrl/run_pocket_cpu.sh",
         tmp_path_factory.mktemp("attnrl"),
         *small_batch(prompts=4, responses=4, micro_batch=8),
-        *("actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.calculate_log_probs=True"),
+        "actor_rollout_ref.actor.ppo_mini_batch_size=2",
         *("softthink.attnrl.wanted_responses=40", "softthink.attnrl.largest_batch=6"),
         *("softthink.attnrl.off_policy=1", "softthink.attnrl.shared_prefix=dedup"),
         *("trainer.val_before_train=False", "trainer.test_freq=-1", "trainer.save_freq=-1"),
         "trainer.total_training_steps=2",
-        METHOD="attnrl",
+        METHOD="soft_attnrl",
     )
 
 
 @pytest.fixture(scope="module")
-def log_probs():
-    """Log-probs of a dumped response under the checkpoint that training began with."""
+def log_densities(run):
+    """Of a dumped response under the checkpoint that training began with."""
     from transformers import AutoModelForCausalLM
 
     from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 
     model = AutoModelForCausalLM.from_pretrained(checkpoint_path(OVERTHINKING), dtype=torch.float32).eval()
+    _, settings = read_dump(dump_path(run.out / "rollouts", 1))
+    law = LAWS[settings["name"]]
 
     @torch.no_grad()
     def score(response):
-        prompt, ids = response.prompt_ids.long(), response.response_ids.long()
-        logits = model(torch.cat([prompt, ids])[None]).logits[0, len(prompt) - 1 : -1]
-        return logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+        ids, trace = response.response_ids.long(), response.trace
+        logits, density = logits_and_densities(model, response, settings)
+        action, parameters = action_and_parameters(trace, settings)
+        scores = candidate_log_probs(logits, action.ids, normalise_over="candidates")
+        slot = (action.ids == ids[:, None]).int().argmax(-1)
+        tokens = logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+        # The draw that completed the marker was fed as its token.
+        tokens = torch.where(trace.drawn, law.token_log_prob(action, slot, scores, parameters), tokens)
+        return torch.where(trace.soft, density, tokens)
 
     return score
 
@@ -86,8 +97,9 @@ def test_metrics_of_every_step(run):
         assert of["tokens/trained"] == sum(len(row.response_ids) for row in rows)
         own = sum(count for prompt in _prompts(out, step) for count in _own_tokens(prompt))
         assert of["tokens/distinct"] == own < of["tokens/trained"] and own <= of["tokens/generated"]
-        # In the second step the actor is an update ahead of the rollout of the initial responses.
-        assert data["training/rollout_probs_diff_mean"] < (GAP if step == 1 else 10 * GAP)
+        # Every position, the prefixes of continuations included, by the policy that rolled it out.
+        assert data["softthink/log_prob_gap/mean"] < GAP and data["softthink/log_prob_gap/drawn/mean"] < GAP
+        assert data["softthink/soft_fraction"] > 0.5
         # What the actor learns from are the tree's advantages, not those of verl's estimator.
         found = torch.cat([row.extra[ADVANTAGE] for row in rows])
         assert data["critic/advantages/max"] == pytest.approx(float(found.max()), abs=1e-5)
@@ -95,15 +107,17 @@ def test_metrics_of_every_step(run):
 
 
 def test_rows_are_trees_with_the_advantages_of_their_leaves(run):
-    branched = 0
+    branched = shared = 0
     for rows in _prompts(run.out, 1):
-        # Tokens that share a node are the same tokens at the same place.
-        at: dict[tuple, int] = {}
+        # Positions that share a node are the same tokens at the same place, and were fed the same.
+        at: dict[tuple, tuple] = {}
         for row in rows:
-            for place, (node, token) in enumerate(
-                zip(row.extra[NODE].tolist(), row.response_ids.tolist(), strict=True)
-            ):
-                assert at.setdefault((node, place), token) == token
+            trace = row.trace
+            fed = [tuple(part.tolist()) for part in torch.cat([trace.ids, trace.values.view(torch.int32)], dim=-1)]
+            positions = zip(row.extra[NODE].tolist(), row.response_ids.tolist(), trace.soft.tolist(), fed, strict=True)
+            for place, (node, *position) in enumerate(positions):
+                shared += (node, place) in at and position[1]
+                assert at.setdefault((node, place), position) == position
         root, everyone, apart = rows[0].extra[ROOT].tolist()
         assert everyone == len(rows) + apart
         right = round(root * everyone) - sum(row.reward for row in rows)
@@ -113,10 +127,10 @@ def test_rows_are_trees_with_the_advantages_of_their_leaves(run):
             torch.testing.assert_close(row.extra[ADVANTAGE], torch.tensor(wanted), rtol=0, atol=1e-5)
         assert all(row.extra[VALUE][-1] == row.reward for row in rows)
         branched += len(set(_own_tokens(rows))) > 1
-    assert branched
+    assert branched and shared > 20
 
 
-def test_one_step_off_policy_keeps_the_log_probs_of_both_policies(run, log_probs):
+def test_one_step_off_policy_keeps_the_log_probs_of_both_policies(run, log_densities):
     """In the second step initial responses are the checkpoint's, and continuations the updated actor's."""
     out, metrics = run.out, run.metrics
     assert metrics[1][f"{PREFIX}log_prob_lag"] < 1e-5 and metrics[2][f"{PREFIX}log_prob_lag"] > 1e-5
@@ -124,7 +138,8 @@ def test_one_step_off_policy_keeps_the_log_probs_of_both_policies(run, log_probs
         moved = []
         for rows in _prompts(out, step):
             for row, own in zip(rows, _own_tokens(rows), strict=True):
-                difference = (row.trace.log_prob - log_probs(row)).abs()
+                difference = (row.trace.log_prob - log_densities(row)).abs()
+                difference = difference.where(~row.trace.forced, 0.0)
                 initial = own == len(row.response_ids)
                 assert difference[: None if initial else -own].max() < GAP
                 if not initial:
