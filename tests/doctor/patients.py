@@ -173,7 +173,6 @@ FAULTS: dict[str, Fault] = {
 MISTAKES: dict[str, str] = {
     "softthink.rollout.prefix_cache_salt=false": "set the salt to True or turn prefix caching off",
     "actor_rollout_ref.model.use_fused_kernels=true": "fused kernels return no logits, which the law's density needs",
-    "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2": "slices packed sequences; set",
     "softthink.phase.end_of_thinking='</思考>'": "cannot produce it: it becomes",
     "actor_rollout_ref.rollout.max_model_len=80": "max_model_len=80 is below data.max_prompt_length + data.max",
     "actor_rollout_ref.model.path=/no/such/model": "its tokenizer cannot be loaded",

@@ -14,6 +14,8 @@ from verl_softthink.report.seeds import band, read_run
 TRAINING_REWARD = "critic/score/mean"
 #: Steps in the running mean of the training reward, which is noisy with small batches.
 DEFAULT_WINDOW = 5
+#: Characters of a metric's name that fit beside a panel in ordinary letters.
+LONG_NAME = 30
 
 
 def plot_curve(
@@ -49,13 +51,14 @@ def plot_curve(
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
         _draw_reward(left, seeds, reward, window, label, colour)
         names.add(_draw_validation(right, seeds, validation, label, colour, marker))
-    left.set(title="Training", xlabel="step", ylabel=reward)
+    left.set(title="Validation" if reward.startswith("val-") else "Training", xlabel="step")
     right.set(title="Validation", xlabel="step")
     # Names of validation metrics are long.
+    left.set_ylabel(reward, fontsize="small" if len(reward) < LONG_NAME else "x-small")
     right.set_ylabel(" / ".join(sorted(names)), fontsize="x-small")
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(fontsize="x-small", framealpha=0.6)
         axes.xaxis.get_major_locator().set_params(integer=True)
     if title:
         figure.suptitle(title)
