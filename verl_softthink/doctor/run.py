@@ -29,18 +29,16 @@ def examine(*, model: str | None, overrides: list[str], deep: bool) -> list[Find
         overrides: verl's command line; its configuration is checked when there is one.
         deep: start a Ray worker and a vLLM engine.
     """
-    # Mostly imports of verl and transformers, which take longer than everything that is read meanwhile.
+    findings = version_findings() + switch_findings()
+    if any(finding.status is Status.failure for finding in findings):
+        return [*findings, warning("doctor", "The other checks wait until this is mended: they would fail with it.")]
+    # Side by side: each is mostly imports of verl and transformers.
     checks: list[Check] = [("platform", {})]
     if overrides:
         checks.append(("configuration", {"overrides": overrides}))
     probes = [start_probe(*checks)]
     if model is not None:
         probes.append(start_probe(("marker", {"model": model})))
-    findings = version_findings() + switch_findings()
-    if any(finding.status is Status.failure for finding in findings):
-        for probe in probes:
-            probe.stop()
-        return [*findings, warning("doctor", "The other checks wait until this is mended: they would fail with it.")]
     imports = [start_import(name) for name in installed_companions()]
     for finish in imports:
         findings.append(finish())
@@ -89,12 +87,6 @@ class Probe:
     def _last_line(self) -> str:
         self._log.seek(0)
         return next((line.strip() for line in reversed(self._log.readlines()) if line.strip()), "no output")
-
-    def stop(self) -> None:
-        """End them; nobody wants their findings any more."""
-        with self._folder, self._log:
-            self._process.kill()
-            self._process.wait()
 
 
 def start_probe(*checks: Check) -> Probe:
