@@ -6,8 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+import transfer_queue
 from omegaconf import OmegaConf
+from oracles.tree_values import advantages as oracle
+from support.composing import composed
 from transfer_queue import KVBatchMeta
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl.experimental.agent_loop.agent_loop import DictConfigWrap
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
@@ -15,15 +19,20 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
 from verl_softthink.branching.agent_loop import BranchAgentLoop
-from verl_softthink.branching.fields import BRANCH
+from verl_softthink.branching.fields import ADVANTAGE, BRANCH, NODE, ROOT
 from verl_softthink.branching.influence import ForwardContextInfluence
 from verl_softthink.branching.sequences import SteppedSequence
 from verl_softthink.branching.stage import AttnrlStage
 from verl_softthink.config.check import check_config
 from verl_softthink.likelihood.step_influence import INFLUENCE, STEPS
+from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 from verl_softthink.pocket.data import to_row
 from verl_softthink.pocket.reward import compute_score
 from verl_softthink.pocket.tasks import generate
+
+from .memory_queue import MemoryQueue
+
+PATH = checkpoint_path(OVERTHINKING)
 
 
 class Driver:
@@ -172,3 +181,44 @@ def _value(column, number):
     if isinstance(column, torch.Tensor):
         return column[number]
     return column[number].data if column.shape else column.data
+
+
+def on_driver(kind: type[Driver], monkeypatch, recipes: str, *overrides: str, **arguments) -> Driver:
+    """A driver of class ``kind`` around the overthinking pocket reasoner; micro-batches of 2, a queue in memory."""
+    queue = MemoryQueue()
+    for name in ("kv_batch_put", "kv_batch_get", "kv_clear"):
+        monkeypatch.setattr(transfer_queue, name, getattr(queue, name))
+    model = AutoModelForCausalLM.from_pretrained(PATH, dtype=torch.float32).eval()
+    config = composed(
+        [
+            *(f"+softthink=[cpu,{recipes}]", f"actor_rollout_ref.model.path={PATH}", "data.max_prompt_length=32"),
+            *(f"actor_rollout_ref.{name}_micro_batch_size_per_gpu=2" for name in ("actor.ppo", "rollout.log_prob")),
+            "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=2",
+            *("actor_rollout_ref.actor.ppo_mini_batch_size=2", "softthink.attnrl.spacing=6"),
+        ],
+        *overrides,
+    )
+    torch.manual_seed(1)
+    return kind(config, queue, model, AutoTokenizer.from_pretrained(PATH), **arguments)
+
+
+def rows_of_prompts(run: Driver, batch: KVBatchMeta) -> list[list[dict]]:
+    """The real rows of every prompt."""
+    prompts: dict[str, list] = {}
+    for key, tag in zip(batch.keys, batch.tags, strict=True):
+        if not tag.get("is_padding", False):
+            prompts.setdefault(key.split("_")[0], []).append(run.queue.rows[key])
+    return list(prompts.values())
+
+
+def check_advantages(rows: list[dict]) -> None:
+    """The advantages of one prompt's rows are those of an oracle that knows their leaves alone."""
+    root, everyone, apart = rows[0][ROOT].tolist()
+    assert everyone == len(rows) + apart
+    rewards = [float(row["rm_scores"].sum()) for row in rows]
+    right = round(root * everyone) - sum(rewards)
+    counted = [((-1 - place,), float(place < right)) for place in range(round(apart))]
+    leaves = [(tuple(enumerate(row[NODE].tolist())), reward) for row, reward in zip(rows, rewards, strict=True)]
+    for row, wanted in zip(rows, oracle(leaves, counted), strict=True):
+        torch.testing.assert_close(row["advantages"], torch.tensor(wanted), rtol=0, atol=1e-5)
+        assert torch.equal(row["returns"], row[ADVANTAGE])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from support.composing import composed
+from support.loops import agent_loop
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.branching.fields import (
@@ -58,9 +59,6 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def run(tokenizer):
     """Continues a prefix of "7+8*3"'s working; the output, its queue fields, and what the server was asked."""
-    from verl.experimental.agent_loop.agent_loop import DictConfigWrap
-    from verl.utils.dataset.rl_dataset import RLHFDataset
-
     from verl_softthink.branching.agent_loop import BranchAgentLoop
 
     model = AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=torch.float32).eval()
@@ -71,15 +69,7 @@ def run(tokenizer):
 
     def session(aborts_after=None):
         server = Server(model, tokenizer.eos_token_id, aborts_after)
-        loop = BranchAgentLoop(
-            trainer_config=DictConfigWrap(config),
-            server_manager=server,
-            tokenizer=tokenizer,
-            processor=None,
-            dataset_cls=RLHFDataset,
-            data_config=DictConfigWrap(config.data),
-            hf_model_type="llama",
-        )
+        loop = agent_loop(BranchAgentLoop, config, server, tokenizer)
         branch = {SESSION: "q", NUMBER: 0, PROMPT_IDS: prompt, PREFIX_IDS: prefix, PREFIX_TRACE: None}
         branch[PREFIX_LOG_PROBS] = [-0.5] * len(prefix)
         output = asyncio.run(loop.run({"temperature": 1.0}, **{BRANCH: branch, "raw_prompt": []}))

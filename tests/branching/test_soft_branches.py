@@ -6,6 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from support.composing import composed
+from support.loops import agent_loop
 from transformers import AutoTokenizer
 
 from verl_softthink.branching.fields import ABORTED, BRANCH
@@ -105,9 +106,6 @@ class Server:
 
 @pytest.fixture(scope="module")
 def branch():
-    from verl.experimental.agent_loop.agent_loop import DictConfigWrap
-    from verl.utils.dataset.rl_dataset import RLHFDataset
-
     from verl_softthink.branching.agent_loop import BranchAgentLoop
     from verl_softthink.config.check import check_config
 
@@ -123,15 +121,7 @@ def branch():
             *(f"softthink.law={{{settings}}}", "actor_rollout_ref.actor.use_kl_loss=false"),
         )
         OmegaConf.resolve(config)
-        loop = BranchAgentLoop(
-            trainer_config=DictConfigWrap(config),
-            server_manager=server,
-            tokenizer=tokenizer,
-            processor=None,
-            dataset_cls=RLHFDataset,
-            data_config=DictConfigWrap(config.data),
-            hf_model_type="llama",
-        )
+        loop = agent_loop(BranchAgentLoop, config, server, tokenizer)
         row = {"raw_prompt": [], "global_steps": 2, "session_id": 0} | row
         output = asyncio.run(loop.run({"temperature": 1.0}, **{BRANCH: request}, **row))
         return output.as_dict(), check_config(config)

@@ -1,22 +1,18 @@
 """A whole step of soft tree branching on the driver: the engine's own soft step and replay, around transformers."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
-import transfer_queue
-from oracles.tree_values import advantages as oracle
-from support.composing import composed
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl.workers.rollout.replica import TokenOutput
 
-from verl_softthink.branching.fields import ADVANTAGE, BRANCH, NODE, ROOT
+from verl_softthink.branching.fields import BRANCH, NODE
 from verl_softthink.branching.influence import ForwardContextInfluence
 from verl_softthink.branching.sequences import SteppedSequence
 from verl_softthink.laws import LAWS, Action, LawParameters, candidate_log_probs
 from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
 from verl_softthink.likelihood.step_influence import INFLUENCE, STEPS
-from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 from verl_softthink.rollout.agent_loop import SoftAgentLoopOutput, attach_trace, soft_sampling
 from verl_softthink.rollout.continuation import load_prefix
 from verl_softthink.rollout.embedding import TableEmbedding
@@ -26,10 +22,8 @@ from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.step import soft_step
 
-from .driver import Driver
-from .memory_queue import MemoryQueue
+from .driver import Driver, check_advantages, on_driver, rows_of_prompts
 
-PATH = checkpoint_path(OVERTHINKING)
 WIDTH, ROOM = 5, 40
 #: fp32, a pass at a time against whole rows.
 GAP = 1e-3
@@ -136,37 +130,18 @@ class SoftDriver(Driver):
 
 @pytest.fixture
 def driver(monkeypatch):
-    def make(*overrides):
-        queue = MemoryQueue()
-        for name in ("kv_batch_put", "kv_batch_get", "kv_clear"):
-            monkeypatch.setattr(transfer_queue, name, getattr(queue, name))
-        model = AutoModelForCausalLM.from_pretrained(PATH, dtype=torch.float32).eval()
-        config = composed(
-            [
-                *("+softthink=[cpu,soft_grpo,attnrl]", f"actor_rollout_ref.model.path={PATH}"),
-                *(f"data.max_response_length={ROOM}", "data.max_prompt_length=32", "data.train_batch_size=2"),
-                *("actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.n=2"),
-                *(f"actor_rollout_ref.{name}_micro_batch_size_per_gpu=2" for name in ("actor.ppo", "rollout.log_prob")),
-                *("actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=2", "softthink.attnrl.spacing=6"),
-                *("softthink.phase.budget=30", "softthink.attnrl.points=1"),
-                *(f"softthink.attnrl.{name}_filter=false" for name in ("attention", "zero_advantage")),
-            ],
-            *overrides,
-        )
-        torch.manual_seed(1)
-        return SoftDriver(config, queue, model, AutoTokenizer.from_pretrained(PATH))
-
-    return make
+    sizes = [f"data.max_response_length={ROOM}", "data.train_batch_size=2", "actor_rollout_ref.rollout.n=2"]
+    tree = [
+        *("softthink.phase.budget=30", "softthink.attnrl.points=1"),
+        *(f"softthink.attnrl.{name}_filter=false" for name in ("attention", "zero_advantage")),
+    ]
+    return partial(on_driver, SoftDriver, monkeypatch, "soft_grpo,attnrl", *sizes, *tree)
 
 
 def check_trees(run, batch):
     """Trees of what was fed, with their advantages; the densities of every position are the policy's."""
-    prompts: dict[str, list] = {}
-    for key, tag in zip(batch.keys, batch.tags, strict=True):
-        if not tag.get("is_padding", False):
-            prompts.setdefault(key.split("_")[0], []).append(run.queue.rows[key])
     shared = 0
-    for rows in prompts.values():
+    for rows in rows_of_prompts(run, batch):
         at: dict[tuple, list] = {}
         for row in rows:
             names = ("responses", SOFT, DRAWN, FORCED, IDS, VALUES, "rollout_log_probs")
@@ -176,14 +151,7 @@ def check_trees(run, batch):
                 assert at.setdefault((node, place), position) == position
             difference = (row["rollout_log_probs"] - row["old_log_probs"]).abs()
             assert difference[~row[FORCED]].max() < GAP
-        root, everyone, apart = rows[0][ROOT].tolist()
-        rewards = [float(row["rm_scores"].sum()) for row in rows]
-        right = round(root * everyone) - sum(rewards)
-        counted = [((-1 - place,), float(place < right)) for place in range(round(apart))]
-        leaves = [(tuple(enumerate(row[NODE].tolist())), reward) for row, reward in zip(rows, rewards, strict=True)]
-        for row, wanted in zip(rows, oracle(leaves, counted), strict=True):
-            torch.testing.assert_close(row["advantages"], torch.tensor(wanted), rtol=0, atol=1e-5)
-            assert torch.equal(row["returns"], row[ADVANTAGE])
+        check_advantages(rows)
     return shared
 
 

@@ -1,71 +1,27 @@
 """Whole steps of tree branching on the driver, with the pocket reasoner: what the actor's update would be given."""
 
+from functools import partial
+
 import pytest
 import torch
-import transfer_queue
-from oracles.tree_values import advantages as oracle
-from support.composing import composed
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.branching.batch_size import next_batch_size
-from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT
-from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 
-from .driver import Driver
-from .memory_queue import MemoryQueue
+from .driver import Driver, check_advantages, on_driver, rows_of_prompts
 
-PATH = checkpoint_path(OVERTHINKING)
 PREFIX = "softthink/attnrl/"
 
 
-@pytest.fixture(scope="module")
-def tokenizer():
-    return AutoTokenizer.from_pretrained(PATH)
-
-
 @pytest.fixture
-def driver(tokenizer, monkeypatch):
-    def make(*overrides, **arguments):
-        queue = MemoryQueue()
-        for name in ("kv_batch_put", "kv_batch_get", "kv_clear"):
-            monkeypatch.setattr(transfer_queue, name, getattr(queue, name))
-        model = AutoModelForCausalLM.from_pretrained(PATH, dtype=torch.float32).eval()
-        config = composed(
-            [
-                *("+softthink=[cpu,attnrl]", f"actor_rollout_ref.model.path={PATH}", "data.max_response_length=64"),
-                *("data.max_prompt_length=32", "actor_rollout_ref.rollout.name=vllm", "data.train_batch_size=4"),
-                *("actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.n=3"),
-                *(f"actor_rollout_ref.{name}_micro_batch_size_per_gpu=2" for name in ("actor.ppo", "rollout.log_prob")),
-                *("actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=2", "softthink.attnrl.spacing=6"),
-            ],
-            *overrides,
-        )
-        torch.manual_seed(1)
-        return Driver(config, queue, model, tokenizer, **arguments)
-
-    return make
+def driver(monkeypatch):
+    sizes = ["data.max_response_length=64", "data.train_batch_size=4", "actor_rollout_ref.rollout.n=3"]
+    return partial(on_driver, Driver, monkeypatch, "attnrl", "actor_rollout_ref.rollout.name=vllm", *sizes)
 
 
-def _rows(driver, batch):
-    """The real rows of every prompt."""
-    prompts: dict[str, list] = {}
-    for key, tag in zip(batch.keys, batch.tags, strict=True):
-        if not tag.get("is_padding", False):
-            prompts.setdefault(key.split("_")[0], []).append(driver.queue.rows[key])
-    return list(prompts.values())
-
-
-def _check_trees(driver, batch):
-    for rows in _rows(driver, batch):
-        root, everyone, apart = rows[0][ROOT].tolist()
-        assert everyone == len(rows) + apart
-        rewards = [float(row["rm_scores"].sum()) for row in rows]
-        right = round(root * everyone) - sum(rewards)
-        counted = [((-1 - place,), float(place < right)) for place in range(round(apart))]
-        leaves = [(tuple(enumerate(row[NODE].tolist())), reward) for row, reward in zip(rows, rewards, strict=True)]
-        for row, wanted in zip(rows, oracle(leaves, counted), strict=True):
-            torch.testing.assert_close(row["advantages"], torch.tensor(wanted), rtol=0, atol=1e-5)
-            assert torch.equal(row["returns"], row[ADVANTAGE])
+def _check_trees(run, batch):
+    for rows in rows_of_prompts(run, batch):
+        check_advantages(rows)
+        for row in rows:
             assert len(row["responses"]) == len(row["response_mask"]) == len(row["old_log_probs"])
             torch.testing.assert_close(row["rollout_log_probs"], row["old_log_probs"], rtol=0, atol=1e-3)
 
@@ -74,7 +30,7 @@ def test_a_step_trains_trees_and_leaves_nothing_behind(driver):
     run, metrics = driver(), {}
     batch = run.step(metrics)
     _check_trees(run, batch)
-    trained = sum(len(rows) for rows in _rows(run, batch))
+    trained = sum(len(rows) for rows in rows_of_prompts(run, batch))
     assert metrics[f"{PREFIX}trained_responses"] == trained > 0
     assert metrics[f"{PREFIX}log_prob_lag"] < 1e-5
     assert set(run.queue.rows) == set(batch.keys)
@@ -119,7 +75,7 @@ def test_a_step_without_signal_has_rows_that_teach_nothing(driver, monkeypatch):
     monkeypatch.setattr(f"{Driver.__module__}.compute_score", lambda *arguments: 0.0)
     run, metrics = driver(), {}
     batch = run.step(metrics)
-    (rows,) = _rows(run, batch)
+    (rows,) = rows_of_prompts(run, batch)
     assert metrics[f"{PREFIX}trained_responses"] == 0 and metrics[f"{PREFIX}useful_prompts"] == 0
     assert len(rows) == 3 and not any(row["advantages"].any() for row in rows)
     assert run.stage.batching.prompts == 4

@@ -10,6 +10,8 @@ import os
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,29 +22,20 @@ WEIGHTS = {f"layer{index}": torch.full((192, 1024), float(index + 1)) for index 
 BUCKET_MB = 1
 
 
-def outcome(call) -> str:
-    try:
-        call()
-    except Exception as error:  # noqa: BLE001  the outcome of the scenario
-        return f"{type(error).__name__}: {error}"
-    return "done"
+def together(calls: dict) -> dict[str, str]:
+    """Run calls side by side; how each ended, by name."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        running = {name: pool.submit(call) for name, call in calls.items()}
+        ended = {name: call.exception() for name, call in running.items()}
+    return {name: "done" if error is None else f"{type(error).__name__}: {error}" for name, error in ended.items()}
 
 
 def exchange(sender, receiver) -> dict[str, str]:
     """Run both sides and return how each ended; None leaves a side out."""
     with tempfile.TemporaryDirectory() as folder:
         address = f"ipc://{Path(folder, 'weights.sock')}"
-        ends: dict[str, str] = {}
-        threads = [
-            threading.Thread(target=lambda side=side, call=call: ends.__setitem__(side, outcome(lambda: call(address))))
-            for side, call in (("sender", sender), ("receiver", receiver))
-            if call is not None
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return ends
+        sides = {"sender": sender, "receiver": receiver}
+        return together({side: partial(call, address) for side, call in sides.items() if call is not None})
 
 
 def send(address: str) -> None:
@@ -63,7 +56,7 @@ def two_runs() -> dict[str, list[str]]:
     """What the receivers of two runs with the same verl address got, each from a sender of its own run."""
     received: dict[str, list[str]] = {}
 
-    def sides(run: str, raylet: str, address: str) -> list[threading.Thread]:
+    def sides(run: str, raylet: str, address: str) -> dict:
         os.environ["RAY_RAYLET_PID"] = raylet
         receiver = transfer.BucketedWeightReceiver(address, device=torch.device("cpu"), use_shm=True)
         sender = transfer.BucketedWeightSender(address, bucket_size_mb=BUCKET_MB, use_shm=True)
@@ -74,19 +67,13 @@ def two_runs() -> dict[str, list[str]]:
         def send_own():
             asyncio.run(sender.async_send_weights(iter([(run, torch.ones(4))])))
 
-        return [
-            threading.Thread(target=outcome, args=(call,))
-            for call in (lambda: receiver.receive_weights(keep), send_own)
-        ]
+        return {f"{run} receiver": lambda: receiver.receive_weights(keep), f"{run} sender": send_own}
 
     with tempfile.TemporaryDirectory() as folder:
         address = f"ipc://{Path(folder, 'weights.sock')}"
-        threads = [*sides("first", "101", address), *sides("second", "202", address)]
+        calls = sides("first", "101", address) | sides("second", "202", address)
         del os.environ["RAY_RAYLET_PID"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(calls)
     return received
 
 

@@ -4,19 +4,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles.phase_loop import LAW, PHASE, SAMPLER, TEXTS, reference, request
+from oracles.phase_loop import LAW, PHASE, SAMPLER, reference, request
+from support.phase_cases import decisions, histories, requests, state_for
 
 from verl_softthink.laws import NO_CANDIDATE
 from verl_softthink.rollout.continuation import load_prefix
-from verl_softthink.rollout.phase_control import control
 from verl_softthink.rollout.prefix import encode_prefix
 from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.resumed_phase import resumed_phase
-from verl_softthink.rollout.state import SoftState
-from verl_softthink.rollout.text_marker import text_marker_table
 from verl_softthink.trace import END_REASONS, SoftTrace
-
-token_lists = st.lists(st.integers(0, 3), min_size=1, max_size=3)
 
 
 def trace_of(steps, entropies) -> SoftTrace:
@@ -43,9 +39,7 @@ def trace_of(steps, entropies) -> SoftTrace:
 
 def continued(r: SoftRequest, steps, cut, shown, sampled, entropies):
     """What the device's tables decide from ``cut`` on, given the prefix alone."""
-    state = SoftState(slots=2, length=len(shown), width=3, device=torch.device("cpu"))
-    if r.marker_text:
-        state.markers.add(r.marker_text, text_marker_table(r.marker_text.encode(), [t.encode() for t in TEXTS]))
+    state = state_for(r, len(shown))
     prefix = trace_of(steps, entropies).truncated(cut)
     tokens = [token for token, *_ in steps[:cut]]
     r = SoftRequest.from_dict(r.as_dict() | {"prefix": encode_prefix(prefix)})
@@ -53,55 +47,16 @@ def continued(r: SoftRequest, steps, cut, shown, sampled, entropies):
     state.phases._table[0] = 7
     state.add("r", r)
     load_prefix(state, state.slot("r"), r, [5, 6, *tokens])
-    slots, decided = torch.tensor([state.slot("r"), state.trash]), []
-    for i in range(cut, len(shown)):
-        index = torch.tensor([i, 0])
-        entropy = torch.full((2,), entropies[i])
-        step, text = control(state, slots, index, torch.full((2,), shown[i]), entropy, torch.zeros(2, dtype=torch.bool))
-        state.phases.write(slots, index, step, text)
-        left = not (step.drawn[0] or step.placed[0])
-        token = sampled[i] if left else int(step.token[0])
-        if state.switching:
-            state.phases.write_sampled(slots, index, torch.tensor([token, 0]))
-        who = SAMPLER if left else LAW if step.drawn[0] else PHASE
-        decided.append((token, who, bool(step.soft[0]), int(step.reason[0]), bool(step.cut[0])))
-    return decided
+    return decisions(state, shown, sampled, entropies, [False] * len(shown), first=cut)
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    marker=st.one_of(token_lists, st.text("ab", min_size=1, max_size=4)),
-    budget=st.integers(1, 16),
-    cold=st.one_of(st.just((0.0, 0)), st.tuples(st.just(0.5), st.integers(1, 4))),
-    switching=st.tuples(st.integers(0, 3), st.integers(1, 3)),
-    prefix=st.one_of(st.none(), token_lists),
-    lead_in=st.one_of(st.none(), token_lists),
-    answer_budget=st.one_of(st.none(), st.integers(1, 4)),
-    length=st.integers(2, 20),
-    data=st.data(),
-)
-def test_a_continuation_goes_on_as_the_slow_loop_does(
-    marker, budget, cold, switching, prefix, lead_in, answer_budget, length, data
-):
-    r = request(
-        end_of_thinking=marker,
-        match="text" if isinstance(marker, str) else "tokens",
-        budget=budget,
-        cold_entropy=cold[0],
-        cold_length=cold[1],
-        switches=switching[0],
-        switch_window=switching[1],
-        answer_prefix=prefix,
-        lead_in=lead_in,
-        answer_budget=answer_budget,
-    )
-    rows = st.lists(st.integers(0, 3), min_size=length, max_size=length)
-    shown, sampled = data.draw(rows), data.draw(rows)
-    entropies = data.draw(st.lists(st.sampled_from([0.1, 0.4, 0.9, 1.5]), min_size=length, max_size=length))
-    entropies = torch.tensor(entropies).tolist()
-    steps = reference(r, shown, sampled, entropies, [False] * length)
+@given(r=requests(), history=histories(2), data=st.data())
+def test_a_continuation_goes_on_as_the_slow_loop_does(r, history, data):
+    shown, sampled, entropies = history
+    steps = reference(r, shown, sampled, entropies, [False] * len(shown))
     # A response ends with the stop token that its answer's budget places.
-    steps = steps[: next((at for at, step in enumerate(steps) if step[4]), length)]
+    steps = steps[: next((at for at, step in enumerate(steps) if step[4]), len(steps))]
     cut = data.draw(st.integers(1, max(1, len(steps) - 1)))
     assert len(steps) >= cut
     assert continued(r, steps, cut, shown, sampled, entropies)[: len(steps) - cut] == steps[cut:]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from support.composing import composed
+from support.loops import agent_loop
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.pocket import checkpoint_path
@@ -71,9 +72,6 @@ def config():
 @pytest.fixture
 def run(config, model, tokenizer):
     """Runs one session under the given settings; the output, its queue fields and the prompts that were asked."""
-    from verl.experimental.agent_loop.agent_loop import DictConfigWrap
-    from verl.utils.dataset.rl_dataset import RLHFDataset
-
     from verl_softthink.variational.agent_loop import PosteriorAgentLoop
 
     def session(seed=0, row=None, **settings):
@@ -84,15 +82,7 @@ def run(config, model, tokenizer):
         server = TransformersServer(model, tokenizer.eos_token_id)
 
         async def go():
-            loop = PosteriorAgentLoop(
-                trainer_config=DictConfigWrap(chosen),
-                server_manager=server,
-                tokenizer=tokenizer,
-                processor=None,
-                dataset_cls=RLHFDataset,
-                data_config=DictConfigWrap(chosen.data),
-                hf_model_type="llama",
-            )
+            loop = agent_loop(PosteriorAgentLoop, chosen, server, tokenizer)
             return await loop.run({"temperature": 1.0, "logprobs": True}, **ROW | (row or {}))
 
         torch.manual_seed(seed)
