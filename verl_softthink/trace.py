@@ -39,12 +39,12 @@ class SoftTrace:
         soft: [T] bool, the mixture was fed.
         drawn: [T] bool, the law drew an action here (every soft position, and the one that ended thinking).
         forced: [T] bool, the token was put there by phase control: nobody sampled it.
+        hard: [T] bool, an ordinary token of thinking (switching).
         ids: [T, K] int32 candidate ids, ``NO_CANDIDATE`` in unused slots.
         values: [T, K] float32, the action's values.
         log_prob: [T] float32, the rollout's own log-density; 0 where nothing was drawn.
         entropy: [T] float32, entropy in nats of the tempered, unfiltered next-token distribution; nan if not asked for.
         end_reason: why thinking ended, one of ``END_REASONS``.
-        hard: [T] bool, an ordinary token of thinking (switching); None if dropped.
         cut: the answer went over its budget and was stopped.
         scale: [T] float32, standard deviation of the noise on each coordinate of a drawn embedding; 0 elsewhere.
             None if dropped.
@@ -55,12 +55,12 @@ class SoftTrace:
     soft: Tensor
     drawn: Tensor
     forced: Tensor
+    hard: Tensor
     ids: Tensor
     values: Tensor
     log_prob: Tensor
     entropy: Tensor
     end_reason: str
-    hard: Tensor | None = None
     cut: bool = False
     scale: Tensor | None = None
     fed: Tensor | None = None
@@ -73,11 +73,12 @@ class SoftTrace:
     def of_tokens(cls, log_prob: Tensor) -> "SoftTrace":
         """The trace of a response of ordinary tokens with log-probabilities [T]: nothing drawn, one empty slot."""
         # A tensor of its own each: safetensors refuses to write shared memory.
-        soft, drawn, forced = (torch.zeros(len(log_prob), dtype=torch.bool) for _ in range(3))
+        soft, drawn, forced, hard = (torch.zeros(len(log_prob), dtype=torch.bool) for _ in range(4))
         return cls(
             soft=soft,
             drawn=drawn,
             forced=forced,
+            hard=hard,
             ids=torch.full((len(log_prob), 1), NO_CANDIDATE, dtype=torch.int32),
             values=torch.zeros(len(log_prob), 1),
             log_prob=log_prob.float(),
@@ -109,8 +110,7 @@ class SoftTrace:
     @property
     def end_of_thinking(self) -> int | None:
         """The first position that is not thinking's, or the draw that completed the marker; None without either."""
-        thinking = self.soft if self.hard is None else self.soft | self.hard
-        ended = (~thinking).nonzero()
+        ended = (~(self.soft | self.hard)).nonzero()
         return int(ended[0, 0]) if len(ended) else None
 
     def tensors(self) -> dict[str, Tensor]:

@@ -30,11 +30,12 @@ while True:
 
 def response(length: int, *, seed: int = 0, candidates: int = 5, prompt: int = 20, extra: int = 0) -> DumpedResponse:
     generator = torch.Generator().manual_seed(seed)
-    flags = torch.rand(3, length, generator=generator) < 0.5
+    flags = torch.rand(4, length, generator=generator) < 0.5
     trace = SoftTrace(
         soft=flags[0].clone(),
         drawn=flags[1].clone(),
         forced=flags[2].clone(),
+        hard=flags[3].clone(),
         ids=torch.randint(-1, 100, (length, candidates), generator=generator).int(),
         values=torch.randn(length, candidates, generator=generator),
         log_prob=torch.randn(length, generator=generator),
@@ -68,7 +69,7 @@ def test_what_was_written_comes_back(tmp_path):
             new.trace.end_reason,
         )
         assert same(old.prompt_ids, new.prompt_ids) and same(old.response_ids, new.response_ids)
-        for name in ("soft", "drawn", "forced", "ids", "values", "log_prob", "entropy"):
+        for name in ("soft", "drawn", "forced", "hard", "ids", "values", "log_prob", "entropy"):
             assert same(getattr(old.trace, name), getattr(new.trace, name)), name
         assert {name: values.tolist() for name, values in old.extra.items()} == {
             name: values.tolist() for name, values in new.extra.items()
@@ -115,9 +116,9 @@ def test_the_stated_size(tmp_path, candidates):
         return path.stat().st_size
 
     count, length, more = 32, 1000, 3000
-    a_position = 8 * candidates + 15
+    a_position = 8 * candidates + 16
     # Offsets in the file's header have more digits in a longer file: a few bytes a tensor.
-    slack = 10 * 2 * 2 * count
+    slack = 11 * 2 * 2 * count
     assert size(count, more) - size(count, length) == pytest.approx(count * (more - length) * a_position, abs=slack)
     with_extra = size(count, length, extra=2) - size(count, length)
     assert 0 < with_extra - count * 2 * 4 * length <= count * 2 * 150

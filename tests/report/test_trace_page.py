@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -109,6 +110,22 @@ def test_phases_follow_the_flags(page, responses):
     assert all(label.endswith(", answering") for label in first[end + 1 :] + second[end + 1 :])
 
 
+def test_thinking_in_tokens_is_thinking(page, responses):
+    """As after a switch: neither drawn nor forced, and no answer yet."""
+    trace = responses[0].trace
+    flags = {name: getattr(trace, name).clone() for name in ("soft", "drawn", "hard")}
+    flags["soft"][1], flags["drawn"][1], flags["hard"][1] = False, False, True
+    switched = replace(responses[0], trace=replace(trace, **flags))
+    outline = Outline(render_page([switched], "switched"))
+    labels = [option["attrs"]["aria-label"] for option in outline.all(role="option")]
+    assert [", thinking in tokens" in label for label in labels[:3]] == [False, True, False]
+    legend = "thinking in tokens: switched to ordinary ones for a while"
+    assert legend in " ".join(item["text"] for item in outline.all(tag="li")) and legend not in page
+    (thought,) = outline.all(**{"class": "thought"})
+    (unswitched, _) = Outline(page).all(**{"class": "thought"})
+    assert thought["attrs"]["d"] == unswitched["attrs"]["d"]
+
+
 def test_unrecorded_values_are_said_to_be_so(page):
     cells = [cell["text"] for cell in Outline(page).all(tag="td")]
     assert cells.count("not recorded") == 2 and cells.count("nothing was drawn") == 5
@@ -168,6 +185,7 @@ def test_small_weights_are_not_rounded_away(tokenizer):
         soft=torch.tensor([True, True]),
         drawn=torch.tensor([True, True]),
         forced=torch.tensor([False, False]),
+        hard=torch.tensor([False, False]),
         ids=torch.tensor([[5, 6], [5, -1]], dtype=torch.int32),
         values=torch.tensor([[0.0, -5.0], [0.0, 0.0]]),
         log_prob=torch.zeros(2),

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from verl_softthink.report.profile_strip import MIDDLE, Scale, profile
-from verl_softthink.report.trace_view import ENDING, THINKING, TracedResponse, view
+from verl_softthink.report.trace_view import ENDING, IN_TOKENS, THINKING, TracedResponse, view
 from verl_softthink.report.tree_view import TreeView
 
 __all__ = ["TracedResponse", "render_page"]
@@ -38,7 +38,7 @@ def render_page(responses: Sequence[TracedResponse], title: str, trees: Sequence
     views = [view(item) for item in responses]
     scale = Scale.of(position for item in views for position in item["positions"])
     for item in views:
-        item["profile"] = profile(item["positions"], scale, frozenset((THINKING, ENDING)))
+        item["profile"] = profile(item["positions"], scale, frozenset((THINKING, IN_TOKENS, ENDING)))
     return environment.get_template(TEMPLATE).render(title=title, responses=views, middle=MIDDLE, trees=list(trees))
 
 

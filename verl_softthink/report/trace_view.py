@@ -12,7 +12,8 @@ from verl_softthink.laws import LAWS, NO_CANDIDATE, Action
 from verl_softthink.report.token_text import token_writer
 from verl_softthink.trace import SoftTrace
 
-THINKING, ENDING, FORCED, ANSWERING = "thinking", "end of thinking", "forced", "answering"
+THINKING, IN_TOKENS, ENDING = "thinking", "thinking in tokens", "end of thinking"
+FORCED, ANSWERING = "forced", "answering"
 #: ``SoftTrace.end_reason`` in words.
 END_REASONS = {
     "none": "nothing: the response ended first",
@@ -159,7 +160,7 @@ def _positions(response: TracedResponse) -> list[_Position]:
             _Position(
                 number=index + 1,
                 token=write(int(token_id)),
-                phase=_phase(drawn, bool(trace.soft[index]), bool(trace.forced[index])),
+                phase=_phase(trace, index),
                 line_break="\n" in response.tokenizer.decode([int(token_id)]),
                 candidates=candidates,
                 effective=1 / math.fsum(candidate.weight**2 for candidate in candidates) if candidates else None,
@@ -183,9 +184,6 @@ def _candidates(ids: torch.Tensor, weights: torch.Tensor, write: Callable[[int],
     ]
 
 
-def _phase(drawn: bool, soft: bool, forced: bool) -> str:
-    if soft:
-        return THINKING
-    if drawn:
-        return ENDING
-    return FORCED if forced else ANSWERING
+def _phase(trace: SoftTrace, index: int) -> str:
+    of_flags = ((trace.soft, THINKING), (trace.drawn, ENDING), (trace.forced, FORCED), (trace.hard, IN_TOKENS))
+    return next((phase for flag, phase in of_flags if flag[index]), ANSWERING)

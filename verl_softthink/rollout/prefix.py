@@ -41,7 +41,7 @@ def encode_prefix(trace: SoftTrace) -> dict:
         drawn=trace.drawn,
         soft=trace.soft,
         forced=trace.forced,
-        hard=none if trace.hard is None else trace.hard,
+        hard=trace.hard,
         cut=none,
         reason=reason,
         log_prob=trace.log_prob,
