@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 #: Seconds between two looks at the file.
 POLL_SECONDS = 0.5
+_STARTING = "starting Ray, FSDP and vLLM (1 to 3 minutes)"
 #: Lines of the log that are shown when a run fails.
 LOG_TAIL = 30
 
@@ -36,13 +37,16 @@ def watch(metrics: Path, *, process: int, log: Path, steps: int) -> bool:
     )
     seen = 0
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("starting Ray, FSDP and vLLM (1 to 3 minutes)", total=steps)
+        task = progress.add_task(_STARTING, total=steps)
+        _tell(console, _STARTING)
         alive = True
         while alive:
             alive = _runs(process)
             records = _records(metrics)
             for record in records[seen:]:
-                progress.update(task, completed=record["step"], description=_describe(record))
+                description = _describe(record)
+                progress.update(task, completed=record["step"], description=description)
+                _tell(console, description)
             seen = len(records)
             if alive:
                 time.sleep(POLL_SECONDS)
@@ -53,6 +57,13 @@ def watch(metrics: Path, *, process: int, log: Path, steps: int) -> bool:
             "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL:]), markup=False, highlight=False
         )
     return finished
+
+
+def _tell(console: Console, text: str) -> None:
+    """A line for a log or a pipe, in which a bar is not drawn before the end."""
+    if not console.is_terminal:
+        console.print(text, markup=False, highlight=False)
+        console.file.flush()
 
 
 def _runs(process: int) -> bool:
