@@ -130,13 +130,18 @@ def test_summary_of_a_run(run, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.json"]
 
 
-def test_soft_fraction_of_a_discrete_run_is_zero_and_of_a_soft_run_is_never_assumed(run):
-    text = run.read_text()
-    run.write_text(text.replace("softthink/soft_fraction", "actor/other"))
+@pytest.mark.parametrize("logged", ["actor/other", "softthink/attnrl/prompts"])
+def test_soft_fraction_of_a_discrete_run_is_zero_whatever_its_method_logs(run, logged):
+    run.write_text(run.read_text().replace("softthink/soft_fraction", logged))
     assert build_summary(run).soft_fraction == 0.0
-    run.write_text(text.replace("softthink/soft_fraction", "softthink/other"))
-    with pytest.raises(ValueError, match="softthink/soft_fraction.*softthink/other"):
+
+
+def test_one_of_several_accuracies_is_summarised(run):
+    run.write_text(run.read_text().replace(f'"{ACCURACY}"', f'"val-core/hard/acc/mean@1": 0.125, "{ACCURACY}"'))
+    with pytest.raises(ValueError, match="name one of: .*val-core/hard/acc/mean@1"):
         build_summary(run)
+    assert build_summary(run, validation=ACCURACY).accuracy_after == 0.5
+    assert build_summary(run, validation="val-core/hard/acc/mean@1").accuracy_after == 0.125
 
 
 def test_summary_needs_accuracy_before_and_after(tmp_path):

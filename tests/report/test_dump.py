@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from verl_softthink.report import dump
 from verl_softthink.report.dump import DumpedResponse, dump_path, read_dump, write_dump
 from verl_softthink.trace import SoftTrace
 
@@ -82,6 +83,15 @@ def test_another_file_is_refused(tmp_path):
     save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="model.safetensors is not a rollout dump"):
         read_dump(tmp_path / "model.safetensors")
+
+
+def test_a_dump_of_another_version_is_refused(tmp_path, monkeypatch):
+    path = dump_path(tmp_path, 1)
+    with monkeypatch.context() as older:
+        older.setattr(dump, "_TRACE_TENSORS", tuple(name for name in dump._TRACE_TENSORS if name != "hard"))
+        write_dump([response(3)], LAW, path)
+    with pytest.raises(ValueError, match="has no hard of its responses: another version"):
+        read_dump(path)
 
 
 def test_a_killed_writer_leaves_whole_files_only(tmp_path):

@@ -23,13 +23,18 @@ def watch(
 
 def summary(
     run: Annotated[Path, typer.Argument(help="Directory of a run: metrics*.jsonl, and rollouts/ if dumped.")],
-    model: Annotated[Path | None, typer.Option(help="Checkpoint, for its tokenizer.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Checkpoint, for its tokenizer; the pocket reasoner by default.")
+    ] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Validation metric; default: the run's only validation accuracy.")
+    ] = None,
 ) -> None:
     """Write summary.json, curve.png and trace.html into the run's directory, and print the summary."""
     from verl_softthink.report.overview import write_overview
 
     with one_sentence():
-        write_overview(run, model)
+        write_overview(run, model, validation)
 
 
 def plot(

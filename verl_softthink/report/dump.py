@@ -93,13 +93,19 @@ def read_dump(path: Path) -> tuple[list[DumpedResponse], dict]:
     """Read a dump back: its responses and the law's settings.
 
     Raises:
-        ValueError: when the file is not a dump.
+        ValueError: when the file is not a dump, or one of another version of the package.
     """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         if _RECORD not in metadata:
             raise ValueError(f"{path} is not a rollout dump of verl_softthink; give a traces-<step>.safetensors file")
         record = json.loads(metadata[_RECORD])
+        present = set(file.keys())
+        if lacking := [name for name in _TRACE_TENSORS if record[_RECORD] and f"0/{name}" not in present]:
+            raise ValueError(
+                f"{path} has no {', '.join(lacking)} of its responses: another version of verl_softthink wrote it; "
+                "read it with that one, or run the step again"
+            )
         responses = []
         for number, entry in enumerate(record[_RECORD]):
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(f"{number}/{name}") for name in _TRACE_TENSORS}

@@ -22,16 +22,20 @@ PAGE_RESPONSES = 4
 PAGE_TREES = 3
 
 
-def write_overview(run: Path, model: Path | None = None) -> None:
+def write_overview(run: Path, model: Path | None = None, validation: str | None = None) -> None:
     """Summarise a run in its own directory.
 
     Args:
         run: holds ``metrics*.jsonl`` and, where rollouts were dumped, ``rollouts/traces-<step>.safetensors``.
         model: checkpoint for the tokenizer; the pocket reasoner by default.
+        validation: name of the validation metric; the run's only accuracy by default.
+
+    Raises:
+        ValueError: there are several accuracies to choose from, or none before and after training.
     """
-    summary = build_summary(run)
+    summary = build_summary(run, validation=validation)
     write_summary(summary, run / "summary.json")
-    plot_curve([(run.name, run)], run / "curve.png", title=f"SofT-GRPO: {run.name}")
+    plot_curve([(run.name, run)], run / "curve.png", title=run.name, validation=validation)
     dumped = any((run / "rollouts").glob("traces-*.safetensors"))
     if dumped:
         write_trace_page(find_dump(run), model, run / "trace.html", PAGE_RESPONSES)

@@ -1,4 +1,4 @@
-"""``summary.json``: one training run in eight numbers, for people and for scripts."""
+"""``summary.json``: one training run in six numbers and two versions, for people and for scripts."""
 
 import logging
 import math
@@ -60,7 +60,9 @@ def build_summary(metrics_path: Path | str, *, validation: str | None = None) ->
             f"{name} was logged at step {steps[0]} only; set trainer.val_before_train=True and trainer.test_freq > 0"
         )
     seconds = series(rows, STEP_SECONDS)[1]
-    fractions = series(rows, SOFT_FRACTION)[1] if _is_soft(rows) else [0.0]
+    # Every step of a soft run logs it, no step of a discrete one does, whatever methods it has.
+    soft = any(SOFT_FRACTION in data for _, data in rows)
+    fractions = series(rows, SOFT_FRACTION)[1] if soft else [0.0]
     return Summary(
         accuracy_before=accuracies[0],
         accuracy_after=accuracies[-1],
@@ -88,11 +90,6 @@ def rollout_tokens(rows: Rows) -> int:
             for total, prompt, response in zip(totals, prompts, responses, strict=True)
         )
     )
-
-
-def _is_soft(rows: Rows) -> bool:
-    """A discrete run logs nothing under ``softthink/``."""
-    return any(name.startswith("softthink/") for _, data in rows for name in data)
 
 
 def write_summary(summary: Summary, path: Path) -> None:
