@@ -25,7 +25,7 @@ def main() -> None:
     with vllm_engine(checkpoint_path(), max_model_len=128, max_num_seqs=2, disable_log_stats=True) as llm:
         tokenizer = llm.get_tokenizer()
         prompt = tokenizer.apply_chat_template(
-            [{"role": "user", "content": "17+5-9 mod 12"}], tokenize=False, add_generation_prompt=True
+            [{"role": "user", "content": "7+8*3-9"}], tokenize=False, add_generation_prompt=True
         )
         requests = [
             SamplingParams(max_tokens=64, temperature=1.0, extra_args={"softthink": soft}),

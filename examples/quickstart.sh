@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a bare clone to a trained model: SofT-GRPO on the pocket reasoner, on two CPU cores, in about ten minutes.
+# From a bare clone to a trained model: SofT-GRPO on the pocket reasoner, on two CPU cores, in ten to fifteen minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source examples/setup_cpu.sh

@@ -3,7 +3,7 @@
 #   METHOD=attnrl   attention-guided branching with adaptive sampling (default)
 #   METHOD=soft_attnrl   the same on SofT-GRPO's soft rollouts
 #   METHOD=treerl   twin: branching by entropy, every response branched, a fixed batch, no filters
-#   METHOD=grpo     twin: verl's GRPO, with as many responses to a prompt as cost a tree's generated tokens
+#   METHOD=grpo     twin: verl's GRPO; on a CPU with as many responses to a prompt as cost a tree's generated tokens
 #   SEED=0          of data order, mini-batches and rollouts; runs of several seeds go to directories of their own
 #   OUT, PYTHON     see ../common.sh
 

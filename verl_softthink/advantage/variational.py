@@ -50,8 +50,8 @@ def variational_advantage(
 ) -> tuple[Tensor, Tensor]:
     """verl's interface: advantages and returns, both [N, T], the same at every token of a response.
 
-    Rows without a response token are verl's padding and belong to no group. A response that verl's agent loop split
-    into several rows counts once a row: let such loops return one row a response.
+    Rows without a response token are verl's padding and belong to no group. Every other row counts as a response: where
+    an agent loop returns several rows for one, ``sessions.py`` passes the last ones only.
 
     Args:
         token_level_rewards: [N, T]; their sum is the response's reward.

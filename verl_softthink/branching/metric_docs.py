@@ -70,7 +70,7 @@ ROWS = (
         "attnrl/influence/mean",
         "forward context influence of the steps of all initial responses",
         "above 0, stable",
-        "0: responses have fewer than seven steps, so that nothing is measured; check softthink.attnrl.separators",
+        "0: responses have fewer than six steps, so that nothing is measured; check softthink.attnrl.separators",
     ),
     MetricDoc(
         "attnrl/log_prob_lag",
