@@ -89,7 +89,7 @@ def test_aborted_continuations_are_counted_and_do_not_shift_the_others():
 
 
 def test_requests_carry_the_prefix_and_what_is_known_of_it():
-    request = prompt().request(0)
+    request = prompt().request(0, None)
     assert request[PREFIX_IDS] == [10, 11, 12] and request[PREFIX_LOG_PROBS] == pytest.approx([-1.0, -1.1, -1.2])
 
 

@@ -38,6 +38,14 @@ def test_too_few_candidates_are_filled_up_with_the_earliest_steps():
     assert points([0.0, 0.0, 1.0], Steps((4, 5, 6)), count=5) == [4, 9]
 
 
+def test_what_fills_up_is_eligible():
+    """Steps begin at 0, 2, 4 and 6; nothing may be branched from 4 on."""
+    steps, thinking = Steps((2, 2, 2, 2)), torch.arange(8) < 4
+    values = torch.tensor([0.0, 0.0, 0.0, 0.0])
+    assert branch_points(values, steps, count=3, quantile=0.8, spacing=1) == [2, 4, 6]
+    assert branch_points(values, steps, count=3, quantile=0.8, spacing=1, eligible=thinking) == [2]
+
+
 def test_a_response_of_one_step_or_none_is_not_branched():
     assert points([1.0], Steps((7,))) == []
     assert points([], Steps(())) == []

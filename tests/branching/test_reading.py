@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 from verl_softthink.branching.plan import BranchSettings, plan_branches
 from verl_softthink.branching.reading import Reader
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
+from verl_softthink.trace import SoftTrace
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,40 @@ def test_nothing_is_branched_behind_the_end_of_thinking(reader, tokenizer):
     by_attention = BranchSettings(points=1, continuations=3, quantile=0.9, spacing=1)
     branches = plan_branches([scored], by_attention, None, torch.Generator())
     assert [branch.cut for branch in branches] == [scored.steps.starts[2]] * 3
+
+
+def soft_trace(tokens, thinking, *, drawn_end, placed):
+    """``thinking`` soft positions, a draw that ended them or none, ``placed`` tokens of phase control, an answer."""
+    places = torch.arange(tokens)
+    trace = SoftTrace.of_tokens(torch.zeros(tokens))
+    trace.soft[:thinking] = True
+    trace.drawn[: thinking + drawn_end] = True
+    trace.forced[:] = (places >= thinking + drawn_end) & (places < thinking + drawn_end + placed)
+    return trace
+
+
+@pytest.mark.parametrize(
+    ("drawn_end", "placed", "cuts"),
+    [
+        # The model ended its thought: that it did may be decided anew.
+        (1, 0, [11, 12]),
+        # Phase control did, and would again.
+        (0, 1, [10, 11]),
+        # A lead-in of other tokens than the marker's.
+        (0, 3, [10, 11]),
+    ],
+)
+def test_a_soft_response_ends_thinking_where_its_trace_says(reader, tokenizer, drawn_end, placed, cuts):
+    """Whatever its tokens look like: none of them is the marker."""
+    response = ids(tokenizer, "7+8=5\n=5\n5*3=5\n5*3=5\n")
+    trace = soft_trace(len(response), 12, drawn_end=drawn_end, placed=placed)
+    assert reader.end_of_thinking(response) is None
+    entropy = torch.arange(len(response)).float()
+    scored = reader.scored(response, len(response), influence=torch.ones(4), entropy=entropy, correct=True, trace=trace)
+    by_entropy = BranchSettings(points=2, continuations=1, branching="entropy", expansion="all")
+    assert [branch.cut for branch in plan_branches([scored], by_entropy, None, torch.Generator())] == cuts
+    step = scored.steps.of_token(12)
+    assert scored.influence[step:].tolist() == [0.0] * (len(scored.steps) - step)
+    by_attention = BranchSettings(points=9, continuations=1, quantile=0.0, spacing=1)
+    starts = [branch.cut for branch in plan_branches([scored], by_attention, None, torch.Generator())]
+    assert starts == [start for start in scored.steps.starts[1:] if start <= cuts[-1]]

@@ -9,7 +9,7 @@ from support.composing import composed
 from support.loops import agent_loop
 from transformers import AutoTokenizer
 
-from verl_softthink.branching.fields import ABORTED, BRANCH
+from verl_softthink.branching.fields import ABORTED, BRANCH, PREFIX_TRACE
 from verl_softthink.branching.leaves import trained_leaves
 from verl_softthink.branching.plan import Branch, ScoredResponse
 from verl_softthink.branching.samples import PromptSamples, Sample, sampled_tokens
@@ -145,11 +145,14 @@ def test_a_row_is_the_prefix_and_the_continuation_position_by_position(branch, l
     second = trace_of(own, law, 2, "marker" if LAST_DRAW in own else "none")
     prompt = prompt_of(first, [cut, cut], settings)
     server = Server(second, 2)
-    fields, _ = branch(law, prompt.request(1), server)
+    asked_for = prompt.request(1, settings)
+    fields, _ = branch(law, asked_for, server)
     asked, sampling = server.asked
     request = sampling["extra_args"]["softthink"]
     assert asked == PROMPT + tokens_of(first, 1)[:cut] and sampling["max_tokens"] == LENGTH - cut
     assert request["prefix"]["length"] == cut
+    # The row that verl makes of the request holds the prefix once, in its own trace.
+    assert PREFIX_TRACE not in asked_for
 
     length, mine = cut + len(own), row_of(first, 1, settings)
     theirs = row_of(second, 2, settings)
@@ -177,7 +180,7 @@ def test_siblings_have_seeds_of_their_own_which_a_resumed_run_repeats(branch):
 
     def seed(number, **row):
         server = Server(trace_of("dd", "gumbel", 2, "none"), 2)
-        branch("gumbel", prompt.request(number), server, **row)
+        branch("gumbel", prompt.request(number, LawSettings(**LAWS["gumbel"])), server, **row)
         return server.asked[1]["extra_args"]["softthink"]["seed"]
 
     seeds = [seed(0), seed(1), seed(2), seed(0, global_steps=3), seed(0, raw_prompt=[{"content": "?"}])]
@@ -187,7 +190,9 @@ def test_siblings_have_seeds_of_their_own_which_a_resumed_run_repeats(branch):
 
 def test_an_aborted_continuation_has_the_trace_of_its_prefix(branch):
     first = trace_of("dddd", "gumbel", 1, "none")
-    fields, _ = branch("gumbel", prompt_of(first, [3], LawSettings(**LAWS["gumbel"])).request(0), Server(None, 2))
+    settings = LawSettings(**LAWS["gumbel"])
+    request = prompt_of(first, [3], settings).request(0, settings)
+    fields, _ = branch("gumbel", request, Server(None, 2))
     assert fields["extra_fields"][ABORTED] == "aborted, without a token"
     assert fields[SOFT].tolist() == [True] * 3 and len(fields["responses"]) == 3
 
@@ -198,7 +203,7 @@ def test_leaves_hold_their_own_traces(branch):
     prompt = prompt_of(first, [2, 3], settings)
     for number, own in enumerate(("dlpa", "ddd")):
         second = trace_of(own, "gumbel", 2 + number, "marker" if LAST_DRAW in own else "none")
-        fields, _ = branch("gumbel", prompt.request(number), Server(second, 2 + number))
+        fields, _ = branch("gumbel", prompt.request(number, settings), Server(second, 2 + number))
         row = row_of(from_row(fields), 2 + number, settings)
         prompt.continuations.append(Sample(row, {"min_global_steps": 2}))
     leaves = trained_leaves(prompt, prompt.tree())
@@ -217,10 +222,10 @@ def test_leaves_hold_their_own_traces(branch):
 def test_an_encoded_prefix_comes_back_as_it_was():
     for law in LAWS:
         trace = trace_of("ddhdlp", law, 3, "marker")
-        again = decode_prefix(encode_prefix(trace))
+        again = decode_prefix(encode_prefix(trace, LawSettings(**LAWS[law])))
         assert again.end_reason == "marker" and again.tensors().keys() == trace.tensors().keys()
         assert all(torch.equal(value, getattr(again, name)) for name, value in trace.tensors().items())
-        assert decode_prefix(encode_prefix(trace.truncated(3))).end_reason == "none"
+        assert decode_prefix(encode_prefix(trace.truncated(3), LawSettings(**LAWS[law]))).end_reason == "none"
 
 
 def test_traces_of_different_laws_are_not_joined():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import NO_CANDIDATE
 from verl_softthink.rollout.prefix import encode_prefix, prefix_rows
 from verl_softthink.rollout.request import resolve
@@ -56,13 +57,14 @@ def hashes():
         if trace is None:
             return Request("ordinary", PROMPT + tokens, SamplingParams(), None, block_hasher=hasher).block_hashes
         values = {"law": law or {"name": "gumbel"}, "seed": seed, "phase": {"end_of_thinking": [3]}}
+        encoded = encode_prefix(trace, LawSettings(**values["law"]))
         if not drawn:
-            values["prefix"] = encode_prefix(trace)
+            values["prefix"] = encoded
         soft = resolve(values, max_tokens=50, width=8, tokenize=None)
         params = SamplingParams(extra_args={"softthink": soft.as_dict()})
         prompt = PROMPT + ([] if drawn else tokens)
         request = Request(f"soft{seed}", prompt, params, None, block_hasher=hasher)
-        for token, row in zip(tokens, prefix_rows(encode_prefix(trace)), strict=True) if drawn else ():
+        for token, row in zip(tokens, prefix_rows(encoded), strict=True) if drawn else ():
             remember_fed(request, row[None])
             request.append_output_token_ids(token)
         return request.block_hashes

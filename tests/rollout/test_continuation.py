@@ -65,6 +65,10 @@ def _generate(llm, prompts, settings, lengths):
     return llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], params, use_tqdm=False)
 
 
+def _prefix(case, trace):
+    return encode_prefix(trace, LawSettings(**_settings(case, 0)["law"]))
+
+
 def _own_trace(output, case, seed):
     trace = unpack_rows(output.outputs[0].routed_experts)
     return replace(trace, seed=torch.full((len(trace),), seed)) if CASES[case][0] is REBUILT else trace
@@ -93,7 +97,7 @@ class Run:
         """The request: prompt, settings but for the seed, and room."""
         cut = CASES[case][2]
         tokens = list(self.first[case].outputs[0].token_ids)
-        return self.prompts[case] + tokens[:cut], encode_prefix(self.traces[case].truncated(cut)), TOTAL - cut
+        return self.prompts[case] + tokens[:cut], _prefix(case, self.traces[case].truncated(cut)), TOTAL - cut
 
     def continued(self):
         """All continuations at once: by case and seed the whole tokens, the whole trace and the engine's output."""
@@ -260,7 +264,7 @@ def test_cached_blocks_are_shared_only_where_the_same_was_fed(run):
     assert several[:20].any()
 
     def cached(trace, seed=8):
-        settings = _settings(GUMBEL, seed, None if trace is None else encode_prefix(trace))
+        settings = _settings(GUMBEL, seed, None if trace is None else _prefix(GUMBEL, trace))
         if trace is None:
             settings = {**settings, "phase": {"end_of_thinking": [END_1, END_2], "budget": 5}}
         (output,) = _generate(run.llm, [tokens], [settings], [TOTAL - cut])
@@ -275,20 +279,25 @@ def test_cached_blocks_are_shared_only_where_the_same_was_fed(run):
     assert not torch.allclose(moved.values[0], cached(trace)[1].values[0], atol=FAULT)
 
 
-def _with(**changes):
-    return lambda prompt, trace: (prompt, encode_prefix(replace(trace, **changes)))
+def _with(case, **changes):
+    return lambda prompt, trace: (prompt, _prefix(case, replace(trace, **changes)))
+
+
+def _encoded(case, **changes):
+    return lambda prompt, trace: (prompt, _prefix(case, trace) | changes)
 
 
 @pytest.mark.parametrize(
     ("case", "spoil", "message"),
     [
-        (GUMBEL, lambda prompt, trace: (prompt[:-1], encode_prefix(trace)), "none is the prompt's token"),
-        (GUMBEL, _with(ids=torch.full((20, 6), VOCABULARY)), "position 0 .*outside the vocabulary of 300"),
-        (GUMBEL, lambda prompt, trace: (prompt, encode_prefix(trace) | {"rows": b"1234567"}), "7 bytes, which are not"),
-        (GUMBEL, lambda prompt, trace: (prompt, encode_prefix(trace) | {"length": 0}), "softthink.prefix.length=0"),
-        (1, _with(fed=None), "no fed embeddings, which the law 'gaussian' feeds"),
-        (1, _with(fed=torch.zeros(17, 32)), "embeddings of 32 numbers, and the model's have 64"),
-        (4, _with(forced=torch.arange(15) == 9), "position 9 .budget. and goes on with"),
+        (GUMBEL, lambda prompt, trace: (prompt[:-1], _prefix(GUMBEL, trace)), "none is the prompt's token"),
+        (GUMBEL, _with(GUMBEL, ids=torch.full((20, 6), VOCABULARY)), "position 0 .*outside the vocabulary of 300"),
+        (GUMBEL, _encoded(GUMBEL, rows=b"1234567"), "7 bytes, which are not"),
+        (GUMBEL, _encoded(GUMBEL, length=0), "softthink.prefix.length=0"),
+        (GUMBEL, _encoded(1), "was drawn by .*gaussian.*softthink.law is .*gumbel"),
+        (1, _with(1, fed=None), "no fed embeddings, which the law 'gaussian' feeds"),
+        (1, _with(1, fed=torch.zeros(17, 32)), "embeddings of 32 numbers, and the model's have 64"),
+        (4, _with(4, forced=torch.arange(15) == 9), "position 9 .budget. and goes on with"),
     ],
 )
 def test_a_wrong_prefix_is_refused_by_name(run, case, spoil, message):

@@ -21,7 +21,12 @@ def config(**changes):
     parallel |= {name: value for name, value in changes.items() if name.endswith("_size") or "sharded" in name}
     model |= {name: value for name, value in changes.items() if name in model}
     rest |= {name: value for name, value in changes.items() if name in rest}
-    return SimpleNamespace(parallel_config=SimpleNamespace(**parallel), model_config=SimpleNamespace(**model), **rest)
+    return SimpleNamespace(
+        parallel_config=SimpleNamespace(**parallel),
+        model_config=SimpleNamespace(**model),
+        scheduler_config=SimpleNamespace(policy=changes.get("policy", "fcfs")),
+        **rest,
+    )
 
 
 def test_an_ordinary_engine_is_taken_with_either_runner():
@@ -36,6 +41,7 @@ def test_an_ordinary_engine_is_taken_with_either_runner():
         ({"pipeline_parallel_size": 2}, "pipeline_parallel_size=2"),
         ({"prefill_context_parallel_size": 4}, "prefill_context_parallel_size=4"),
         ({"enable_batch_sharded_sampling": True}, "enable_batch_sharded_sampling=True"),
+        ({"policy": "priority"}, "scheduling_policy='priority'.*set it to 'fcfs'"),
         ({"speculative_config": object()}, "speculative_config is set"),
         ({"enable_prompt_embeds": True}, "enable_prompt_embeds=True"),
         ({"enable_return_routed_experts": True}, "enable_return_routed_experts=True"),

@@ -136,7 +136,7 @@ def test_phases_that_cannot_work_are_refused(llm, phase, sampling, message):
 def test_logits_that_are_not_numbers_end_the_request_and_say_so(llm):
     def poison(model):
         weight = model.model.norm.weight
-        model._kept = float(weight[7])
+        model._kept = float(weight[7].detach())
         weight.data[7] = torch.nan
 
     def heal(model):

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import NO_CANDIDATE
-from verl_softthink.rollout.prefix import check_prefix, decode_prefix, encode_prefix
+from verl_softthink.rollout.prefix import check_law, check_prefix, decode_prefix, encode_prefix, law_values
 from verl_softthink.trace import SoftTrace
 
 VOCABULARY, WIDTH, LENGTH, HIDDEN = 30, 3, 5, 4
+GUMBEL = LawSettings(name="gumbel", tau=0.1)
 TOKENS = [10, 11, 12, 3, 7]
 
 
@@ -35,7 +37,7 @@ def trace_of(**changes) -> SoftTrace:
 
 def check(trace, prompt=(1, 2, *TOKENS), **changes):
     settings = {"law": "gumbel", "rebuilt": True, "width": WIDTH, "vocabulary": VOCABULARY} | changes
-    check_prefix(decode_prefix(encode_prefix(trace)), list(prompt), **settings)
+    check_prefix(decode_prefix(encode_prefix(trace, GUMBEL)), list(prompt), **settings)
 
 
 def test_a_trace_of_the_prompts_last_tokens_passes():
@@ -57,6 +59,11 @@ def test_a_trace_of_the_prompts_last_tokens_passes():
         ({"drawn": torch.zeros(LENGTH, dtype=torch.bool)}, {}, "is of two kinds at once"),
         ({"forced": torch.ones(LENGTH, dtype=torch.bool)}, {}, "is of two kinds at once"),
         ({"fed": torch.zeros(LENGTH, HIDDEN)}, {}, "the law 'gumbel' draws none"),
+        (
+            {"fed": torch.full((LENGTH, HIDDEN), torch.nan)},
+            {"law": "gaussian", "rebuilt": False},
+            "position 0 .*fed numbers that are not finite",
+        ),
         ({}, {"law": "gaussian"}, "no seeds, from which law.fed='seed' rebuilds"),
         ({}, {"law": "gaussian", "rebuilt": False}, "no fed embeddings, which the law 'gaussian' feeds"),
     ],
@@ -77,11 +84,33 @@ def test_another_one_is_refused_by_name(changes, settings, message):
 )
 def test_what_is_not_encoded_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        decode_prefix(encode_prefix(trace_of()) | changes)
+        decode_prefix(encode_prefix(trace_of(), GUMBEL) | changes)
 
 
 def test_nothing_continues_an_empty_prefix_or_a_stopped_answer():
     with pytest.raises(ValueError, match="is empty"):
-        encode_prefix(trace_of().truncated(0))
+        encode_prefix(trace_of().truncated(0), GUMBEL)
     with pytest.raises(ValueError, match="ends with the stop token of an answer over its budget"):
-        encode_prefix(trace_of(cut=True))
+        encode_prefix(trace_of(cut=True), GUMBEL)
+
+
+@pytest.mark.parametrize("drawn", [{"seed": torch.arange(LENGTH)}, {"fed": torch.zeros(LENGTH, HIDDEN)}])
+def test_noise_whose_scale_was_lost_is_not_taken_for_none(drawn):
+    with pytest.raises(ValueError, match="without the scales of their noise, which a dump does not keep"):
+        encode_prefix(trace_of(scale=None, **drawn), LawSettings(name="gaussian"))
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"name": "gumbel", "tau": 0.2}, "'tau': 0.1.*'tau': 0.2"),
+        ({"name": "gumbel", "tau": 0.1, "noise_scale": 2.0}, "'noise_scale': 1.0.*'noise_scale': 2.0"),
+        ({"name": "dirichlet"}, "'law': 'gumbel'.*'law': 'dirichlet', 'concentration': 1"),
+        ({"name": "concrete", "tau": 0.1}, "'law': 'gumbel'.*'law': 'concrete'"),
+    ],
+)
+def test_the_law_that_drew_a_prefix_draws_its_continuation(other, named):
+    prefix = encode_prefix(trace_of(), GUMBEL)
+    check_law(prefix, law_values(LawSettings(name="gumbel", tau=0.1, beta=None).values()))
+    with pytest.raises(ValueError, match=f"was drawn by .*{named}.*continue it with the law that drew it"):
+        check_law(prefix, law_values(LawSettings(**other).values()))

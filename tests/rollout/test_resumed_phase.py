@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from oracles.phase_loop import LAW, PHASE, SAMPLER, reference, request
 from support.phase_cases import decisions, histories, requests, state_for
 
+from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import NO_CANDIDATE
 from verl_softthink.rollout.continuation import load_prefix
+from verl_softthink.rollout.phase import HARD
 from verl_softthink.rollout.prefix import encode_prefix
 from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.resumed_phase import resumed_phase
@@ -42,7 +44,7 @@ def continued(r: SoftRequest, steps, cut, shown, sampled, entropies):
     state = state_for(r, len(shown))
     prefix = trace_of(steps, entropies).truncated(cut)
     tokens = [token for token, *_ in steps[:cut]]
-    r = SoftRequest.from_dict(r.as_dict() | {"prefix": encode_prefix(prefix)})
+    r = SoftRequest.from_dict(r.as_dict() | {"prefix": encode_prefix(prefix, LawSettings(name=r.law))})
     # What an earlier request has left in the slot.
     state.phases._table[0] = 7
     state.add("r", r)
@@ -81,3 +83,12 @@ def test_settings_that_did_not_draw_the_prefix_are_refused():
     with pytest.raises(ValueError, match="no entropies, which phase.cold_length=2"):
         trace.entropy[0] = torch.nan
         resumed_phase(trace, [0, 0], request(**phase | {"cold_entropy": 1.0, "cold_length": 2}))
+
+
+def test_a_block_of_tokens_is_left_only_by_switching():
+    switching = {"end_of_thinking": [1], "budget": 9, "switches": 2, "switch_window": 2}
+    trace = trace_of([(0, LAW, True, 0, False), (0, SAMPLER, False, 0, False)], [1.0, 1.0])
+    assert trace.hard.tolist() == [False, True]
+    assert resumed_phase(trace, [0, 0], request(**switching)).phase == HARD
+    with pytest.raises(ValueError, match="ordinary tokens of thinking, which softthink.phase.switches=0 never leaves"):
+        resumed_phase(trace, [0, 0], request(**switching | {"switches": 0}))

@@ -43,14 +43,16 @@ class BranchAgentLoop(SingleTurnAgentLoop):
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs) -> AgentLoopOutput:
         branch = kwargs[BRANCH]
         prompt, prefix = list(branch[PROMPT_IDS]), list(branch[PREFIX_IDS])
-        soft = branch[PREFIX_TRACE] is not None
+        # Taken out: verl copies the request into the row, which has the prefix in its own trace.
+        encoded = branch.pop(PREFIX_TRACE)
+        soft = encoded is not None
         if soft:
             settings: SoftThinkSettings = parse(
                 SoftThinkSettings, self.rollout_config.custom[EXTRA_ARGS_KEY], EXTRA_ARGS_KEY
             )
             step, session = int(kwargs["global_steps"]), int(kwargs["session_id"])
             seed = request_seed(settings.rollout.seed, kwargs["raw_prompt"], step, session, branch[NUMBER])
-            sampling_params = sampling_params | soft_sampling(settings, seed, branch[PREFIX_TRACE])
+            sampling_params = sampling_params | soft_sampling(settings, seed, encoded)
         metrics: dict[str, Any] = {}
         with simple_timer("generate_sequences", metrics):
             output = await self.server_manager.generate(
@@ -80,7 +82,7 @@ class BranchAgentLoop(SingleTurnAgentLoop):
         )
         if not soft:
             return row
-        trace = decode_prefix(branch[PREFIX_TRACE])
+        trace = decode_prefix(encoded)
         if own:
             trace = trace.joined(with_seed(unpack_rows(rows), settings.law, seed))
         whole = {name: getattr(row, name) for name in row.model_fields_set}

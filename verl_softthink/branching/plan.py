@@ -49,7 +49,7 @@ class ScoredResponse:
         influence: [S] float of its steps, zeros where no branch may start.
         correct: its reward.
         entropy: [T] nats of the distribution that each token was drawn from, where branching is by entropy.
-        eligible: [T] bool, tokens at which a branch by entropy may start.
+        eligible: [T] bool, tokens at which a branch may start; None for all, where branching is by influence.
     """
 
     steps: Steps
@@ -117,6 +117,7 @@ def _cuts(response: ScoredResponse, settings: BranchSettings) -> list[int]:
         count=settings.points,
         quantile=settings.quantile,
         spacing=settings.spacing,
+        eligible=response.eligible,
     )
 
 

@@ -13,14 +13,20 @@ from verl_softthink.branching.steps import Steps
 
 
 def branch_points(
-    influence: Tensor | Sequence[float], steps: Steps, *, count: int, quantile: float, spacing: int
+    influence: Tensor | Sequence[float],
+    steps: Steps,
+    *,
+    count: int,
+    quantile: float,
+    spacing: int,
+    eligible: Tensor | None = None,
 ) -> list[int]:
     """Positions at which a response is cut.
 
     Candidates are the steps whose influence is above zero and at least its ``quantile`` over all steps; they are taken
     in the order of their positions, each at least ``spacing`` tokens from the response's start and from the one before.
-    Where that gives too few, the earliest steps not yet used are added, whatever their influence and distance. The
-    first step is never cut before: that would be a new response, not a branch.
+    Where that gives too few, the earliest eligible steps not yet used are added, whatever their influence and distance.
+    The first step is never cut before: that would be a new response, not a branch.
 
     Args:
         influence: [S] of every step of the response, zeros where no branch may start; entropies do as well.
@@ -28,6 +34,7 @@ def branch_points(
         count: most positions wanted.
         quantile: in [0, 1].
         spacing: tokens.
+        eligible: [T] bool, tokens at which a branch may start; None for all.
 
     Returns:
         At most ``count`` different positions, ascending; none for a response of one step.
@@ -48,7 +55,7 @@ def branch_points(
         if len(chosen) < count and value > 0 and value >= threshold and start - last >= max(spacing, 1):
             chosen.append(start)
             last = start
-    unused = [start for start in starts[1:] if start not in chosen]
+    unused = [start for start in starts[1:] if start not in chosen and (eligible is None or eligible[start])]
     return sorted(chosen + unused[: count - len(chosen)])
 
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from verl_softthink.branching.influence import without_answer
 from verl_softthink.branching.plan import ScoredResponse
 from verl_softthink.branching.steps import Steps, segment
+from verl_softthink.trace import SoftTrace
 from verl_softthink.variational.traces import trace_length
 
 
@@ -42,7 +43,14 @@ class Reader:
         return None if end is None else end - len(self._marker)
 
     def scored(
-        self, response: Tensor, sampled: int, *, influence: Tensor | None, entropy: Tensor, correct: bool
+        self,
+        response: Tensor,
+        sampled: int,
+        *,
+        influence: Tensor | None,
+        entropy: Tensor,
+        correct: bool,
+        trace: SoftTrace | None = None,
     ) -> ScoredResponse:
         """What the plan reads of a response of T tokens and S steps.
 
@@ -52,15 +60,20 @@ class Reader:
             influence: [S] of its steps as the engine measures it; None where none was measured.
             entropy: [T] nats.
             correct: its reward.
+            trace: of a soft response, which knows where thinking ended; None for ordinary tokens.
         """
-        steps, end = self.steps(response, sampled), self.end_of_thinking(response)
+        steps = self.steps(response, sampled)
+        end = self.end_of_thinking(response) if trace is None else trace.end_of_thinking
         if influence is None:
             of_steps = torch.zeros(len(steps))
         else:
             # Ranges count from the prompt, which has no influence of its own here.
             last = None if end is None else steps.of_token(end) + 1
             of_steps = without_answer(torch.nn.functional.pad(influence.float(), (1, 0)), last)[1:]
-        # Whether to end thinking is thinking's last decision, so the marker's first token may be drawn anew.
+        # Whether to end thinking is thinking's last decision, so what ended it may be drawn anew. What phase control
+        # placed was nobody's decision, and would be placed again.
         limit = sampled if end is None else min(sampled, end + 1)
         eligible = torch.arange(len(response)) < limit
+        if trace is not None:
+            eligible &= ~trace.forced
         return ScoredResponse(steps, of_steps, correct, entropy=entropy, eligible=eligible)

@@ -43,7 +43,8 @@ class Rollout:
         rows = tu.index_select_tensor_dict(prompts, [prompt.index for prompt, _ in pairs])
         names = [name for prompt in planned for name in prompt.branch_uids]
         tu.assign_non_tensor_stack(rows, "uid", names)
-        tu.assign_non_tensor_stack(rows, BRANCH, [prompt.request(number) for prompt, number in pairs])
+        law = self._trainer.softthink.law
+        tu.assign_non_tensor_stack(rows, BRANCH, [prompt.request(number, law) for prompt, number in pairs])
         tu.assign_non_tensor_stack(rows, "__rollout_n__", [1] * len(pairs))
         tu.assign_non_tensor_data(rows, "agent_name", AGENT_NAME)
         tu.assign_non_tensor_data(rows, "global_steps", self._trainer.global_steps)

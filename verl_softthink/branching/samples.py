@@ -18,6 +18,7 @@ from verl_softthink.branching.fields import (
 from verl_softthink.branching.plan import Branch, Sampled, ScoredResponse, grow
 from verl_softthink.branching.selection import has_signal
 from verl_softthink.branching.tree import InitialResponse
+from verl_softthink.config.settings import LawSettings
 from verl_softthink.likelihood.fields import SOFT
 from verl_softthink.rollout.fields import FORCED
 from verl_softthink.rollout.prefix import encode_prefix
@@ -87,15 +88,19 @@ class PromptSamples:
         """A name for every branch, without the underscore at which verl cuts names."""
         return [f"{self.uid}-branch{number}" for number in range(len(self.branches))]
 
-    def request(self, number: int) -> dict:
-        """What the agent loop of a continuation needs: of the plan's branch ``number``."""
+    def request(self, number: int, law: LawSettings | None) -> dict:
+        """What the agent loop of a continuation needs: of the plan's branch ``number``.
+
+        Args:
+            law: of the run; None where responses are ordinary tokens.
+        """
         branch = self.branches[number]
         row = self.samples[branch.response].row
         known = row.get("rollout_log_probs")
         return {
             SESSION: self.uid,
             NUMBER: number,
-            PREFIX_TRACE: encode_prefix(from_row(row).truncated(branch.cut)) if SOFT in row else None,
+            PREFIX_TRACE: encode_prefix(from_row(row).truncated(branch.cut), law) if SOFT in row else None,
             PROMPT_IDS: row["prompts"].tolist(),
             PREFIX_IDS: row["responses"][: branch.cut].tolist(),
             PREFIX_LOG_PROBS: None if known is None else known[: branch.cut].tolist(),

@@ -11,8 +11,10 @@ from verl_softthink.branching.reading import Reader
 from verl_softthink.branching.samples import PromptSamples, Sample, sampled_tokens
 from verl_softthink.branching.selection import AttentionFilter
 from verl_softthink.branching.settings import AttnrlSettings
+from verl_softthink.likelihood.fields import SOFT
 from verl_softthink.likelihood.step_influence import INFLUENCE, INFLUENCE_OF, STEPS
 from verl_softthink.rollout.fields import FORCED
+from verl_softthink.rollout.trace_fields import from_row
 
 _SCORES = ("old_log_probs", "entropy", INFLUENCE)
 
@@ -100,6 +102,7 @@ class Scoring:
             influence=sample.row.get(INFLUENCE),
             entropy=sample.row["entropy"],
             correct=sample.reward == 1,
+            trace=from_row(sample.row) if SOFT in sample.row else None,
         )
 
     def _put_steps(self, batch: KVBatchMeta) -> KVBatchMeta:

@@ -156,7 +156,7 @@ def _rollout(config: DictConfig, settings: SoftThinkSettings) -> None:
     if rollout.enable_prefix_caching and not settings.rollout.prefix_cache_salt:
         raise ValueError(
             "softthink.rollout.prefix_cache_salt=False with actor_rollout_ref.rollout.enable_prefix_caching=True: "
-            "cached blocks of soft positions would be read by other requests; set the salt to True or turn prefix "
+            "keys of cached blocks must tell what was fed at soft positions; set the salt to True or turn prefix "
             "caching off"
         )
     if rollout.get("enable_rollout_routing_replay", False):

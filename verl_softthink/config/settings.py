@@ -89,6 +89,20 @@ class LawSettings(Settings):
         """Whether traces carry fed embeddings, [T, H] beside the candidates."""
         return LAWS[self.name].draws_embedding and self.own("fed") == "embedding"
 
+    def values(self) -> dict[str, str | bool | int | float]:
+        """The law's name and every parameter, with the law's own default where a key is null."""
+        return {
+            "law": self.name,
+            "tau": self.tau,
+            "noise_scale": self.noise_scale,
+            "normalise_over": self.normaliser,
+            "concentration": self.own("concentration"),
+            "beta": self.own("beta"),
+            "draws": self.own("draws"),
+            "by_probability": self.own("weighting") == "probability",
+            "gamma": self.own("gamma"),
+        }
+
     def parameters(self, rows: int) -> LawParameters:
         """The law's parameters for ``rows`` positions."""
         return LawParameters.uniform(
@@ -168,6 +182,8 @@ class PrefixSettings(Settings):
     """Response positions that the prompt ends with: what ``rollout.prefix.encode_prefix`` makes of their trace."""
 
     length: Annotated[int, Field(ge=1)]
+    # Name of the law that drew it, and the parameters that the law reads.
+    law: dict[str, str | bool | int | float]
     rows: bytes
     seeds: bytes | None = None
 

@@ -76,7 +76,10 @@ def attach_trace(output: AgentLoopOutput, law: LawSettings, seed: int) -> SoftAg
         ValueError: when tokens and trace do not line up.
     """
     if ROWS_FIELD not in output.extra_fields:
-        raise ValueError("a soft request was aborted before its first token; only branches of a tree may be")
+        raise ValueError(
+            f"the soft request of a prompt of {len(output.prompt_ids)} tokens came back without a token: something "
+            "aborted it, and there is no trace to train on; remove what pauses or aborts requests during a rollout"
+        )
     trace = unpack_rows(output.extra_fields.pop(ROWS_FIELD))
     length = len(output.response_ids)
     # The loop cuts responses at response_length, and a chat template may not add tokens to a soft response.

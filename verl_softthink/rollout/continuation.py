@@ -12,7 +12,7 @@ from verl_softthink.rollout.to_device import to_device
 
 
 def load_prefix(state: SoftState, slot: int, request: SoftRequest, prompt: list[int]) -> None:
-    """Fill the first positions of a slot's history; a text marker is followed on the host, which waits for the device.
+    """Fill the first positions of a slot's history.
 
     Args:
         slot: of a request that was just added.

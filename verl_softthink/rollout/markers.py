@@ -24,6 +24,7 @@ class TextMarkers:
     def __init__(self, device: torch.device):
         self._device = device
         self._numbers: dict[str, int] = {}
+        self._host: dict[str, Tensor] = {}
         self._table = torch.zeros(0, 0, dtype=torch.int16, device=device)
         self._first = torch.zeros(0, dtype=torch.int64, device=device)
         self._last = torch.zeros(0, dtype=torch.int64, device=device)
@@ -32,7 +33,7 @@ class TextMarkers:
         return not text or text in self._numbers
 
     def add(self, text: str, table: Tensor) -> None:
-        """Add the automaton of a text, [states, V].
+        """Add the automaton of a text, [states, V] on the host.
 
         Raises:
             RuntimeError: when an engine is asked for more than ``MAX_TEXT_MARKERS``.
@@ -44,6 +45,7 @@ class TextMarkers:
             )
         first = len(self._table)
         self._numbers[text] = len(self._numbers)
+        self._host[text] = table
         table = to_device(table, self._device)
         self._table = torch.cat((self._table, table)) if first else table
         self._first = pad(self._first, (0, 1), value=first)
@@ -61,14 +63,11 @@ class TextMarkers:
         return torch.where(inert, state, after)
 
     def behind(self, text: str, tokens: Tensor) -> int:
-        """State of a text that was added behind tokens [P]; waits for the device."""
-        if not text:
-            return 0
-        number = self._numbers[text]
-        first, last = int(self._first[number]), int(self._last[number])
+        """State of a text that was added, behind tokens [P] of the host."""
         state = 0
-        for after in self._table[first : first + last + 1].index_select(1, tokens.to(self._device)).T.tolist():
-            state = after[state]
+        if text:
+            for after in self._host[text].index_select(1, tokens).T.tolist():
+                state = after[state]
         return state
 
     def is_complete(self, number: Tensor, state: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A soft prefix: response positions that earlier requests drew, fed again as they were, and continued by a new request.
 
-    extra_args["softthink"]["prefix"] = encode_prefix(trace.truncated(cut))      prompt: prompt + tokens[:cut]
+    extra_args["softthink"]["prefix"] = encode_prefix(trace.truncated(cut), law)     prompt: prompt + tokens[:cut]
 
 The last positions of the prompt, as many as the trace has, are then positions 0, 1, ... of the response: soft ones are
 fed their mixtures (or drawn embeddings), budget, marker, cold stop, switching and answer go on where they stood, and
@@ -15,24 +15,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, NO_CANDIDATE
 from verl_softthink.trace import END_REASONS, SoftTrace, embedding_columns, pack_rows, slots_of_rows, unpack_rows
 
-#: Fields of an encoded prefix: positions, packed rows of int32, and seeds of int64 where embeddings are rebuilt.
-LENGTH, ROWS, SEEDS = "length", "rows", "seeds"
+#: Fields of an encoded prefix: positions, the law that drew them, packed rows of int32, and seeds of int64 where
+#: embeddings are rebuilt.
+LENGTH, LAW, ROWS, SEEDS = "length", "law", "rows", "seeds"
 _KEY = "softthink.prefix"
 
 
-def encode_prefix(trace: SoftTrace) -> dict:
+def encode_prefix(trace: SoftTrace, law: LawSettings) -> dict:
     """A trace as plain values that travel in ``SamplingParams.extra_args``.
 
+    Args:
+        law: drew it, and must draw its continuation: candidates and values are fed as this law turns them into weights.
+
     Raises:
-        ValueError: when the trace has no positions, or was stopped in its answer, which nothing can continue.
+        ValueError: when the trace has no positions, was stopped in its answer, which nothing can continue, or has lost
+            the scales of its noise.
     """
     if not len(trace):
         raise ValueError(f"{_KEY} is empty: leave the key out to begin a response")
     if trace.cut:
         raise ValueError(f"{_KEY} ends with the stop token of an answer over its budget; cut the trace before it")
+    if trace.scale is None and (trace.fed is not None or trace.seed is not None):
+        raise ValueError(
+            f"{_KEY} has drawn embeddings without the scales of their noise, which a dump does not keep; give the "
+            "trace as the engine returned it"
+        )
     none = torch.zeros(len(trace), dtype=torch.bool)
     reason = torch.zeros(len(trace), dtype=torch.int32)
     if trace.end_of_thinking is not None:
@@ -52,7 +63,17 @@ def encode_prefix(trace: SoftTrace) -> dict:
         fed=trace.fed,
     )
     seeds = None if trace.seed is None else trace.seed.long().contiguous().numpy().tobytes()
-    return {LENGTH: len(trace), ROWS: rows.contiguous().numpy().tobytes(), SEEDS: seeds}
+    return {
+        LENGTH: len(trace),
+        LAW: law_values(law.values()),
+        ROWS: rows.contiguous().numpy().tobytes(),
+        SEEDS: seeds,
+    }
+
+
+def law_values(values: dict) -> dict:
+    """Of all values that a request has, the law's name and the parameters that the law reads."""
+    return {name: values[name] for name in ("law", *LAWS[values["law"]].reads)}
 
 
 def prefix_rows(prefix: dict) -> np.ndarray:
@@ -96,8 +117,23 @@ def decode_prefix(prefix: dict) -> SoftTrace:
     return unpack_rows(prefix_rows(prefix), seed=None if seeds is None else torch.from_numpy(seeds.copy()))
 
 
+def check_law(prefix: dict, asked: dict) -> None:
+    """A prefix goes on under the law that drew it.
+
+    Args:
+        asked: ``law_values`` of the request.
+
+    Raises:
+        ValueError: naming both laws.
+    """
+    if prefix[LAW] != asked:
+        raise ValueError(
+            f"{_KEY} was drawn by {prefix[LAW]}, and softthink.law is {asked}: continue it with the law that drew it"
+        )
+
+
 def check_prefix(trace: SoftTrace, prompt: list[int], *, law: str, rebuilt: bool, width: int, vocabulary: int) -> None:
-    """What the engine can feed again: a trace of exactly these tokens, by this law.
+    """What the engine can feed again: a trace of exactly these tokens, with what the law needs.
 
     Args:
         trace: P positions.
@@ -140,6 +176,8 @@ def check_prefix(trace: SoftTrace, prompt: list[int], *, law: str, rebuilt: bool
         )
     elif not rebuilt and trace.fed is None:
         raise ValueError(f"{_KEY} has no fed embeddings, which the law {law!r} feeds; give the trace that carries them")
+    if trace.fed is not None:
+        _refuse(trace.soft & ~trace.fed.isfinite().all(-1), trace.ids, "was fed numbers that are not finite")
 
 
 def _refuse(wrong: Tensor, shown: Tensor, reason: str) -> None:

@@ -117,15 +117,7 @@ def resolve(
         )
     seed = settings.seed if settings.seed is not None else secrets.randbits(63)
     return SoftRequest(
-        law=settings.law.name,
-        tau=settings.law.tau,
-        noise_scale=settings.law.noise_scale,
-        normalise_over=settings.law.normaliser,
-        concentration=settings.law.own("concentration"),
-        beta=settings.law.own("beta"),
-        draws=settings.law.own("draws"),
-        by_probability=settings.law.own("weighting") == "probability",
-        gamma=settings.law.own("gamma"),
+        **settings.law.values(),
         fed_embedding=settings.law.draws_embedding,
         temperature=settings.filter.temperature,
         top_k=0 if LAWS[settings.law.name].whole_vocabulary else settings.filter.top_k,

@@ -72,6 +72,11 @@ def resumed_phase(trace: SoftTrace, tokens: list[int], request: SoftRequest) -> 
 
 def _thinking(trace: SoftTrace, request: SoftRequest) -> ResumedPhase:
     count = len(trace)
+    if not request.switches and trace.hard.any():
+        raise ValueError(
+            "softthink.prefix holds ordinary tokens of thinking, which softthink.phase.switches=0 never leaves; "
+            "continue it with the switches that it was drawn with"
+        )
     if (request.cold_length or request.switches) and trace.entropy.isnan().any():
         raise ValueError(
             f"softthink.prefix has no entropies, which phase.cold_length={request.cold_length} and "

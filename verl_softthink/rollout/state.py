@@ -5,6 +5,9 @@ output index, never by batch row. Row ``trash`` of every table belongs to nobody
 read and write there, so that no step needs a host decision or a boolean index.
 """
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -99,6 +102,8 @@ class SoftState:
         self._free = list(range(slots - 1, -1, -1))
         self._slot_of: dict[str, int] = {}
         self._requests: dict[str, SoftRequest] = {}
+        #: The requests alive without what is each one's own: few kinds, however many requests.
+        self._kinds: Counter[SoftRequest] = Counter()
         self._refresh()
 
     def __len__(self) -> int:
@@ -170,7 +175,10 @@ class SoftState:
             lists_of_rows[slot, lists_of_rows.shape[1] - len(tokens) :] = to_device(
                 torch.tensor(tokens, dtype=torch.int64), self.device
             )
-        self._refresh()
+        kind = _kind(request)
+        self._kinds[kind] += 1
+        if self._kinds[kind] == 1:
+            self._refresh()
 
     def row_columns(self, request_id: str) -> int:
         """Columns of a request's packed rows: fed embeddings only where it asked for them."""
@@ -182,12 +190,15 @@ class SoftState:
         slot = self._slot_of.pop(request_id, None)
         if slot is not None:
             self._free.append(slot)
-            del self._requests[request_id]
-            self._refresh()
+            kind = _kind(self._requests.pop(request_id))
+            self._kinds[kind] -= 1
+            if not self._kinds[kind]:
+                del self._kinds[kind]
+                self._refresh()
 
     def _refresh(self) -> None:
         """What a step must compute for the requests alive now; known on the host, so it costs no synchronisation."""
-        alive = self._requests.values()
+        alive = self._kinds.keys()
         self.laws_alive = tuple(sorted({request.law for request in alive}))
         self.parameters_read = {name for law in self.laws_alive for name in LAWS[law].reads}
         drawn = [request for request in alive if LAWS[request.law].draws_embedding]
@@ -227,3 +238,8 @@ class SoftState:
             min_p=self.min_p[slots],
             max_topk=self.max_topk[slots],
         )
+
+
+def _kind(request: SoftRequest) -> SoftRequest:
+    """All that a step's computation depends on; hashable."""
+    return replace(request, seed=0, prefix=None)

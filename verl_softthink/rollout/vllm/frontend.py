@@ -8,7 +8,7 @@ from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
 from verl_softthink.rollout.markers import MAX_MARKER
-from verl_softthink.rollout.prefix import LENGTH, check_prefix, decode_prefix
+from verl_softthink.rollout.prefix import LENGTH, check_law, check_prefix, decode_prefix, law_values
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
 from verl_softthink.rollout.resumed_phase import resumed_phase
 from verl_softthink.rollout.state import MAX_PLACED
@@ -85,6 +85,7 @@ def _check_prefix(processor, request: SoftRequest, prompt: list[int]) -> None:
     if request.prefix is None:
         return
     config = processor.model_config
+    check_law(request.prefix, law_values(vars(request)))
     trace = decode_prefix(request.prefix)
     check_prefix(
         trace,

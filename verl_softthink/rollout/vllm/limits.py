@@ -51,6 +51,11 @@ def check_engine(vllm_config) -> None:
             f"prefill_context_parallel_size={parallel.prefill_context_parallel_size}: soft rows are found by their "
             "place in the whole batch; set it to 1"
         )
+    if vllm_config.scheduler_config.policy == "priority":
+        raise ValueError(
+            "scheduling_policy='priority' lets new requests overtake preempted ones, which keep their soft history: "
+            "more could be alive than max_num_seqs, for which there is room; set it to 'fcfs'"
+        )
     if batch_sharded_sampling(parallel):
         raise ValueError(
             "enable_batch_sharded_sampling=True gives each rank the logits of some requests only, while every rank "

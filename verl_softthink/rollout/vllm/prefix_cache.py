@@ -3,7 +3,8 @@
 Block hashes are over token ids, but a soft position's keys and values come from a mixture that its shown id does not
 tell. A block with soft positions therefore carries a digest of their candidates, weights and law: an ordinary request
 over the shown tokens does not find it, while a continuation finds the blocks of the response that it was cut from and
-of its siblings as far as they were fed the same to the last bit. Prompts and ordinary tokens are shared as ever.
+of its siblings as far as they were fed the same to the last bit, and were served by the same engine. Prompts and
+ordinary tokens are shared as ever.
 """
 
 import functools
@@ -12,7 +13,7 @@ from hashlib import blake2b
 import numpy as np
 
 from verl_softthink.laws import LAWS
-from verl_softthink.rollout.prefix import prefix_rows, prefix_seeds
+from verl_softthink.rollout.prefix import law_values, prefix_rows, prefix_seeds
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
 from verl_softthink.trace import fed_of_row
 
@@ -29,10 +30,9 @@ class FedPositions:
 
     def __init__(self, request: SoftRequest, start: int):
         self.start = start
-        law = LAWS[request.law]
-        #: Settings that turn candidates and values into weights, by the names that ``LawParameters`` has for them.
-        self._law = (request.law, *(getattr(request, name) for name in law.reads))
-        self._rebuilt = law.draws_embedding and not request.fed_embedding
+        #: What turns candidates and values into weights.
+        self._law = tuple(law_values(vars(request)).values())
+        self._rebuilt = LAWS[request.law].draws_embedding and not request.fed_embedding
         self._seed = request.seed
         self._digests: dict[int, bytes | None] = {}
         if request.prefix is not None:
