@@ -16,6 +16,7 @@ from verl_softthink.branching.plan import Branch
 from verl_softthink.branching.rollout import Rollout
 from verl_softthink.branching.samples import PromptSamples, Sample
 from verl_softthink.branching.schedule import OneStepOffPolicy, StepByStep
+from verl_softthink.config.settings import SoftThinkSettings
 
 PROMPTS = 2
 
@@ -40,6 +41,7 @@ class Trainer:
         self.global_steps, self.total_training_steps, self.timing_raw = step, total, {}
         self.checkpoint_manager = SimpleNamespace(sleep_replicas=lambda: None, update_weights=lambda version: None)
         self.replay_buffer = self
+        self.softthink = SoftThinkSettings()
         self.sent: list[list] = []
 
     def _submit_batch_to_rollout(self, batch):
