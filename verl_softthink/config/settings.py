@@ -4,6 +4,7 @@ The same three groups (law, filter, phase) are what one vLLM request carries in
 ``SamplingParams.extra_args["softthink"]``, so a recipe and a hand-written request are checked by one schema.
 """
 
+from dataclasses import fields
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -11,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from verl_softthink.branching.settings import AttnrlSettings
 from verl_softthink.config.base import PositiveFloat, Probability, Settings
 from verl_softthink.laws import LAWS, LawParameters
+from verl_softthink.laws.registry import SCORED_WITH
 from verl_softthink.process_reward.settings import ReproSettings
 from verl_softthink.variational.settings import VariationalSettings
 
@@ -105,26 +107,13 @@ class LawSettings(Settings):
 
     def parameters(self, rows: int) -> LawParameters:
         """The law's parameters for ``rows`` positions."""
-        return LawParameters.uniform(
-            rows,
-            tau=self.tau,
-            noise_scale=self.noise_scale,
-            concentration=self.own("concentration"),
-            beta=self.own("beta"),
-            draws=self.own("draws"),
-            by_probability=self.own("weighting") == "probability",
-        )
+        values = self.values()
+        return LawParameters.uniform(rows, **{field.name: values[field.name] for field in fields(LawParameters)})
 
     def scoring(self) -> dict:
         """What the likelihood engine needs of the law, beside the temperature."""
-        return {
-            "law": self.name,
-            "tau": self.tau,
-            "noise_scale": self.noise_scale,
-            "concentration": self.own("concentration"),
-            "normalise_over": self.normaliser,
-            "fed": self.own("fed"),
-        }
+        values = self.values()
+        return {name: values[name] for name in ("law", "normalise_over", *SCORED_WITH)} | {"fed": self.own("fed")}
 
 
 class FilterSettings(Settings):
