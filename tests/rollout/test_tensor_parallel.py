@@ -1,4 +1,4 @@
-"""Two tensor-parallel processes: the parity suite, in a process of its own.
+"""Two tensor-parallel processes: the parity suite on either model runner, in a process of its own.
 
 The ranks draw without a word to each other: vLLM gathers the logits of all shards on every rank, and the noise is a
 function of seed, index and token. Each mixes the embeddings of its own shard, and the sums are reduced. A rank that
@@ -18,10 +18,16 @@ ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 840
 
 
-def test_parity_holds_on_two_ranks():
+@pytest.mark.parametrize("runner", ["v1", "v2"])
+def test_parity_holds_on_two_ranks(runner):
     command = [sys.executable, "-m", "pytest", "-q", "tests/rollout/test_parity.py", "-k", "llama-untied"]
     # The ranks find each other through the loopback interface, whatever else the machine has.
-    ranks = {"SOFTTHINK_TEST_RANKS": "2", "VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
+    ranks = {
+        "SOFTTHINK_TEST_RANKS": "2",
+        "SOFTTHINK_TEST_RUNNER": runner,
+        "VLLM_HOST_IP": "127.0.0.1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
     result = subprocess.run(
         command, cwd=ROOT, env=os.environ | ranks, capture_output=True, text=True, timeout=LIMIT_SECONDS
     )
