@@ -127,13 +127,14 @@ def out_of_domain(
 ) -> None:
     """Out-of-domain check: negative log-likelihood of the right choice, by lm-evaluation-harness (extra: ood)."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from verl_softthink.cli.errors import one_sentence
     from verl_softthink.evaluation import out_of_domain as ood
 
     names = [name.strip() for name in tasks.split(",")]
-    table = Table("checkpoint", "task", "NLL of the right choice", "accuracy", "questions")
+    # Whole paths, as in ood.json: every checkpoint of verl's ends in the same name.
+    table = Table(Column("checkpoint", overflow="fold"), "task", "NLL of the right choice", "accuracy", "questions")
     measured = {}
     with one_sentence():
         for checkpoint in checkpoints:
@@ -141,7 +142,7 @@ def out_of_domain(
             measured[str(checkpoint)] = result
             for task, numbers in result.items():
                 nll = "{mean:.3f} [{low:.3f}, {high:.3f}]".format(**numbers["nll"])
-                table.add_row(checkpoint.name, task, nll, f"{numbers['accuracy']:.3f}", str(numbers["questions"]))
+                table.add_row(str(checkpoint), task, nll, f"{numbers['accuracy']:.3f}", str(numbers["questions"]))
         ood.write_result(measured, out / "ood.json")
     Console().print(table)
 
