@@ -20,7 +20,7 @@ LIMIT_SECONDS = 840
 
 @pytest.mark.parametrize("runner", ["v1", "v2"])
 def test_parity_holds_on_two_ranks(runner):
-    command = [sys.executable, "-m", "pytest", "-q", "tests/rollout/test_parity.py", "-k", "llama-untied"]
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "tests/rollout/test_parity.py", "-k", "llama-untied"]
     # The ranks find each other through the loopback interface, whatever else the machine has.
     ranks = {
         "SOFTTHINK_TEST_RANKS": "2",
@@ -33,3 +33,5 @@ def test_parity_holds_on_two_ranks(runner):
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
     assert "5 passed, 2 skipped" in result.stdout
+    # Each rank chooses its runner again, in its own process: this is what a rank says of it.
+    assert ("Using V2 Model Runner" in result.stdout) == (runner == "v2")
