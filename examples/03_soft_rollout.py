@@ -3,8 +3,8 @@
 python examples/03_soft_rollout.py
 """
 
-from verl_softthink.local import choose_platform, vllm_engine
 from verl_softthink.pocket import checkpoint_path
+from verl_softthink.standalone import choose_platform, vllm_engine
 
 TAU = 0.3
 

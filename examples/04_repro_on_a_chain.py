@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from verl_softthink.methods.repro.chain import score_chain
+from verl_softthink.methods.repro.settings import ReproSettings
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
-from verl_softthink.process_reward.chain import score_chain
-from verl_softthink.process_reward.settings import ReproSettings
 
 PROBLEM, ANSWER, MARKER = "7+8*3-9", "6", "</think>"
 # Two steps, three lines that add nothing, a slip (5-9 is 6 on this ten-hour clock) and the check that repairs it.

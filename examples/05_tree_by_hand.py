@@ -8,13 +8,13 @@ import math
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from verl_softthink.branching.influence import ForwardContextInfluence, without_answer
-from verl_softthink.branching.plan import BranchSettings, Sampled, ScoredResponse, grow, plan_branches
-from verl_softthink.branching.rows import leaf_rows
-from verl_softthink.branching.selection import AttentionFilter
-from verl_softthink.branching.sequences import SteppedSequence
-from verl_softthink.branching.steps import segment
-from verl_softthink.branching.tree import Continuation, InitialResponse, nodes, root_value
+from verl_softthink.methods.attnrl.influence import ForwardContextInfluence, without_answer
+from verl_softthink.methods.attnrl.plan import BranchSettings, Sampled, ScoredResponse, grow, plan_branches
+from verl_softthink.methods.attnrl.rows import leaf_rows
+from verl_softthink.methods.attnrl.selection import AttentionFilter
+from verl_softthink.methods.attnrl.sequences import SteppedSequence
+from verl_softthink.methods.attnrl.steps import segment
+from verl_softthink.methods.attnrl.tree import Continuation, InitialResponse, nodes, root_value
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 from verl_softthink.pocket.reward import compute_score
 

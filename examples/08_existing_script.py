@@ -9,8 +9,8 @@ set yourself stays, and every key of the recipe can be overridden after it.
 import subprocess
 import sys
 
-from verl_softthink.local import choose_platform, has_accelerator
 from verl_softthink.pocket import checkpoint_path
+from verl_softthink.standalone import choose_platform, has_accelerator
 
 STOCK = [
     "algorithm.adv_estimator=grpo",

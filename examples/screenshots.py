@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from verl_softthink.local import choose_platform, vllm_engine
 from verl_softthink.pocket import checkpoint_path
+from verl_softthink.standalone import choose_platform, vllm_engine
 
 IMAGES = Path(__file__).parent / "images"
 PROBLEMS = 2
@@ -29,8 +29,8 @@ def write_dumps(folder: Path) -> tuple[Path, Path]:
     from vllm import SamplingParams
 
     from verl_softthink.config.settings import LawSettings
+    from verl_softthink.dump import DumpedResponse, dump_path, write_dump
     from verl_softthink.pocket.tasks import generate
-    from verl_softthink.report.dump import DumpedResponse, dump_path, write_dump
     from verl_softthink.trace import unpack_rows
 
     settings = {

@@ -28,13 +28,13 @@ def top_level(modules: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "part", ["verl_softthink", "verl_softthink.laws", "verl_softthink.trace", "verl_softthink.hooks"]
+    "part", ["verl_softthink", "verl_softthink.laws", "verl_softthink.trace", "verl_softthink.upstream.hooks"]
 )
 def test_method_code_needs_torch_only(part):
     assert not top_level(loaded_by(f"import {part}")) & set(HEAVY)
 
 
-@pytest.mark.parametrize("part", ["verl_softthink", "verl_softthink.hooks", "verl_softthink.upstream"])
+@pytest.mark.parametrize("part", ["verl_softthink", "verl_softthink.upstream.hooks", "verl_softthink.upstream.symbols"])
 def test_start_up_code_does_not_even_need_torch(part):
     assert "torch" not in top_level(loaded_by(f"import {part}"))
 
@@ -44,13 +44,13 @@ def test_plugin_adds_nothing_heavy_to_what_verl_imports_by_itself(platform):
     alone = loaded_by("import verl", VERL_USE_EXTERNAL_PLUGINS="none", VERL_PLATFORM=platform)
     with_plugin = loaded_by("import verl", VERL_PLATFORM=platform)
     added = {module for module in with_plugin - alone if not module.startswith("verl_softthink")}
-    assert "verl_softthink.plugin" in with_plugin
+    assert "verl_softthink.upstream.registrations" in with_plugin
     # Settings are pydantic models, and verl.utils.config, to which their check is attached, is imported with verl.
     assert not top_level(added) & (set(HEAVY) - {"pydantic"}), sorted(added)
 
 
 def test_plugin_imported_by_itself_loads_neither_verl_nor_vllm():
-    assert not top_level(loaded_by("import verl_softthink.plugin")) & set(HEAVY)
+    assert not top_level(loaded_by("import verl_softthink.upstream.registrations")) & set(HEAVY)
 
 
 def test_our_module_may_be_imported_before_the_upstream_module_it_registers_with():

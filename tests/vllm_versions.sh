@@ -49,7 +49,7 @@ fi
 export VERL_PLATFORM=cpu HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 run="$venv/bin/python -m pytest -q"
 status=0
-$run tests/cpu/test_compat.py || status=$?
+$run tests/upstream/test_compat.py || status=$?
 $run tests/rollout/test_parity.py || status=$?
 $run tests/rollout/test_v2_runner.py || status=$?
 exit $status

@@ -31,7 +31,7 @@ YAML
 export VERL_FILE_LOGGER_PATH=$OUT/metrics.jsonl
 exec "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node=1 -m verl.trainer.sft_trainer \
     "data.train_files=$OUT/traces/train.parquet" \
-    data.custom_cls.path=pkg://verl_softthink.variational.offline.dataset data.custom_cls.name=WeightedTraces \
+    data.custom_cls.path=pkg://verl_softthink.methods.variational.offline.dataset data.custom_cls.name=WeightedTraces \
     data.pad_mode=no_padding +data.token_scale=64 data.max_length=128 data.num_workers=0 \
     data.train_batch_size=32 data.micro_batch_size_per_gpu=32 data.use_dynamic_bsz=False \
     "model.path=$MODEL" model.use_remove_padding=False model.enable_gradient_checkpointing=False \

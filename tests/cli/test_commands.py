@@ -40,7 +40,7 @@ def test_the_likelihood_bench_works_out_of_the_box(tmp_path):
 @pytest.mark.skipif(not NO_ACCELERATOR, reason="the platform is chosen for machines without an accelerator")
 def test_too_late_to_choose_a_platform_is_said():
     environment = {name: value for name, value in os.environ.items() if name != "VERL_PLATFORM"}
-    code = "import verl\nfrom verl_softthink.local import choose_platform\nchoose_platform()"
+    code = "import verl\nfrom verl_softthink.standalone import choose_platform\nchoose_platform()"
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert run.returncode != 0
     assert "set VERL_PLATFORM=cpu before verl is imported" in run.stderr

@@ -4,11 +4,11 @@ import pytest
 from omegaconf import OmegaConf
 from support.composing import composed
 
-from verl_softthink.branching.settings import AttnrlSettings
-from verl_softthink.config.check import check_config
-from verl_softthink.config.store import recipe_text
-from verl_softthink.methods import chosen_stages
+from verl_softthink.methods.attnrl.settings import AttnrlSettings
+from verl_softthink.methods.registry import chosen_stages
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
+from verl_softthink.training.check import check_config
+from verl_softthink.training.recipe_store import recipe_text
 
 ENTROPY = ["softthink.attnrl.branching=entropy", "softthink.attnrl.attention_filter=false"]
 DEDUP = [

@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 from support.composing import composed
 
 from verl_softthink.config.base import parse
-from verl_softthink.config.check import check_config
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
-from verl_softthink.config.store import recipe_text
 from verl_softthink.pocket import checkpoint_path
+from verl_softthink.training.check import check_config
+from verl_softthink.training.recipe_store import recipe_text
 
 BASE = [
     "+softthink=soft_grpo",

@@ -4,9 +4,9 @@ import pytest
 from config.test_check import configuration
 
 from verl_softthink.config.base import parse
-from verl_softthink.config.check import check_config
 from verl_softthink.config.settings import LawSettings, RequestSettings
 from verl_softthink.laws import LAWS
+from verl_softthink.training.check import check_config
 
 SEED = ["softthink.law.name=gaussian", "softthink.law.normalise_over=candidates", "softthink.law.fed=seed"]
 ON_POLICY = [

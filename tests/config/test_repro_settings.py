@@ -4,11 +4,11 @@ import pytest
 from omegaconf import OmegaConf
 from support.composing import composed
 
-from verl_softthink.config.check import check_config
-from verl_softthink.config.store import recipe_text
-from verl_softthink.methods import chosen_stages
+from verl_softthink.methods.registry import chosen_stages
+from verl_softthink.methods.repro.settings import ReproSettings
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.process_reward.settings import ReproSettings
+from verl_softthink.training.check import check_config
+from verl_softthink.training.recipe_store import recipe_text
 
 
 def _config(recipes: str, *overrides: str):

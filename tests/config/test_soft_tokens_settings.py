@@ -3,8 +3,8 @@
 import pytest
 from support.composing import composed
 
-from verl_softthink.config.check import check_config
 from verl_softthink.pocket import checkpoint_path
+from verl_softthink.training.check import check_config
 
 POCKET = [
     f"actor_rollout_ref.model.path={checkpoint_path()}",

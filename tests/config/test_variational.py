@@ -6,11 +6,11 @@ import pytest
 from omegaconf import OmegaConf
 from support.composing import composed
 
-from verl_softthink.config.check import check_config
 from verl_softthink.config.settings import SoftThinkSettings
-from verl_softthink.config.store import recipe_text
+from verl_softthink.methods.variational.settings import VariationalSettings
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.variational.settings import VariationalSettings
+from verl_softthink.training.check import check_config
+from verl_softthink.training.recipe_store import recipe_text
 
 
 def _config(*overrides, recipe="variational"):

@@ -9,7 +9,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 from support.composing import composed
 
-from verl_softthink.config import store
+from verl_softthink.training import recipe_store as store
 
 COMMAND = [sys.executable, "-m", "verl.trainer.main_ppo", "--cfg", "job"]
 

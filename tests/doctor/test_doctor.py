@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from doctor.patients import DOUBTS, FAULTS, MISTAKES, doctor, probe, sound, write_distribution
+from doctor.broken_installs import DOUBTS, FAULTS, MISTAKES, doctor, probe, sound, write_distribution
 from verl_softthink.doctor.marker import marker_findings
 from verl_softthink.laws.registry import GROUP
 from verl_softthink.pocket import checkpoint_path
@@ -147,7 +147,7 @@ def test_deep_examination_is_green():
 def test_deep_examination_sees_what_only_the_engine_tells(tmp_path):
     """A prefix cache without our keys: the engine works, and follow-ups read wrong keys."""
     (tmp_path / "sitecustomize.py").write_text(
-        "from verl_softthink.hooks import when_imported\n"
+        "from verl_softthink.upstream.hooks import when_imported\n"
         "@when_imported('verl_softthink.rollout.vllm.prefix_cache')\n"
         "def no_salt(module):\n    module.install = lambda *modules: None\n"
     )

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from doctor.patients import write_distribution
+from doctor.broken_installs import write_distribution
 
 from verl_softthink.laws import LAWS
 from verl_softthink.laws.gumbel import GumbelLaw
@@ -76,7 +76,7 @@ print(json.dumps({
 
 USE_IN_AN_ENGINE = """
 import json
-from verl_softthink.local import choose_platform, vllm_engine
+from verl_softthink.standalone import choose_platform, vllm_engine
 from verl_softthink.pocket import checkpoint_path
 
 def main():

@@ -7,7 +7,7 @@ from verl.utils import tensordict_utils as tu
 
 from verl_softthink.likelihood.head_in_pieces import check_head
 from verl_softthink.likelihood.head_request import check_pieces
-from verl_softthink.process_reward.fields import REQUEST
+from verl_softthink.methods.repro.fields import REQUEST
 
 from .models import VOCABULARY
 from .runs import build, infer, responses_of, train, weighted_log_probs

@@ -10,11 +10,11 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.config import PolicyLossConfig
 from verl.workers.utils.losses import ppo_loss
 
-from verl_softthink.advantage.variational import variational_advantage
-from verl_softthink.variational.fields import OTHER_LOG_PROBS, OTHER_PROMPT, TRACE
-from verl_softthink.variational.other_prompt import rows_after_other_prompt
-from verl_softthink.variational.stage import scored_traces
-from verl_softthink.variational.weighting import advantages, importance_weights, weight_metrics
+from verl_softthink.methods.variational.advantage import variational_advantage
+from verl_softthink.methods.variational.fields import OTHER_LOG_PROBS, OTHER_PROMPT, TRACE
+from verl_softthink.methods.variational.other_prompt import rows_after_other_prompt
+from verl_softthink.methods.variational.stage import scored_traces
+from verl_softthink.methods.variational.weighting import advantages, importance_weights, weight_metrics
 
 from .models import VOCABULARY
 from .runs import actor_config, build, infer, train

@@ -9,7 +9,7 @@ from verl.utils import tensordict_utils as tu
 from verl_softthink.likelihood.fields import SETTINGS
 from verl_softthink.likelihood.prefix_tree import PrefixTree
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, check_shared_prefix
-from verl_softthink.process_reward.fields import REQUEST
+from verl_softthink.methods.repro.fields import REQUEST
 
 from .models import VOCABULARY
 from .runs import HFModelConfig, actor_config, build, infer, policy_loss, train

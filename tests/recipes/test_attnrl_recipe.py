@@ -6,9 +6,9 @@ import re
 import pytest
 from recipes.arms import RECIPES, compose, differences, overrides
 
-from verl_softthink.branching.settings import AttnrlSettings
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.methods.attnrl.settings import AttnrlSettings
 from verl_softthink.pocket import checkpoint_path
 
 RUNS = ("pocket_cpu", "smollm2_cpu", "qwen_gpu")

@@ -11,9 +11,9 @@ from typer.main import get_command
 from verl_softthink.cli import app
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import SoftThinkSettings
-from verl_softthink.config.store import recipe_names
 from verl_softthink.evaluation.modes import known_modes
 from verl_softthink.laws import LAWS
+from verl_softthink.training.recipe_store import recipe_names
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 TEXT = (FOLDER / "README.md").read_text()

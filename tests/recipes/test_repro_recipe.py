@@ -6,7 +6,7 @@ import re
 import pytest
 from recipes.arms import RECIPES, compose, flat, overrides
 
-from verl_softthink.process_reward.settings import ReproSettings
+from verl_softthink.methods.repro.settings import ReproSettings
 
 RECIPE = RECIPES / "repro"
 RUNS = ("pocket_cpu", "qwen_gpu")

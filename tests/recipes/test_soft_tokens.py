@@ -107,4 +107,4 @@ def test_readme_names_existing_scripts_and_the_recipes_values():
     for script in re.findall(r"recipes/soft_tokens/(\w+\.sh)", text):
         assert (RECIPE / script).exists()
     for mode in ("soft_tokens_fuzzy", "soft_tokens_hard"):
-        assert mode in text and (ROOT / "verl_softthink/config/recipes" / f"{mode}.yaml").exists()
+        assert mode in text and (ROOT / "verl_softthink/training/recipes" / f"{mode}.yaml").exists()

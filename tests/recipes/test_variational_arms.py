@@ -7,8 +7,8 @@ from recipes.arms import RECIPES, compose, differences, flat, overrides
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.methods.variational.settings import VariationalSettings
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.variational.settings import VariationalSettings
 
 RECIPE = RECIPES / "variational"
 ARMS = ("grpo", "variational_a", "rft", "variational_b")

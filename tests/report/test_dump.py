@@ -9,8 +9,8 @@ import time
 import pytest
 import torch
 
-from verl_softthink.report import dump
-from verl_softthink.report.dump import DumpedResponse, dump_path, read_dump, write_dump
+from verl_softthink import dump
+from verl_softthink.dump import DumpedResponse, dump_path, read_dump, write_dump
 from verl_softthink.trace import SoftTrace
 
 LAW = {"name": "gumbel", "tau": 0.1, "noise_scale": 1.0, "normalise_over": None}
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from test_dump import LAW, response
-from verl_softthink.report.dump import dump_path, write_dump
+from verl_softthink.dump import dump_path, write_dump
 responses = [response(4096, seed=seed) for seed in range(64)]
 print("writing", flush=True)
 step = 0

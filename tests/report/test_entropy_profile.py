@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from verl_softthink.report.dump import DumpedResponse, dump_path, write_dump
+from verl_softthink.dump import DumpedResponse, dump_path, write_dump
 from verl_softthink.report.entropy_profile import (
     entropy_profile,
     plot_entropy_profiles,

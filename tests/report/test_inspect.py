@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 import torch
-from awkward import NOISE_SCALE, TAU
-from chromium import find, opened
+from support.awkward import NOISE_SCALE, TAU
+from support.chromium import find, opened
 from typer.testing import CliRunner
 
 from verl_softthink.cli import app
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.report.dump import DumpedResponse, dump_path, write_dump
+from verl_softthink.dump import DumpedResponse, dump_path, write_dump
 from verl_softthink.report.selection import counterparts, find_dump, mixedness, most_mixed, shared_prompts
 from verl_softthink.trace import SoftTrace
 

@@ -4,25 +4,25 @@ import fnmatch
 
 import pytest
 import torch
-from report.test_metrics import LAW, batch, jagged
 from support.written_metrics import written_names
 from tensordict import NonTensorStack, TensorDict
+from training.test_metrics import LAW, batch, jagged
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from verl_softthink.branching import metrics as branching
 from verl_softthink.cli import app
+from verl_softthink.methods.attnrl import metrics as branching
+from verl_softthink.methods.repro import metrics as repro
+from verl_softthink.methods.repro.results import process_rewards
+from verl_softthink.methods.repro.settings import ReproSettings
+from verl_softthink.methods.variational import metrics as variational
+from verl_softthink.methods.variational.fields import FROM_MODEL, HINT_TEXT
+from verl_softthink.methods.variational.weighting import ScoredTraces, weight_metrics
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.process_reward import metrics as repro
-from verl_softthink.process_reward.results import process_rewards
-from verl_softthink.process_reward.settings import ReproSettings
 from verl_softthink.report.entropy_profile import profile_metrics
 from verl_softthink.report.metric_docs import METRICS, PREFIX, documentation
-from verl_softthink.report.metrics import soft_metrics
-from verl_softthink.trainer import RENAMED
-from verl_softthink.variational import metrics as variational
-from verl_softthink.variational.fields import FROM_MODEL, HINT_TEXT
-from verl_softthink.variational.weighting import ScoredTraces, weight_metrics
+from verl_softthink.training.metrics import soft_metrics
+from verl_softthink.training.trainer import RENAMED
 
 
 def repro_metrics() -> dict[str, float]:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 import torch
-from awkward import NOISE_SCALE, TAU
-from chromium import find, opened
+from support.awkward import NOISE_SCALE, TAU
+from support.chromium import find, opened
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, LawParameters

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from awkward import ATTRIBUTE, AWKWARD, MARKER, NOISE_SCALE, SCRIPT, TAU
-from chromium import find, opened
+from support.awkward import ATTRIBUTE, AWKWARD, MARKER, NOISE_SCALE, SCRIPT, TAU
+from support.chromium import find, opened
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, LawParameters

@@ -10,7 +10,7 @@ import signal
 
 import psutil
 
-from verl_softthink.hooks import when_imported
+from verl_softthink.upstream.hooks import when_imported
 
 SILENCE_S = 60.0
 
@@ -40,7 +40,7 @@ def register(trainer_sync) -> None:
             super().on_step_end()
 
 
-@when_imported("verl_softthink.trainer")
+@when_imported("verl_softthink.training.trainer")
 def strike_the_plugins_own(trainer) -> None:
     stock = trainer.SoftThinkTrainer.on_sample_begin
 

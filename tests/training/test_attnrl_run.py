@@ -2,7 +2,7 @@
 
 Everything is recomputed from the rollout dump: log-densities with the checkpoint, the tree from the rows' tokens and
 mixtures, advantages by an oracle that knows the leaves alone. Trees of ordinary tokens differ in the rollout, whose
-branches are in tests/branching.
+branches are in tests/methods/attnrl.
 """
 
 from pathlib import Path
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from oracles.tree_values import advantages as oracle
-from recomputed import action_and_parameters, logits_and_densities
 from support.runs import run_recipe, small_batch
 
-from verl_softthink.branching.fields import ADVANTAGE, NODE, ROOT, VALUE
+from training.recomputed import action_and_parameters, logits_and_densities
+from verl_softthink.dump import dump_path, read_dump
 from verl_softthink.laws import LAWS, candidate_log_probs
-from verl_softthink.report.dump import dump_path, read_dump
+from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
 
 pytestmark = pytest.mark.verl
 
@@ -26,7 +26,7 @@ GAP = 1e-3
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The first step trains on trees of the checkpoint alone; tests/branching/test_stage.py has whole steps in turn."""
+    """The first step trains on trees of the checkpoint alone; tests/methods/attnrl/test_stage.py has steps in turn."""
     return run_recipe(
         "attnrl/run_pocket_cpu.sh",
         tmp_path_factory.mktemp("attnrl"),

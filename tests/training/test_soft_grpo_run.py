@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from recomputed import action_and_parameters, logits_and_densities, rewards_of_tokens
 from support.runs import Run, faults, run_recipe, small_batch
 
+from training.recomputed import action_and_parameters, logits_and_densities, rewards_of_tokens
+from verl_softthink.dump import dump_path, read_dump
 from verl_softthink.laws import LAWS
+from verl_softthink.methods.repro.fields import REWARD
+from verl_softthink.methods.repro.settings import ReproSettings
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
-from verl_softthink.process_reward.fields import REWARD
-from verl_softthink.process_reward.settings import ReproSettings
-from verl_softthink.report.dump import dump_path, read_dump
 from verl_softthink.report.metric_docs import PREFIX, documentation
 
 pytestmark = pytest.mark.verl

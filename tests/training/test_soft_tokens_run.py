@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file
 from support.runs import run_recipe, small_batch
 
+from verl_softthink.dump import dump_path, read_dump
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.report.dump import dump_path, read_dump
 from verl_softthink.report.entropy_profile import plot_entropy_profiles
 
 pytestmark = pytest.mark.verl

@@ -35,7 +35,7 @@ def test_first_step(tmp_path):
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"),
             *("-m", "verl.trainer.sft_trainer", f"data.train_files={tmp_path}/train.parquet"),
-            "data.custom_cls.path=pkg://verl_softthink.variational.offline.dataset",
+            "data.custom_cls.path=pkg://verl_softthink.methods.variational.offline.dataset",
             *("data.custom_cls.name=WeightedTraces", "data.pad_mode=no_padding", f"+data.token_scale={SCALE}"),
             *("data.max_length=128", "data.num_workers=0", f"data.train_batch_size={ROWS}"),
             *("data.micro_batch_size_per_gpu=4", "data.use_dynamic_bsz=False"),

@@ -22,7 +22,7 @@ from verl_softthink.bench.training_pass import (
     precision,
     write_model,
 )
-from verl_softthink.local import choose_platform
+from verl_softthink.standalone import choose_platform
 
 #: The shape of SmolLM2-135M, few layers: what differs is the head.
 FULL = Sizes(4, 576, 1536, 9, 3, 49152, sequences=4, tokens=512, candidates=5, repeats=3)

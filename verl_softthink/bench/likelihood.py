@@ -24,7 +24,7 @@ from verl_softthink.bench.training_pass import (
     write_model,
 )
 from verl_softthink.laws import get_law
-from verl_softthink.local import choose_platform
+from verl_softthink.standalone import choose_platform
 
 #: The shape of SmolLM2-135M.
 FULL = Sizes(30, 576, 1536, 9, 3, 49152, sequences=4, tokens=256, candidates=5, repeats=5)

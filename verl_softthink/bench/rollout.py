@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.local import choose_platform, vllm_engine
+from verl_softthink.standalone import choose_platform, vllm_engine
 
 #: Prompt length in tokens; decoding dominates.
 PROMPT_TOKENS = 32

@@ -7,7 +7,8 @@ import logging
 
 import typer
 
-from verl_softthink.cli import bench, data, doctor, evaluation, process_reward, report
+from verl_softthink.cli import bench, data, doctor, evaluation, report
+from verl_softthink.methods.repro import cli as process_reward
 
 GROUPS = (
     bench,

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from verl_softthink.bench.fci_command import bench_fci
 from verl_softthink.bench.shared_prefix_command import bench_prefix
+from verl_softthink.methods.attnrl.bench_command import bench_fci
 
 bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, interleaved; medians.")
 
@@ -76,8 +76,8 @@ def bench_repro(
     json: JsonPath = None,
 ) -> None:
     """Time of an old-log-prob pass that scores RePro's answers over one that does not; the naive passes beside it."""
-    from verl_softthink.bench import repro
     from verl_softthink.bench.report import report
+    from verl_softthink.methods.repro import bench as repro
 
     report(repro.run(repro.QUICK if quick else repro.FULL, tokens=tokens, layers=layers, naive=naive), json)
 

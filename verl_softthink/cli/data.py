@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink.cli.errors import one_sentence
-from verl_softthink.variational.cli import variational
+from verl_softthink.methods.variational.cli import variational
 
 data = typer.Typer(no_args_is_help=True, help="Data sets as verl parquet files.")
 

@@ -9,12 +9,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from verl_softthink.branching.settings import AttnrlSettings
 from verl_softthink.config.base import PositiveFloat, Probability, Settings
 from verl_softthink.laws import LAWS, LawParameters
 from verl_softthink.laws.registry import SCORED_WITH
-from verl_softthink.process_reward.settings import ReproSettings
-from verl_softthink.variational.settings import VariationalSettings
+from verl_softthink.methods.attnrl.settings import AttnrlSettings
+from verl_softthink.methods.repro.settings import ReproSettings
+from verl_softthink.methods.variational.settings import VariationalSettings
 
 #: Settings that single laws have, with their defaults.
 OWN_SETTINGS = {key: value for law in LAWS.own for key, value in law.own_settings.items()}

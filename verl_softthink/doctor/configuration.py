@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
-from verl_softthink.local import choose_platform
+from verl_softthink.standalone import choose_platform
 
 CHECK = "configuration"
 #: From here on the paper reports a collapse (arXiv 2511.06411).
@@ -29,7 +29,7 @@ def configuration_findings(overrides: list[str]) -> list[Finding]:
 
 
 def _softthink(config) -> list[Finding]:
-    from verl_softthink.config.check import check_config
+    from verl_softthink.training.check import check_config
 
     if "softthink" not in config:
         return [

@@ -2,7 +2,7 @@
 
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
 from verl_softthink.doctor.registrations import registration_findings
-from verl_softthink.local import choose_platform, vllm_engine
+from verl_softthink.standalone import choose_platform, vllm_engine
 
 CHECK = "engine"
 _OBJECT_STORE_BYTES = 100 * 2**20

@@ -3,13 +3,13 @@
 import os
 from importlib.metadata import entry_points
 
-from verl_softthink import compat
 from verl_softthink.doctor.findings import Finding, failure, ok
+from verl_softthink.upstream import compat
 
 CHECK = "plugin"
 #: Group and object of this package's entry points, as in pyproject.toml; the name is the same in both groups.
 ENTRY_POINTS = {
-    "verl.plugins": "verl_softthink.plugin",
+    "verl.plugins": "verl_softthink.upstream.registrations",
     "vllm.general_plugins": "verl_softthink.rollout.vllm.plugin:register",
 }
 NAME = "verl_softthink"

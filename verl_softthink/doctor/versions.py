@@ -6,8 +6,8 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from verl_softthink import compat
 from verl_softthink.doctor.findings import Finding, Status, failure, ok
+from verl_softthink.upstream import compat
 
 CHECK = "versions"
 DISTRIBUTION = "verl-softthink"

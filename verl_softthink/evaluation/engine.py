@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from verl_softthink.config.settings import RequestSettings
 from verl_softthink.evaluation.samples import Response
-from verl_softthink.local import choose_platform, vllm_engine
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.standalone import choose_platform, vllm_engine
 from verl_softthink.trace import unpack_rows
 
 if TYPE_CHECKING:

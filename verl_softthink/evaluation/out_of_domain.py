@@ -18,7 +18,7 @@ import numpy as np
 
 from verl_softthink.evaluation.bootstrap import bootstrap_mean
 from verl_softthink.evaluation.pocket_facts import write_task
-from verl_softthink.local import has_accelerator
+from verl_softthink.standalone import has_accelerator
 
 logger = logging.getLogger(__name__)
 

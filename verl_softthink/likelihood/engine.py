@@ -24,9 +24,9 @@ from verl_softthink.likelihood.scoring import log_density, log_density_in_tree
 from verl_softthink.likelihood.sequence_slice import SequenceSlice
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, SharedPrefixes
 from verl_softthink.likelihood.soft_inputs import soft_inputs
-from verl_softthink.likelihood.step_influence import STEPS, StepInfluence
-from verl_softthink.process_reward.engine import AnswerScoring
-from verl_softthink.process_reward.fields import REQUEST
+from verl_softthink.methods.attnrl.engine import STEPS, StepInfluence
+from verl_softthink.methods.repro.engine import AnswerScoring
+from verl_softthink.methods.repro.fields import REQUEST
 
 MODEL_TYPE = "softthink_language_model"
 BACKENDS = ["fsdp", "fsdp2"]

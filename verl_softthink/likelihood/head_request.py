@@ -9,7 +9,7 @@ from verl.utils import tensordict_utils as tu
 
 from verl_softthink.likelihood.fields import ScoringSettings
 from verl_softthink.likelihood.positions import DrawnPositions
-from verl_softthink.process_reward.fields import REQUEST
+from verl_softthink.methods.repro.fields import REQUEST
 
 #: Columns of what the head returns.
 LOG_PROB, ENTROPY, DENSITY = range(3)

@@ -21,7 +21,7 @@ from verl.utils.tensordict_utils import get_non_tensor_data
 from verl_softthink.likelihood.fields import SETTINGS
 from verl_softthink.likelihood.prefix_tree import PrefixTree
 from verl_softthink.likelihood.tree_traces import RowTraces, check_traces, drawn_entries
-from verl_softthink.process_reward.fields import REQUEST
+from verl_softthink.methods.repro.fields import REQUEST
 
 #: Key of the batch's non-tensor data, one of ``MODES``; absent means "repeat".
 SHARED_PREFIX = "softthink_shared_prefix"

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from verl_softthink.report.dump import DumpedResponse, read_dump
+from verl_softthink.dump import DumpedResponse, read_dump
 from verl_softthink.report.figure import COLOURS, new_figure, save
 
 #: Name of the per-position field of a dump, and of verl's field in a batch.

@@ -6,11 +6,11 @@ of a method stand beside its code, and are listed here.
 
 import fnmatch
 
-from verl_softthink.branching import metric_docs as branching
-from verl_softthink.process_reward import metric_docs as process_reward
-from verl_softthink.report import soft_metric_docs as soft
+from verl_softthink.methods.attnrl import metric_docs as branching
+from verl_softthink.methods.repro import metric_docs as process_reward
+from verl_softthink.methods.variational import metric_docs as variational
 from verl_softthink.report.metric_doc import PREFIX, MetricDoc
-from verl_softthink.variational import metric_docs as variational
+from verl_softthink.training import metric_docs as soft
 
 METRICS: tuple[MetricDoc, ...] = (*soft.ROWS, *process_reward.ROWS, *variational.ROWS, *branching.ROWS)
 

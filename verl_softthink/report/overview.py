@@ -7,14 +7,14 @@ from rich.table import Table
 from transformers import AutoTokenizer
 
 from verl_softthink.config.settings import LawSettings
+from verl_softthink.dump import DumpedResponse, read_dump
+from verl_softthink.methods.attnrl.page import prompts_of, tree_view
+from verl_softthink.methods.repro.fields import PIECE, REWARD
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.process_reward.fields import PIECE, REWARD
 from verl_softthink.report.curve import plot_curve
-from verl_softthink.report.dump import DumpedResponse, read_dump
 from verl_softthink.report.selection import counterparts, find_dump, most_mixed, shared_prompts
 from verl_softthink.report.summary import build_summary, write_summary
 from verl_softthink.report.trace_page import TracedResponse, render_page
-from verl_softthink.report.tree_view import prompts_of, tree_view
 
 #: Responses on the page of a run: enough to compare, few enough to read.
 PAGE_RESPONSES = 4

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from verl_softthink.config.settings import LawSettings
+from verl_softthink.dump import DumpedResponse, dump_path
 from verl_softthink.laws import LAWS, Action
-from verl_softthink.report.dump import DumpedResponse, dump_path
 
 _PATTERN = "traces-*.safetensors"
 

@@ -32,9 +32,9 @@ def register() -> None:
     from vllm.v1.engine.input_processor import InputProcessor
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
-    from verl_softthink.hooks import when_imported
     from verl_softthink.rollout.vllm import frontend, prefix_cache, return_path, runner_v1, runner_v2
     from verl_softthink.rollout.vllm.embedding import SoftVocabParallelEmbedding
+    from verl_softthink.upstream.hooks import when_imported
 
     PluggableLayer.register_oot(name="VocabParallelEmbedding")(SoftVocabParallelEmbedding)
     runner_v1.install(GPUModelRunner)

@@ -1,1 +1,0 @@
-"""Advantage estimators registered with verl, one file each."""

@@ -1,1 +1,0 @@
-"""Policy losses registered with verl, one file each."""

@@ -1,0 +1,31 @@
+"""The command ``verl-softthink bench fci``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class ShapeName(StrEnum):
+    """Shapes of ``verl_softthink.methods.attnrl.bench.SHAPES`` worth measuring."""
+
+    smollm2 = "smollm2"
+    pocket = "pocket"
+
+
+def bench_fci(
+    shape: Annotated[ShapeName, typer.Option(help="SmolLM2-135M at 2k tokens, or the pocket reasoner at 8k.")] = (
+        ShapeName.smollm2
+    ),
+    quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False,
+    repeats: Annotated[int, typer.Option(min=1)] = 5,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")
+    ] = None,
+) -> None:
+    """Time and peak memory of a forward pass with forward context influence over a plain one."""
+    from verl_softthink.bench.report import report
+    from verl_softthink.methods.attnrl import bench as fci
+
+    report(fci.run("quick" if quick else shape.value, repeats), json)

@@ -1,0 +1,142 @@
+"""A prompt's tree of responses (AttnRL) for the page, rebuilt from the rows of a dump.
+
+Rows that pass through one node say so in every token (``branching/fields.py``); a node's parent is the one before it in
+its rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from verl_softthink.dump import DumpedResponse
+from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
+from verl_softthink.report.token_text import visible
+
+#: Characters of a node's beginning and end that its line shows; the table has all of it.
+SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class TreeNode:
+    """One line of the drawing.
+
+    Attributes:
+        number: from 1, in the order of the lines.
+        parent: number of the node above, None below the root.
+        level: from 1.
+        text: of its tokens.
+        start, end: of its tokens in the response.
+        leaves: rows through it.
+        value: mean of their rewards.
+        advantage: of its tokens.
+        leaf: whether a response ends here.
+        tint: advantage over the largest one of the prompt, in [0, 1].
+    """
+
+    number: int
+    parent: int | None
+    level: int
+    text: str
+    start: int
+    end: int
+    leaves: int
+    value: float
+    advantage: float
+    leaf: bool
+    tint: float
+
+    @property
+    def shown(self) -> str:
+        """The text in one line, cut in the middle."""
+        text = visible(self.text)
+        if len(text) <= 2 * SHOWN_CHARACTERS:
+            return text
+        return f"{text[:SHOWN_CHARACTERS]} … {text[-SHOWN_CHARACTERS:]}"
+
+
+@dataclass(frozen=True)
+class TreeView:
+    """One prompt.
+
+    Attributes:
+        prompt, answer: texts; no answer where the data set has none.
+        root: mean value of all its leaves.
+        leaves: how many there are.
+        apart: initial responses among them that were not branched, which only count in the root.
+        nodes: each behind its parent.
+    """
+
+    prompt: str
+    answer: str | None
+    root: float
+    leaves: int
+    apart: int
+    nodes: list[TreeNode]
+
+
+def is_tree(response: DumpedResponse) -> bool:
+    """Whether a dumped response is a leaf of a tree."""
+    return NODE in response.extra
+
+
+def tree_view(rows: Sequence[DumpedResponse], tokenizer: PreTrainedTokenizerBase) -> TreeView:
+    """The tree of all dumped rows of one prompt."""
+    ordered = sorted(rows, key=_place)
+    through: dict[int, list[tuple[DumpedResponse, int, int]]] = {}
+    above: dict[int, int | None] = {}
+    ends: set[int] = set()
+    for row in ordered:
+        last = None
+        for node, start, end in _runs(row.extra[NODE].int().tolist()):
+            through.setdefault(node, []).append((row, start, end))
+            above.setdefault(node, last)
+            last = node
+        ends.add(last)
+    largest = max(float(row.extra[ADVANTAGE].abs().max()) for row in ordered)
+    nodes: list[TreeNode] = []
+
+    def walk(parent: int | None, parent_number: int | None, level: int) -> None:
+        for node in [node for node, up in above.items() if up == parent]:
+            row, start, end = through[node][0]
+            advantage = float(row.extra[ADVANTAGE][start])
+            nodes.append(
+                TreeNode(
+                    number=len(nodes) + 1,
+                    parent=parent_number,
+                    level=level,
+                    text=tokenizer.decode(row.response_ids[start:end].tolist(), skip_special_tokens=False),
+                    start=start,
+                    end=end,
+                    leaves=len(through[node]),
+                    value=float(row.extra[VALUE][start]),
+                    advantage=advantage,
+                    leaf=node in ends,
+                    tint=abs(advantage) / largest if largest else 0.0,
+                )
+            )
+            walk(node, len(nodes), level + 1)
+
+    walk(None, None, 1)
+    root, leaves, apart = ordered[0].extra[ROOT].tolist()
+    prompt = tokenizer.decode(ordered[0].prompt_ids.tolist())
+    return TreeView(prompt, ordered[0].answer, root, round(leaves), round(apart), nodes)
+
+
+def prompts_of(responses: Sequence[DumpedResponse]) -> list[list[DumpedResponse]]:
+    """The leaves of a dump by prompt, those with the most leaves first."""
+    groups: dict[str, list[DumpedResponse]] = {}
+    for response in filter(is_tree, responses):
+        groups.setdefault(response.key.split("_")[0], []).append(response)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def _place(response: DumpedResponse) -> int:
+    """verl's names of rows are ``{prompt}_{leaf}_{index}``."""
+    return int(response.key.rsplit("_", 2)[1])
+
+
+def _runs(nodes: list[int]) -> list[tuple[int, int, int]]:
+    """Node, start and end of every stretch of equal numbers."""
+    starts = [place for place in range(len(nodes)) if place == 0 or nodes[place] != nodes[place - 1]]
+    return [(nodes[start], start, end) for start, end in zip(starts, [*starts[1:], len(nodes)], strict=True)]

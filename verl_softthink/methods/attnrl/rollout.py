@@ -1,0 +1,109 @@
+"""The generations of a step: prompts, and continuations as prompts of one session each."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tensordict import TensorDict
+from transfer_queue import KVBatchMeta
+from verl.utils import tensordict_utils as tu
+
+from verl_softthink.methods.attnrl import queue
+from verl_softthink.methods.attnrl.fields import AGENT_NAME, BRANCH
+from verl_softthink.methods.attnrl.samples import PromptSamples, Sample
+
+PARTITION = "train"
+
+
+class Rollout:
+    """Sends requests to verl's agent loops and collects what they put into the queue."""
+
+    def __init__(self, trainer):
+        self._trainer = trainer
+
+    def next_prompts(self, count: int) -> TensorDict:
+        """The next prompts of the data."""
+        return self._trainer._next_train_batch(count)
+
+    def send(self, prompts: TensorDict) -> int:
+        """Roll out ``rollout.n`` responses of every prompt; the number of prompts."""
+        # Those of a resumed run carry the step at which they were fetched.
+        tu.assign_non_tensor_data(prompts, "global_steps", self._trainer.global_steps)
+        return self._trainer._submit_batch_to_rollout(prompts)
+
+    def send_branches(self, prompts: TensorDict, planned: list[PromptSamples]) -> int:
+        """Roll out the planned continuations; their number, which may be 0.
+
+        Args:
+            prompts: the rows of the data that the planned prompts came from.
+            planned: prompts, each with its ``index`` in ``prompts``.
+        """
+        pairs = [(prompt, number) for prompt in planned for number in range(len(prompt.branches))]
+        if not pairs:
+            return 0
+        rows = tu.index_select_tensor_dict(prompts, [prompt.index for prompt, _ in pairs])
+        names = [name for prompt in planned for name in prompt.branch_uids]
+        tu.assign_non_tensor_stack(rows, "uid", names)
+        law = self._trainer.softthink.law
+        tu.assign_non_tensor_stack(rows, BRANCH, [prompt.request(number, law) for prompt, number in pairs])
+        tu.assign_non_tensor_stack(rows, "__rollout_n__", [1] * len(pairs))
+        tu.assign_non_tensor_data(rows, "agent_name", AGENT_NAME)
+        tu.assign_non_tensor_data(rows, "global_steps", self._trainer.global_steps)
+        return self._trainer._submit_batch_to_rollout(rows)
+
+    def collect(self, groups: int) -> KVBatchMeta:
+        """Wait for that many prompts or continuations."""
+        trainer = self._trainer
+        batch, _ = trainer.replay_buffer.sample(
+            global_steps=trainer.global_steps, partition_id=PARTITION, batch_size=groups
+        )
+        batch.extra_info["temperature"] = trainer.config.actor_rollout_ref.rollout.temperature
+        return batch
+
+    def continue_now(self, prompts: TensorDict, planned: list[PromptSamples]) -> None:
+        """Roll out the planned continuations within the step and attach them."""
+        if not any(prompt.branches for prompt in planned):
+            return
+        with self.awake():
+            self.take(planned, self.collect(self.send_branches(prompts, planned)))
+
+    def take(self, planned: list[PromptSamples], batch: KVBatchMeta) -> None:
+        """Attach the continuations in a batch to their prompts, in the order of the plan; they leave the queue."""
+        tags = dict(zip(batch.keys, batch.tags, strict=True))
+        names = [[f"{uid}_0_0" for uid in prompt.branch_uids] for prompt in planned]
+        keys = [key for of_prompt in names for key in of_prompt]
+        if not keys:
+            return
+        rows = dict(zip(keys, queue.read(keys, batch.partition_id, queue.ROW_FIELDS), strict=True))
+        for prompt, of_prompt in zip(planned, names, strict=True):
+            prompt.continuations.extend(Sample(rows[key], tags[key]) for key in of_prompt)
+        queue.clear(keys, batch.partition_id)
+
+    def without_padding(self, batch: KVBatchMeta, others: set[str]) -> KVBatchMeta:
+        """The batch without ``others`` and without verl's padding rows, which leave the queue."""
+        padding = {key for key, tag in zip(batch.keys, batch.tags, strict=True) if tag.get("is_padding", False)}
+        queue.clear(sorted(padding), batch.partition_id)
+        return batch.select_keys([key for key in batch.keys if key not in padding | others])
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """verl puts the engines to sleep after a step's generation; where that frees their memory, wake them.
+
+        Without ``free_cache_engine`` they never slept, and their caches still hold the prefixes.
+        """
+        manager, trainer = self._trainer.checkpoint_manager, self._trainer
+        sleeps = trainer.config.actor_rollout_ref.rollout.free_cache_engine
+        if sleeps:
+            # The version of the weights is that of the last update.
+            manager.update_weights(trainer.global_steps - 1)
+        yield
+        if sleeps:
+            manager.sleep_replicas()
+
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Room for a pass over the policy between two generations of one step."""
+        manager, trainer = self._trainer.checkpoint_manager, self._trainer
+        manager.sleep_replicas()
+        yield
+        if trainer.config.actor_rollout_ref.rollout.free_cache_engine:
+            manager.update_weights(trainer.global_steps - 1)

@@ -1,0 +1,153 @@
+"""What the driver keeps of a prompt between its two generations: the scored initial responses and the branches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from verl_softthink.config.settings import LawSettings
+from verl_softthink.likelihood.fields import SOFT
+from verl_softthink.methods.attnrl.fields import (
+    ABORTED,
+    NUMBER,
+    PREFIX_IDS,
+    PREFIX_LOG_PROBS,
+    PREFIX_TRACE,
+    PROMPT_IDS,
+    SESSION,
+)
+from verl_softthink.methods.attnrl.plan import Branch, Sampled, ScoredResponse, grow
+from verl_softthink.methods.attnrl.selection import has_signal
+from verl_softthink.methods.attnrl.tree import InitialResponse
+from verl_softthink.rollout.fields import FORCED
+from verl_softthink.rollout.prefix import encode_prefix
+from verl_softthink.rollout.trace_fields import from_row
+
+#: Fields of a sample by name.
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the queue.
+
+    Attributes:
+        row: its fields, as ``queue.read`` gives them.
+        tag: verl's.
+    """
+
+    row: Row
+    tag: dict
+
+    @property
+    def reward(self) -> float:
+        """Sum of the row's ``rm_scores``.
+
+        Raises:
+            ValueError: when it is neither 0 nor 1.
+        """
+        reward = float(self.row["rm_scores"].sum())
+        if reward not in (0.0, 1.0):
+            raise ValueError(
+                f"a response has reward {reward:g}, and the values of a tree are shares of right responses: give a "
+                "reward.custom_reward_function that returns 0 or 1, or remove attnrl from +softthink"
+            )
+        return reward
+
+    @property
+    def sampled(self) -> int:
+        """Tokens of the rollout; those that a chat template adds behind them are not."""
+        return sampled_tokens(self.row)
+
+
+@dataclass(frozen=True)
+class PromptSamples:
+    """One prompt, after its initial responses have been scored.
+
+    Attributes:
+        uid: verl's name of the prompt.
+        index: of its row in the batch of prompts that was submitted.
+        samples: its initial responses.
+        scored: the same for the plan.
+        log_probs: [T] float32 of each, by the policy that was the current one then.
+        branches: the plan.
+        continuations: what came back for each branch, once it has.
+    """
+
+    uid: str
+    index: int
+    samples: Sequence[Sample]
+    scored: Sequence[ScoredResponse]
+    log_probs: Sequence[Tensor]
+    branches: Sequence[Branch]
+    continuations: list[Sample] = field(default_factory=list)
+
+    @property
+    def branch_uids(self) -> list[str]:
+        """A name for every branch, without the underscore at which verl cuts names."""
+        return [f"{self.uid}-branch{number}" for number in range(len(self.branches))]
+
+    def request(self, number: int, law: LawSettings | None) -> dict:
+        """What the agent loop of a continuation needs: of the plan's branch ``number``.
+
+        Args:
+            law: of the run; None where responses are ordinary tokens.
+        """
+        branch = self.branches[number]
+        row = self.samples[branch.response].row
+        known = row.get("rollout_log_probs")
+        return {
+            SESSION: self.uid,
+            NUMBER: number,
+            PREFIX_TRACE: encode_prefix(from_row(row).truncated(branch.cut), law) if SOFT in row else None,
+            PROMPT_IDS: row["prompts"].tolist(),
+            PREFIX_IDS: row["responses"][: branch.cut].tolist(),
+            PREFIX_LOG_PROBS: None if known is None else known[: branch.cut].tolist(),
+        }
+
+    def results(self) -> list[Sampled | None]:
+        """Of every branch; None for those that were aborted."""
+        return [
+            None if sample.row["extra_fields"].get(ABORTED) else Sampled(sample.sampled - branch.cut, sample.reward)
+            for branch, sample in zip(self.branches, self.continuations, strict=True)
+        ]
+
+    def aborted(self) -> list[str]:
+        """Why each aborted continuation ended."""
+        reasons = [sample.row["extra_fields"].get(ABORTED) for sample in self.continuations]
+        return [reason for reason in reasons if reason]
+
+    def tree(self) -> list[InitialResponse]:
+        """The initial responses with their continuations, for ``tree.nodes`` and ``rows.leaf_rows``."""
+        return grow(self.scored, self.branches, self.results())
+
+    def of_response(self, index: int) -> list[Sample]:
+        """The continuations of an initial response that have a result, in the order of the tree's."""
+        return [
+            sample
+            for branch, sample in zip(self.branches, self.continuations, strict=True)
+            if branch.response == index and not sample.row["extra_fields"].get(ABORTED)
+        ]
+
+
+def sampled_tokens(row: Row) -> int:
+    """Response tokens that the model drew or phase control placed, which no loss sees."""
+    sampled = row["response_mask"].bool()
+    return int((sampled | row[FORCED] if FORCED in row else sampled).sum())
+
+
+def useful(responses: Sequence[InitialResponse]) -> bool:
+    """Whether a prompt's leaves are neither all right nor all wrong."""
+    return has_signal([value for response in responses for value in response.leaf_values])
+
+
+def distinct_tokens(responses: Sequence[InitialResponse]) -> int:
+    """Response tokens of the branched responses' trees, each counted once."""
+    branched = [response for response in responses if response.continuations]
+    return sum(response.length + sum(c.length for c in response.continuations) for response in branched)
+
+
+def stitched(current: Tensor, earlier: Tensor) -> Tensor:
+    """[T] log-probs: the earlier policy's [N] for the first N tokens, the current one's for the others."""
+    return torch.cat([earlier.to(current.dtype), current[len(earlier) :]])

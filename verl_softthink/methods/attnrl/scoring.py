@@ -1,0 +1,116 @@
+"""Old log-probs and influence of the initial responses in one pass, and the plan of their branches."""
+
+import torch
+import transfer_queue as tq
+from tensordict import TensorDict
+from transfer_queue import KVBatchMeta
+
+from verl_softthink.likelihood.fields import SOFT
+from verl_softthink.methods.attnrl import queue
+from verl_softthink.methods.attnrl.engine import INFLUENCE, INFLUENCE_OF, STEPS
+from verl_softthink.methods.attnrl.plan import BranchSettings, ScoredResponse, plan_branches
+from verl_softthink.methods.attnrl.response_steps import Reader
+from verl_softthink.methods.attnrl.samples import PromptSamples, Sample, sampled_tokens
+from verl_softthink.methods.attnrl.selection import AttentionFilter
+from verl_softthink.methods.attnrl.settings import AttnrlSettings
+from verl_softthink.rollout.fields import FORCED
+from verl_softthink.rollout.trace_fields import from_row
+
+_SCORES = ("old_log_probs", "entropy", INFLUENCE)
+
+
+class Scoring:
+    """One run's scoring passes and plans."""
+
+    def __init__(self, trainer, settings: AttnrlSettings):
+        self._trainer, self._settings = trainer, settings
+        self._filter = AttentionFilter() if settings.attention_filter else None
+        self._before_last_plan = self._filter.state_dict() if self._filter else None
+        self._reader: Reader | None = None
+
+    def filter_state(self, *, before_last_plan: bool) -> dict | None:
+        """Of the attention filter, for a checkpoint; None without one.
+
+        Args:
+            before_last_plan: as it was before the last prompts were judged, which a resumed run judges again.
+        """
+        if self._filter is None:
+            return None
+        return self._before_last_plan if before_last_plan else self._filter.state_dict()
+
+    def load(self, filter_state: dict | None) -> None:
+        """Continue with a filter's state from a checkpoint."""
+        if filter_state is not None and self._filter is not None:
+            self._filter = AttentionFilter.from_state(filter_state)
+
+    @property
+    def reader(self) -> Reader:
+        """Tables of the trainer's tokenizer, which exists once the trainer has been initialised."""
+        if self._reader is None:
+            marker = self._trainer.softthink.phase.end_of_thinking
+            self._reader = Reader(self._trainer.tokenizer, self._settings.separators, marker)
+        return self._reader
+
+    def score(self, batch: KVBatchMeta, uids: list[str], metrics: dict) -> list[PromptSamples]:
+        """Score the rows of a batch, which may hold verl's padding rows, and plan the branches of each prompt.
+
+        Args:
+            batch: balanced; its rows are named ``{uid}_{session}_{index}``.
+            uids: the prompts, in the order of their rows in the data.
+            metrics: get what verl reports of the pass.
+        """
+        if self._settings.branching == "attention":
+            batch = self._put_steps(batch)
+            batch.extra_info[INFLUENCE_OF] = {"layers": self._settings.layers, "heads": self._settings.heads}
+        # Whole rows are measured, whatever the training pass shares; soft ones as they were fed.
+        batch.extra_info.update(self._trainer.trace_scoring)
+        self._trainer.old_log_probs(batch, metrics)
+        batch.extra_info.pop(INFLUENCE_OF, None)
+        real = {key: tag for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)}
+        keys = sorted(real, key=lambda key: int(key.split("_")[1]))
+        rows = queue.read(keys, batch.partition_id, (*queue.ROW_FIELDS, *_SCORES))
+        of_prompt: dict[str, list[Sample]] = {}
+        for key, row in zip(keys, rows, strict=True):
+            of_prompt.setdefault(key.split("_")[0], []).append(Sample(row, real[key]))
+        self._before_last_plan = self._filter.state_dict() if self._filter else None
+        generator = torch.Generator().manual_seed((self._settings.seed << 32) + self._trainer.global_steps)
+        return [self._planned(uid, index, of_prompt[uid], generator) for index, uid in enumerate(uids)]
+
+    def _planned(self, uid: str, index: int, samples: list[Sample], generator: torch.Generator) -> PromptSamples:
+        scored = [self._scored(sample) for sample in samples]
+        settings = self._settings
+        branches = plan_branches(
+            scored,
+            BranchSettings(
+                points=settings.points,
+                continuations=settings.continuations,
+                quantile=settings.quantile,
+                spacing=settings.spacing,
+                branching=settings.branching,
+                expansion=settings.expansion,
+            ),
+            self._filter,
+            generator,
+        )
+        log_probs = [sample.row["old_log_probs"] for sample in samples]
+        return PromptSamples(uid, index, samples, scored, log_probs, branches)
+
+    def _scored(self, sample: Sample) -> ScoredResponse:
+        return self.reader.scored(
+            sample.row["responses"],
+            sample.sampled,
+            influence=sample.row.get(INFLUENCE),
+            entropy=sample.row["entropy"],
+            correct=sample.reward == 1,
+            trace=from_row(sample.row) if SOFT in sample.row else None,
+        )
+
+    def _put_steps(self, batch: KVBatchMeta) -> KVBatchMeta:
+        rows = queue.read(batch.keys, batch.partition_id, ("responses", "response_mask", FORCED))
+        steps = [torch.tensor(self.reader.steps(row["responses"], sampled_tokens(row)).lengths) for row in rows]
+        field = {STEPS: torch.nested.as_nested_tensor(steps, layout=torch.jagged)}
+        written = tq.kv_batch_put(
+            keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(field, batch_size=len(batch))
+        )
+        batch.fields = written.fields
+        return batch

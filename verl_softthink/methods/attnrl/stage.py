@@ -1,0 +1,127 @@
+"""Tree branching in a training step, in front of verl's pass over the old policy.
+
+    score       old log-probs of the initial responses, and in the same pass the influence of their steps
+    plan        which responses are cut where (``plan.py``)
+    continue    a second generation: prompt and prefix, the rest sampled anew (``agent_loop.py``)
+    trained     one row per leaf in place of the initial responses, with the advantages of the tree's nodes
+
+Everything behind that point sees the rows of the leaves as an ordinary batch. ``schedule.py`` says when each of these
+happens; with ``off_policy=1`` the two generations are one.
+"""
+
+import torch
+import transfer_queue as tq
+from tensordict import TensorDict
+from torch import Tensor
+from transfer_queue import KVBatchMeta
+
+from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
+from verl_softthink.methods.attnrl import queue
+from verl_softthink.methods.attnrl.batching import Batching
+from verl_softthink.methods.attnrl.check import check_attnrl
+from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
+from verl_softthink.methods.attnrl.metrics import LOG_PROB_LAG, tree_metrics
+from verl_softthink.methods.attnrl.rollout import Rollout
+from verl_softthink.methods.attnrl.samples import PromptSamples, stitched, useful
+from verl_softthink.methods.attnrl.schedule import OneStepOffPolicy, Schedule, StepByStep
+from verl_softthink.methods.attnrl.scoring import Scoring
+from verl_softthink.methods.attnrl.training_rows import TrainedLeaf, idle_leaves, trained_leaves
+from verl_softthink.methods.stage import Stage
+
+
+class AttnrlStage(Stage):
+    """Trees of responses in place of groups."""
+
+    dumped = (NODE, VALUE, ADVANTAGE, ROOT)
+    check = staticmethod(check_attnrl)
+
+    def __init__(self, trainer, settings):
+        super().__init__(trainer, settings)
+        self.batching = Batching(trainer.config, settings)
+        self.scoring = Scoring(trainer, settings)
+        schedule = OneStepOffPolicy if settings.off_policy else StepByStep
+        self.schedule: Schedule = schedule(trainer, Rollout(trainer), self._scored)
+        #: By row of this step: log-probs of its beginning by the policy that scored it.
+        self._earlier: dict[str, Tensor] = {}
+
+    @property
+    def pass_settings(self) -> dict:
+        return {SHARED_PREFIX: self.settings.shared_prefix}
+
+    def rows_multiple(self, ranks: int) -> int:
+        return self.batching.rows_multiple(ranks)
+
+    def mini_batch_rows(self, rows: int) -> int:
+        return rows // self.batching.updates
+
+    def state_dict(self) -> dict:
+        return {
+            "prompts_of_next_batch": self.batching.prompts,
+            "attention_filter": self.scoring.filter_state(before_last_plan=self.schedule.untrained is not None),
+            "untrained_prompts": self.schedule.untrained,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.batching.prompts = state["prompts_of_next_batch"]
+        self.scoring.load(state["attention_filter"])
+        self.schedule.untrained = state["untrained_prompts"]
+
+    def submit(self) -> int:
+        return self.schedule.submit(self.batching.prompts)
+
+    def before_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        return self._trained(batch, self.schedule.finish(batch, metrics), metrics)
+
+    def _scored(self, batch: KVBatchMeta, prompts: TensorDict, metrics: dict) -> list[PromptSamples]:
+        """Scores and plans; the rows leave the queue, for the driver holds what is needed of them."""
+        found = self.scoring.score(batch, list(prompts["uid"]), metrics)
+        queue.clear(batch.keys, batch.partition_id)
+        return found
+
+    def _trained(self, rolled_out: KVBatchMeta, prompts: list[PromptSamples], metrics: dict) -> KVBatchMeta:
+        """The batch of rows that the rest of the step trains on."""
+        trees = [prompt.tree() for prompt in prompts]
+        leaves: list[list[TrainedLeaf]] = [
+            trained_leaves(prompt, tree) if useful(tree) or not self.settings.zero_advantage_filter else []
+            for prompt, tree in zip(prompts, trees, strict=True)
+        ]
+        counts = [len(rows) for rows in leaves]
+        metrics.update(tree_metrics(prompts, trees, counts))
+        self.batching.trained(sum(counts))
+        # verl's passes need rows, and a step without any would stop the run: the first prompt's, with zero advantages.
+        rows = [leaf for of_prompt in leaves for leaf in of_prompt] or idle_leaves(prompts[0])
+        self._earlier = {leaf.key: leaf.earlier for leaf in rows}
+        batch = KVBatchMeta(
+            partition_id=rolled_out.partition_id,
+            keys=[leaf.key for leaf in rows],
+            tags=[leaf.tag for leaf in rows],
+            extra_info=dict(rolled_out.extra_info),
+        )
+        batch = self.trainer._balance_batch(queue.write(batch, [leaf.row for leaf in rows]), metrics)
+        if self.settings.shared_prefix == "dedup":
+            # What shares a prefix stays together, on one rank.
+            place = {leaf.key: number for number, leaf in enumerate(rows)}
+            batch.reorder(sorted(range(len(batch)), key=lambda at: place.get(batch.keys[at], len(place))))
+        return batch
+
+    def after_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        keys = list(self._earlier)
+        found = queue.read(keys, batch.partition_id, ("old_log_probs",))
+        whole = [stitched(row["old_log_probs"], self._earlier[key]) for key, row in zip(keys, found, strict=True)]
+        moved = torch.cat([(old - row["old_log_probs"]).abs() for old, row in zip(whole, found, strict=True)])
+        stale = sum(len(earlier) for earlier in self._earlier.values())
+        metrics[LOG_PROB_LAG] = float(moved.sum() / stale)
+        _put(batch, keys, {"old_log_probs": whole})
+        return batch
+
+    def after_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        keys = list(self._earlier)
+        rows = [row[ADVANTAGE] for row in queue.read(keys, batch.partition_id, (ADVANTAGE,))]
+        _put(batch, keys, {"advantages": rows, "returns": rows})
+        return batch
+
+
+def _put(batch: KVBatchMeta, keys: list[str], fields: dict[str, list[Tensor]]) -> None:
+    """Write jagged fields of some of a batch's rows that have these fields already."""
+    jagged = {name: torch.nested.as_nested_tensor(rows, layout=torch.jagged) for name, rows in fields.items()}
+    tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=TensorDict(jagged, batch_size=len(keys)))

@@ -1,0 +1,1 @@
+"""The entropy profile of thinking as a metric of a run."""

@@ -1,0 +1,92 @@
+"""From the tokens of a batch to what the scoring pass needs: where each response may be cut, and its answer's ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from verl_softthink.methods.repro.delimiters import DelimiterTable, build_delimiter_table
+from verl_softthink.methods.repro.fields import NO_ANSWER
+from verl_softthink.methods.repro.segments import MUST_CUT, NO_CUT, cut_kinds, segment_starts, thinking_length
+from verl_softthink.methods.repro.settings import ReproSettings
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """The thinking region of one response of T tokens.
+
+    Attributes:
+        length: its tokens.
+        starts: [S] int64, first tokens of its segments but the first one.
+        kinds: [T + 1] int64, what may be cut.
+    """
+
+    length: int
+    starts: Tensor
+    kinds: Tensor
+
+
+class Preparation:
+    """Tables of one tokenizer and one set of settings.
+
+    Args:
+        tokenizer: of the policy.
+        settings: delimiters and templates.
+        marker: text or ids of the end-of-thinking marker.
+
+    Raises:
+        ValueError: when no token of the vocabulary can end a segment.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: ReproSettings, marker: str | Sequence[int]):
+        self._tokenizer, self._settings = tokenizer, settings
+        self.marker = tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
+        self._stop_ids = frozenset(tokenizer.all_special_ids)
+        if not self.table.accepts[self.table.next_state.long()].any():
+            raise ValueError(
+                f"softthink.repro.delimiters={list(settings.delimiters)!r}: no token of the vocabulary ends one of "
+                "them, so no response would have segments; give delimiters that the model writes"
+            )
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        ids = [[token] for token in range(len(self._tokenizer))]
+        return self._tokenizer.batch_decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    @cached_property
+    def table(self) -> DelimiterTable:
+        """The matcher of the delimiters."""
+        return build_delimiter_table(self._texts, self._settings.delimiters)
+
+    @cached_property
+    def backtracks(self) -> Tensor:
+        """[V] bool, the tokens with which a segment turns back."""
+        words = {word.casefold() for word in self._settings.backtracking}
+        return torch.tensor([text.strip().casefold() in words for text in self._texts])
+
+    @cached_property
+    def lead_in(self) -> list[int]:
+        """Ids between a prefix and the answer."""
+        return self._tokenizer.encode(self._settings.lead_in, add_special_tokens=False)
+
+    def answer(self, ground_truth: object) -> Tensor:
+        """[A] int64 ids of the right answer, or the single ``NO_ANSWER``."""
+        text = self._settings.answer_text(ground_truth)
+        ids = [] if text is None else self._tokenizer.encode(text, add_special_tokens=False)
+        return torch.tensor(ids or [NO_ANSWER])
+
+    def thinking(self, response: Tensor) -> Thinking:
+        """Where one response [T] may be cut."""
+        length = thinking_length(response, self.marker, self._stop_ids)
+        starts = segment_starts(self.table.segment_ends(response), length)
+        return Thinking(length, starts, cut_kinds(starts, length, len(response)))
+
+
+def uncut(length: int) -> Tensor:
+    """[length + 1] int64, the kinds of a response that nobody wrote: verl's padding rows."""
+    kinds = torch.full((length + 1,), NO_CUT)
+    kinds[0] = MUST_CUT
+    return kinds

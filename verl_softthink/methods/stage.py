@@ -1,0 +1,93 @@
+"""What a method adds to a training step: a stage with hooks, in a trainer that runs the stages of all chosen methods.
+
+verl's step is rollout, reward, old log-probs, reference, advantage, update. Scores that need the model are computed
+in the pass of the old log-probs or after it; what the actor learns from is changed after the advantage. Stages run in
+the order of ``methods.METHODS``, each on what the one before it left in the batch, so methods compose.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from transfer_queue import KVBatchMeta
+
+    from verl_softthink.config.base import Settings
+    from verl_softthink.config.settings import SoftThinkSettings
+    from verl_softthink.training.trainer import SoftThinkTrainer
+
+
+class Stage:
+    """One method's part of every training step; the base class changes nothing.
+
+    Batches are verl's ``KVBatchMeta``: keys of rows in the TransferQueue, read with ``kv_batch_get`` and extended with
+    ``kv_batch_put``. Tensors of a field are jagged, a row each.
+    """
+
+    #: Per-position fields [T] or per-response fields of the queue that the rollout dump should keep.
+    dumped: ClassVar[tuple[str, ...]] = ()
+    #: Whether validation uses verl's own single-turn loop, because the method's rollouts are for training alone.
+    validates_plainly: ClassVar[bool] = False
+
+    def __init__(self, trainer: "SoftThinkTrainer", settings: "Settings"):
+        """
+        Args:
+            trainer: tokenizer, configuration and worker groups; initialised before the first hook is called.
+            settings: the method's own group of the ``softthink:`` node.
+        """
+        self.trainer = trainer
+        self.settings = settings
+
+    @classmethod
+    def check(cls, config: "DictConfig", settings: "SoftThinkSettings") -> None:
+        """Refuse what the method cannot work with, on the driver, before any worker starts.
+
+        Raises:
+            ValueError: naming the key, its value and the fix.
+        """
+
+    @property
+    def pass_settings(self) -> dict:
+        """What every training, reference and old-log-prob pass finds in ``batch.extra_info``."""
+        return {}
+
+    def submit(self) -> int | None:
+        """Send off what this step rolls out, in place of verl's own batch of prompts.
+
+        Returns:
+            Prompts to wait for, in verl's sense: uids that were registered. None leaves it to verl.
+        """
+        return None
+
+    def rows_multiple(self, ranks: int) -> int | None:
+        """The number of rows of every batch is padded to a multiple of this; None leaves it to verl.
+
+        Args:
+            ranks: data-parallel ranks of the actor.
+        """
+        return None
+
+    def mini_batch_rows(self, rows: int) -> int | None:
+        """Rows of one update of the actor on a batch of ``rows``; None leaves it to verl."""
+        return None
+
+    def state_dict(self) -> dict:
+        """What a checkpoint must hold for the method to continue."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from what ``state_dict`` gave."""
+
+    def before_old_log_prob(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta":
+        """The queue holds prompts, responses and rewards; ``batch.extra_info`` reaches the pass that follows.
+
+        A method that trains on other rows than were rolled out returns a batch of these; all that follows sees them.
+        """
+        return batch
+
+    def after_old_log_prob(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta":
+        """The queue holds responses, rewards, ``old_log_probs`` and ``entropy``."""
+        return batch
+
+    def after_advantage(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta":
+        """The queue holds ``advantages`` and ``returns`` of ``algorithm.adv_estimator``."""
+        return batch

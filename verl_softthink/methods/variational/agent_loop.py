@@ -1,0 +1,152 @@
+"""The agent loop of posterior traces: rolls out after the prompt with the hint, returns a row on the prompt without.
+
+    ordinary step    z ~ q(. | x, hint), for the first ``model_share`` of a group z ~ pi(. | x);   trained on x
+    posterior step   z ~ pi(. | x);                                                    trained on the hint's prompt
+
+With ``resampled_answers`` = m the trace is cut after the end-of-thinking marker and m answers are drawn from
+pi(. | x, z); the row keeps the first right one, which is distributed like any other right one, so its expected gradient
+is that of their mean; the reward is the mean verdict. With ``geometric_mean`` or ``product`` the row gets the reference
+answer.
+"""
+
+import asyncio
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+import torch
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+
+from verl_softthink.config.base import parse
+from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.methods.variational.fields import AGENT_NAME, FROM_MODEL, HINT_TEXT, OTHER_PROMPT, TRACE
+from verl_softthink.methods.variational.hints import hint_of, with_hint
+from verl_softthink.methods.variational.settings import ANSWER
+from verl_softthink.methods.variational.traces import Response, trace_length, with_answer
+from verl_softthink.methods.variational.verdict import Judge
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+
+
+class PosteriorOutput(AgentLoopOutput):
+    """verl's output with the other prompt and the length of the trace."""
+
+    other_prompt: list[int]
+    trace_length: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """verl's fields plus ``softthink_other_prompt`` [P] and ``softthink_trace`` [T]."""
+        output = super().as_dict()
+        output[OTHER_PROMPT] = torch.tensor(output.pop("other_prompt"), dtype=torch.int64)
+        output[TRACE] = (torch.arange(len(output["responses"])) < output.pop("trace_length")).long()
+        return output
+
+
+class PosteriorAgentLoop(SingleTurnAgentLoop):
+    """One trace, from the posterior or from the model."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.softthink: SoftThinkSettings = parse(
+            SoftThinkSettings, self.rollout_config.custom[EXTRA_ARGS_KEY], "softthink"
+        )
+        self.judge = Judge(self.config)
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs) -> PosteriorOutput:
+        settings = self.softthink.variational
+        posterior_step = settings.trains_posterior(int(kwargs["global_steps"]))
+        from_model = posterior_step or int(kwargs["session_id"]) < settings.sessions_of_model(self.rollout_config.n)
+        messages, hint = list(kwargs["raw_prompt"]), hint_of(kwargs, settings.hint)
+        hinted = with_hint(messages, hint, settings.hint.template)
+        output = await super().run(dict(sampling_params), **kwargs | {"raw_prompt": messages if from_model else hinted})
+        model_prompt, posterior_prompt = [await self._prompt(chat) for chat in (messages, hinted)]
+        # A chat template may add tokens after an assistant's turn, which nobody sampled.
+        sampled = sum(output.response_mask)
+        ids = output.response_ids[:sampled]
+        response = Response(ids, output.response_logprobs[:sampled], self._trace_length(ids))
+        reward = None
+        if settings.cuts_traces:
+            response, reward = await self._answer(response, model_prompt, sampling_params, kwargs)
+        mask = [1] * len(response.ids)
+        if posterior_step:
+            # The posterior is a distribution over traces: answers are the model's business.
+            mask[response.trace_length :] = [0] * (len(mask) - response.trace_length)
+        trained, other = (posterior_prompt, model_prompt) if posterior_step else (model_prompt, posterior_prompt)
+        return PosteriorOutput(
+            prompt_ids=trained,
+            other_prompt=other,
+            response_ids=response.ids,
+            response_mask=mask,
+            response_logprobs=response.log_probs,
+            trace_length=response.trace_length,
+            reward_score=reward,
+            num_turns=output.num_turns,
+            metrics=output.metrics,
+            extra_fields=output.extra_fields
+            | {FROM_MODEL: from_model, HINT_TEXT: hint}
+            | ({} if reward is None else {"reward_extra_info": {"acc": reward}}),
+        )
+
+    async def _prompt(self, messages: list[dict]) -> list[int]:
+        """The whole prompt as tokens; verl would cut one that is too long, and with it the question or the hint.
+
+        Raises:
+            ValueError: when it is longer than ``data.max_prompt_length``.
+        """
+        build = self.continuous_token_builder.build_initial_tokens
+        ids = await asyncio.get_running_loop().run_in_executor(None, build, messages)
+        if len(ids) > self.prompt_length:
+            raise ValueError(
+                f"data.max_prompt_length={self.prompt_length} is too short for a prompt of {len(ids)} tokens with its "
+                "hint; raise it, or shorten softthink.variational.hint.template or the hints"
+            )
+        return list(ids)
+
+    def _trace_length(self, ids: list[int]) -> int:
+        """The whole response where traces are not cut, and where thinking never ended."""
+        if not self.softthink.variational.cuts_traces:
+            return len(ids)
+        return trace_length(ids, self._marker) or len(ids)
+
+    @property
+    def _marker(self) -> list[int]:
+        marker = self.softthink.phase.end_of_thinking
+        return self.tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
+
+    async def _answer(
+        self, response: Response, prompt: list[int], sampling_params: dict[str, Any], row: dict[str, Any]
+    ) -> tuple[Response, float]:
+        """The response with the answer that it is trained on, and the reward of its trace."""
+        settings = self.softthink.variational
+        if response.trace_length == len(response.ids):
+            return response, 0.0  # No marker, or no room after it.
+        if settings.answer != "accuracy":
+            own = await self.judge.score(self._text(response.ids), row)
+            text = settings.answer_template.replace(ANSWER, str(row["reward_model"]["ground_truth"]))
+            ids = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
+            # Nobody sampled these tokens: the rollout has no log-probs of them.
+            return with_answer(response, ids, [0.0] * len(ids), self.response_length), own
+        trace = response.ids[: response.trace_length]
+        room = self.response_length - len(trace)
+        answers = await asyncio.gather(
+            *(
+                self.server_manager.generate(
+                    request_id=uuid4().hex,
+                    prompt_ids=prompt + trace,
+                    sampling_params=sampling_params | {"max_tokens": room},
+                )
+                for _ in range(settings.resampled_answers)
+            )
+        )
+        candidates = [with_answer(response, a.token_ids, a.log_probs, self.response_length) for a in answers]
+        verdicts = await asyncio.gather(*(self.judge.score(self._text(c.ids), row) for c in candidates))
+        best = max(range(len(candidates)), key=lambda number: verdicts[number])
+        return candidates[best], sum(verdicts) / len(verdicts)
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def register(agent_loop: ModuleType) -> None:
+    """``verl.experimental.agent_loop.single_turn_agent_loop``: add agent loop ``softthink_posterior_agent``."""
+    agent_loop.register(AGENT_NAME)(PosteriorAgentLoop)

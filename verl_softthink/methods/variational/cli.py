@@ -1,0 +1,44 @@
+"""``verl-softthink data variational``: weighted traces for verl's SFT trainer."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from verl_softthink.cli.errors import one_sentence
+
+
+class StageName(StrEnum):
+    """Stages of the pipeline, in their order."""
+
+    sample = "sample"
+    score = "score"
+    verify = "verify"
+    weigh = "weigh"
+    write = "write"
+
+
+def variational(
+    questions: Annotated[Path, typer.Option(help="Parquet or JSON lines, verl's or Bespoke-Stratos' schema.")],
+    model: Annotated[str, typer.Option(help="Checkpoint to be trained.")],
+    work: Annotated[Path, typer.Option(help="Working directory; the same command continues an interrupted one.")],
+    posterior_model: Annotated[str | None, typer.Option(help="Checkpoint that sees the hint; default --model.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML file with any further setting.")] = None,
+    traces: Annotated[int | None, typer.Option(min=1, help="Traces per question; default 8.")] = None,
+    until: Annotated[StageName, typer.Option(help="Last stage to run.")] = StageName.write,
+) -> None:
+    """Sample traces from a posterior with a hint, score, verify and weigh them, write WORK/train.parquet."""
+    with one_sentence():
+        from omegaconf import OmegaConf
+
+        from verl_softthink.config.base import parse
+        from verl_softthink.methods.variational.offline.pipeline import run
+        from verl_softthink.methods.variational.offline.settings import OfflineSettings
+        from verl_softthink.standalone import choose_platform
+
+        choose_platform()
+        values = OmegaConf.to_container(OmegaConf.load(settings)) if settings else {}
+        given = {"questions": str(questions), "model": model, "posterior_model": posterior_model, "traces": traces}
+        values |= {key: value for key, value in given.items() if value is not None}
+        run(parse(OfflineSettings, values, "settings"), work, until=until.value)

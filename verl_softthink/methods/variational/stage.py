@@ -1,0 +1,99 @@
+"""Posterior traces in a training step: the second likelihood after the first, the weights in place of the advantage."""
+
+import torch
+import transfer_queue as tq
+from tensordict import TensorDict
+from torch import Tensor
+from transfer_queue import KVBatchMeta
+
+from verl_softthink.methods.stage import Stage
+from verl_softthink.methods.variational import other_prompt, weighting
+from verl_softthink.methods.variational.check import check_variational
+from verl_softthink.methods.variational.fields import OTHER_LOG_PROBS, TRACE, WEIGHT
+from verl_softthink.methods.variational.metrics import named, objects, rollout_metrics
+from verl_softthink.methods.variational.weighting import ScoredTraces
+
+#: verl compares the rollout's with the actor's probabilities of a row; here they have different prompts.
+MEANINGLESS = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
+_SCORES = (
+    "uid",
+    "responses",
+    "response_mask",
+    "old_log_probs",
+    OTHER_LOG_PROBS,
+    TRACE,
+    "rm_scores",
+    "rollout_log_probs",
+)
+_OBJECTS = ("extra_fields", "reward_model")
+
+
+class VariationalStage(Stage):
+    """Weights of posterior traces (ordinary steps) or of the model's own for the posterior (every n-th step)."""
+
+    dumped = (WEIGHT, OTHER_LOG_PROBS)
+    validates_plainly = True
+
+    check = staticmethod(check_variational)
+
+    def after_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        for name in [name for name in metrics if name.startswith(MEANINGLESS)]:
+            del metrics[name]
+        temperature = self.trainer.config.actor_rollout_ref.rollout.temperature
+        other_prompt.score(batch, self.trainer.actor_rollout_wg, temperature)
+        return batch
+
+    def after_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        # verl's padding rows keep the fields of the row that they copy, at lengths that fit nothing.
+        keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=[*_SCORES, *_OBJECTS])
+        posterior_step = self.settings.trains_posterior(self.trainer.global_steps)
+        traces = scored_traces(data, trained_with_hint=posterior_step)
+        if posterior_step:
+            weights = weighting.posterior_weights(traces, estimator=self.settings.answer)
+        else:
+            weights = weighting.importance_weights(
+                traces,
+                estimator=self.settings.answer,
+                share=self.settings.model_share,
+                length_normalised=self.settings.importance == "length_normalised",
+            )
+        lengths = data["response_mask"].offsets().diff().tolist()
+        fields = {
+            name: _repeated(values, lengths)
+            for name, values in (
+                ("advantages", weighting.advantages(weights, traces.group)),
+                ("returns", weighting.advantages(weights, traces.group)),
+                (WEIGHT, weights),
+            )
+        }
+        tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=TensorDict(fields, batch_size=len(keys)))
+        found = weighting.weight_metrics(weights, traces.group)
+        found |= rollout_metrics(data, traces, self.trainer.tokenizer)
+        metrics.update(named(found, posterior_step=posterior_step))
+        return batch
+
+
+def scored_traces(data: TensorDict, *, trained_with_hint: bool) -> ScoredTraces:
+    """The jagged fields of a batch, padded, with the two likelihoods by what they are."""
+    trained, other = _padded(data["old_log_probs"]), _padded(data[OTHER_LOG_PROBS])
+    trace = _padded(data[TRACE]).bool()
+    inside = torch.arange(trace.shape[1]) < data["responses"].offsets().diff()[:, None]
+    names = {name: number for number, name in enumerate(dict.fromkeys(objects(data["uid"])))}
+    return ScoredTraces(
+        model=other if trained_with_hint else trained,
+        posterior=trained if trained_with_hint else other,
+        trace=trace,
+        answer=inside & ~trace,
+        rewards=torch.stack([row.sum() for row in data["rm_scores"].unbind()]),
+        group=torch.tensor([names[name] for name in objects(data["uid"])]),
+    )
+
+
+def _padded(column: Tensor) -> Tensor:
+    return column.to_padded_tensor(0)
+
+
+def _repeated(values: Tensor, lengths: list[int]) -> Tensor:
+    rows = [torch.full((length,), value) for value, length in zip(values.tolist(), lengths, strict=True)]
+    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)

@@ -1,0 +1,43 @@
+"""Make every YAML file of ``training/recipes`` selectable on verl's own entry point.
+
+    python -m verl.trainer.main_ppo +softthink=soft_grpo ...
+    python -m verl.trainer.main_ppo '+softthink=[cpu,soft_grpo]' ...
+
+The files are put into Hydra's ConfigStore as group ``softthink`` with package ``_global_``: they are written like
+verl's own configuration from its root, override it, and are overridden by later recipes and by the command line.
+"""
+
+from importlib import resources
+from importlib.abc import Traversable
+from types import ModuleType
+
+from omegaconf import OmegaConf
+
+GROUP = "softthink"
+
+
+def recipe_names() -> list[str]:
+    """Names that ``+softthink=`` accepts, sorted."""
+    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """The YAML text of a recipe, comments included."""
+    return (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def register_recipes(config_store: ModuleType) -> None:
+    """Store all recipes; ``config_store`` is the module ``hydra.core.config_store``."""
+    store = config_store.ConfigStore.instance()
+    for name in recipe_names():
+        store.store(
+            group=GROUP,
+            name=name,
+            node=OmegaConf.create(recipe_text(name)),
+            package="_global_",
+            provider="verl_softthink",
+        )
+
+
+def _folder() -> Traversable:
+    return resources.files("verl_softthink.training") / "recipes"

@@ -1,0 +1,242 @@
+"""Trainer mode ``softthink_sync``: verl's synchronous trainer, with soft traces in every pass over the model.
+
+It adds what stock verl cannot know: which law scores the traces (sent with each batch), metrics under ``softthink/``,
+which agent loop validates, a start-up probe that the plugin works in every process of the run, and the stages of the
+methods that the settings choose (``methods.METHODS``). Without a law rollouts are verl's own, of discrete tokens.
+"""
+
+import logging
+import math
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType
+
+import ray
+import transfer_queue as tq
+from omegaconf import DictConfig, OmegaConf, open_dict
+from tensordict import NonTensorData, TensorDict
+from transfer_queue import KVBatchMeta
+from verl.experimental.agent_loop import AgentLoopManager
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from verl_softthink.config.settings import LawSettings
+from verl_softthink.dump import dump_path, write_dump
+from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
+from verl_softthink.liveness import guard
+from verl_softthink.methods.registry import chosen_stages
+from verl_softthink.methods.stage import Stage
+from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.training import collect
+from verl_softthink.training.check import check_config
+from verl_softthink.training.metrics import soft_metrics
+from verl_softthink.training.mini_batches import mini_batches_of
+from verl_softthink.training.stage_states import load_states, save_states
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at whether the batch is complete; verl's 2 s would dominate short steps.
+POLL_SECONDS = 0.1
+#: verl compares exp(log_prob), which for a density is not a probability and overflows; ours compares log-densities.
+MEANINGLESS_FOR_DENSITIES = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
+RENAMED = {"actor/kl_loss": "softthink/log_density_k3", "actor/entropy": "softthink/next_token_entropy"}
+
+
+class SoftThinkTrainer(PPOTrainerSync):
+    """Training on soft or discrete rollouts, with the stages of the chosen methods."""
+
+    def __init__(self, config: DictConfig):
+        self.softthink = check_config(config)
+        with open_dict(config):
+            # Anything but "sync" is treated as asynchronous by the base class.
+            config.trainer.v1.trainer_mode = "sync"
+        super().__init__(config)
+        self.stages = [stage(self, getattr(self.softthink, group)) for group, stage in chosen_stages(self.softthink)]
+        #: Prompts that this step waits for, where a method has sent them; None: verl's own batch.
+        self._groups: int | None = None
+
+    @property
+    def scoring(self) -> dict:
+        """What every pass over the model needs in ``batch.extra_info``: how traces are scored, and methods' own."""
+        own = {key: value for stage in self.stages for key, value in stage.pass_settings.items()}
+        return self.trace_scoring | own
+
+    @property
+    def trace_scoring(self) -> dict:
+        """How traces are scored; nothing without a law."""
+        if self.softthink.law is None:
+            return {}
+        settings = {
+            **self.softthink.law.scoring(),
+            "temperature": self.softthink.filter.temperature,
+            **self.softthink.likelihood.model_dump(),
+        }
+        return {SETTINGS: settings}
+
+    def fit(self, agent_loop_manager: AgentLoopManager) -> None:
+        watch = guard.watch_of(self, agent_loop_manager)
+        guard.attach(self.replay_buffer, watch, poll_interval_s=POLL_SECONDS)
+        super().fit(agent_loop_manager)
+
+    def on_init_end(self) -> None:
+        super().on_init_end()
+        if self.softthink.law is not None:
+            self._probe_rollout()
+
+    def _probe_rollout(self) -> None:
+        """Generate one soft token on every server: agent-side settings, server, engine core and worker all take part.
+
+        Raises:
+            RuntimeError: when a server answers without a trace.
+        """
+        prompt = [self.tokenizer.eos_token_id]
+        request = self.softthink.request(seed=0).model_dump()
+        request["phase"]["budget"] = 1
+        sampling = {"max_tokens": 1, "temperature": 1.0, "extra_args": {EXTRA_ARGS_KEY: request}}
+        servers = [replica.servers[0] for replica in self.llm_server_manager.get_replicas()]
+        ray.get(
+            [server.generate.remote(prompt, dict(sampling), f"softthink-probe-{i}") for i, server in enumerate(servers)]
+        )
+
+    def on_validate_begin(self) -> None:
+        super().on_validate_begin()
+        if self._validates_otherwise:
+            self._training_agents = self.agent_loop_manager
+            self.agent_loop_manager = _DiscreteAgents(self.agent_loop_manager)
+
+    def on_validate_end(self) -> None:
+        super().on_validate_end()
+        if self._validates_otherwise:
+            self.agent_loop_manager = self._training_agents
+
+    @property
+    def _validates_otherwise(self) -> bool:
+        """Whether validation samples discrete tokens and training soft ones or those of a method's own loop."""
+        discrete = self.softthink.law is not None and self.softthink.rollout.validation == "discrete"
+        return discrete or any(stage.validates_plainly for stage in self.stages)
+
+    def prepare_step(self) -> dict:
+        groups = [sent for stage in self.stages if (sent := stage.submit()) is not None]
+        if len(groups) > 1:
+            raise RuntimeError("two methods of softthink roll out prompts of their own; their checks must refuse that")
+        self._groups = groups[0] if groups else None
+        return {} if groups else super().prepare_step()
+
+    def _step_once(self, metrics: dict, timing_raw: dict, sample_batch_size: int) -> KVBatchMeta:
+        groups = sample_batch_size if self._groups is None else self._groups
+        return super()._step_once(metrics, timing_raw, groups)
+
+    def _get_required_batch_multiple(self, dp_size: int) -> int:
+        wanted = [rows for stage in self.stages if (rows := stage.rows_multiple(dp_size)) is not None]
+        return math.lcm(*wanted) if wanted else super()._get_required_batch_multiple(dp_size)
+
+    def old_log_probs(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        """verl's pass over the current policy alone: ``old_log_probs`` and ``entropy`` of every row."""
+        return super()._compute_old_log_prob(batch, metrics)
+
+    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        for stage in self.stages:
+            batch = stage.before_old_log_prob(batch, metrics)
+        batch.extra_info.update(self.scoring)
+        batch = self.old_log_probs(batch, metrics)
+        if self.softthink.law is not None:
+            for name in [name for name in metrics if name.startswith(MEANINGLESS_FOR_DENSITIES)]:
+                del metrics[name]
+        for stage in self.stages:
+            batch = stage.after_old_log_prob(batch, metrics)
+        if self.softthink.law is not None:
+            # A stage may put the log-probs of an earlier policy in, which the rollout's are to be compared with.
+            metrics.update(self._soft_metrics(batch))
+        return batch
+
+    def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        batch = super()._compute_advantage(batch, metrics)
+        for stage in self.stages:
+            batch = stage.after_advantage(batch, metrics)
+        return batch
+
+    def _compute_ref_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        batch.extra_info.update(self.scoring)
+        return super()._compute_ref_log_prob(batch, metrics)
+
+    def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        batch.extra_info.update(self.scoring)
+        sizes = [rows for stage in self.stages if (rows := stage.mini_batch_rows(len(batch))) is not None]
+        with mini_batches_of(self.config, sizes[0]) if sizes else nullcontext():
+            batch = super()._update_actor(batch, metrics)
+        if self.softthink.law is not None:
+            # Named for what they are at soft positions: k3 of the log-density, not of a token distribution; and the
+            # entropy of the next-token distribution, not of the law.
+            for verl_name, name in RENAMED.items():
+                if verl_name in metrics:
+                    metrics[name] = metrics.pop(verl_name)
+        return batch
+
+    def _save_checkpoint(self) -> None:
+        # Before verl's own, which ends by naming this checkpoint as the last complete one.
+        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+        save_states(folder, self._stages_by_group)
+        super()._save_checkpoint()
+
+    def _load_checkpoint(self) -> None:
+        super()._load_checkpoint()
+        trainer = self.config.trainer
+        if self.global_steps > 0:
+            resumed = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
+            folder = resumed or Path(trainer.default_local_dir) / f"global_step_{self.global_steps}"
+            load_states(Path(folder), self._stages_by_group)
+
+    @property
+    def _stages_by_group(self) -> dict[str, Stage]:
+        return dict(zip((group for group, _ in chosen_stages(self.softthink)), self.stages, strict=True))
+
+    def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict, rollout_data_dir: str) -> None:
+        super()._log_rollout_data(batch, timing_raw, rollout_data_dir)
+        law = self.softthink.law
+        extra = tuple(name for stage in self.stages for name in stage.dumped)
+        scored = not OmegaConf.select(self.config, "algorithm.rollout_correction.bypass_mode", default=False)
+        names = collect.field_names(soft=law is not None, scored=scored, extra=extra)
+        keys = real_keys(batch)
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=names)
+        responses = collect.responses(keys, data, extra=extra)
+        drawn_with = (law or LawSettings(name="discrete")).model_dump()
+        write_dump(responses, drawn_with, dump_path(Path(rollout_data_dir), self.global_steps))
+
+    def _soft_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
+        names = [
+            SOFT,
+            DRAWN,
+            FORCED,
+            IDS,
+            VALUES,
+            "response_mask",
+            "rollout_log_probs",
+            "old_log_probs",
+            "extra_fields",
+        ]
+        data = tq.kv_batch_get(keys=real_keys(batch), partition_id=batch.partition_id, select_fields=names)
+        return soft_metrics(data, self.softthink.law)
+
+
+def real_keys(batch: KVBatchMeta) -> list[str]:
+    """Keys of the batch without verl's synthetic padding rows."""
+    return [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+
+
+class _DiscreteAgents:
+    """Sends validation prompts to verl's own single-turn loop."""
+
+    def __init__(self, manager):
+        self._manager = manager
+
+    def __getattr__(self, name: str):
+        return getattr(self.__dict__["_manager"], name)
+
+    def generate_sequences(self, prompts: TensorDict) -> None:
+        prompts["agent_name"] = NonTensorData("single_turn_agent", batch_size=prompts.batch_size)
+        self._manager.generate_sequences(prompts)
+
+
+def register(trainer_sync: ModuleType) -> None:
+    """``verl.trainer.ppo.v1.trainer_sync``: add trainer mode ``softthink_sync``."""
+    trainer_sync.register_trainer(TRAINER_MODE)(SoftThinkTrainer)
