@@ -1,6 +1,3 @@
-"""Make the shared references importable as ``oracles`` from any test directory layout."""
+"""The tokenizer of the pages."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support.traces import tokenizer  # noqa: F401
