@@ -38,7 +38,8 @@ softthink_install() {
     # Of thirty thousand modules a run imports some thousands: Python compiles them when it meets them.
     install="$softthink_venv/bin/python -m pip --disable-pip-version-check install -q --no-compile"
     echo "Setting up $softthink_venv (about 4 GB, 4 to 10 minutes, once) ..."
-    rm -rf "$softthink_venv"
+    # Metadata of an earlier checkout would name entry points that have moved.
+    rm -rf "$softthink_venv" "$softthink_root"/*.egg-info
     "$python" -m venv "$softthink_venv"
     # The indexes you have configured first, then PyTorch's own index of CPU wheels.
     $install "torch==$softthink_torch" 2>/dev/null ||

@@ -44,13 +44,13 @@ def test_plugin_adds_nothing_heavy_to_what_verl_imports_by_itself(platform):
     alone = loaded_by("import verl", VERL_USE_EXTERNAL_PLUGINS="none", VERL_PLATFORM=platform)
     with_plugin = loaded_by("import verl", VERL_PLATFORM=platform)
     added = {module for module in with_plugin - alone if not module.startswith("verl_softthink")}
-    assert "verl_softthink.upstream.registrations" in with_plugin
+    assert "verl_softthink.plugin" in with_plugin
     # Settings are pydantic models, and verl.utils.config, to which their check is attached, is imported with verl.
     assert not top_level(added) & (set(HEAVY) - {"pydantic"}), sorted(added)
 
 
 def test_plugin_imported_by_itself_loads_neither_verl_nor_vllm():
-    assert not top_level(loaded_by("import verl_softthink.upstream.registrations")) & set(HEAVY)
+    assert not top_level(loaded_by("import verl_softthink.plugin")) & set(HEAVY)
 
 
 def test_our_module_may_be_imported_before_the_upstream_module_it_registers_with():

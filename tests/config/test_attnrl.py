@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 from support.composing import composed
 
 from verl_softthink.methods.attnrl.settings import AttnrlSettings
-from verl_softthink.methods.registry import chosen_stages
+from verl_softthink.methods.registry import chosen
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 from verl_softthink.training.check import check_config
 from verl_softthink.training.recipe_store import recipe_text
@@ -36,7 +36,7 @@ def test_the_recipe_as_it_is_passes_and_holds_every_setting_with_its_default():
     recipe = OmegaConf.to_container(OmegaConf.create(recipe_text("attnrl")).softthink)
     assert AttnrlSettings(**recipe["attnrl"]) == AttnrlSettings()
     assert set(recipe["attnrl"]) == set(AttnrlSettings.model_fields)
-    assert [group for group, _ in chosen_stages(settings)] == ["attnrl"]
+    assert [method.group for method in chosen(settings)] == ["attnrl"]
 
 
 def test_every_key_of_the_recipe_is_commented():
@@ -48,7 +48,7 @@ def test_every_key_of_the_recipe_is_commented():
 
 def test_it_composes_with_process_rewards_after_the_tree():
     settings = check_config(_config(recipe="[attnrl,repro]"))
-    assert [group for group, _ in chosen_stages(settings)] == ["attnrl", "repro"]
+    assert [method.group for method in chosen(settings)] == ["attnrl", "repro"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_fix(overrides, message)
 def test_it_composes_with_every_law_that_trains(law):
     settings = check_config(_soft(f"softthink.law.name={law}"))
     assert law == "gaussian" or check_config(_soft(f"softthink.law.name={law}", *DEDUP)).law.name == law
-    assert settings.law.name == law and [group for group, _ in chosen_stages(settings)] == ["attnrl"]
+    assert settings.law.name == law and [method.group for method in chosen(settings)] == ["attnrl"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 from support.composing import composed
 
-from verl_softthink.methods.registry import chosen_stages
+from verl_softthink.methods.registry import chosen
 from verl_softthink.methods.repro.settings import ReproSettings
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.training.check import check_config
@@ -24,7 +24,7 @@ def _cpu(monkeypatch):
 def test_alone_it_trains_discrete_rollouts():
     settings = check_config(_config("[cpu,repro]"))
     assert settings.law is None and settings.repro == ReproSettings()
-    assert [group for group, _ in chosen_stages(settings)] == ["repro"]
+    assert [method.group for method in chosen(settings)] == ["repro"]
 
 
 @pytest.mark.parametrize("recipes", ["[cpu,soft_grpo,repro]", "[cpu,repro,soft_grpo]"])
@@ -34,7 +34,7 @@ def test_it_composes_with_soft_rollouts_in_either_order(recipes):
 
 
 def test_without_it_there_is_no_stage():
-    assert chosen_stages(check_config(_config("[cpu,soft_grpo]"))) == []
+    assert chosen(check_config(_config("[cpu,soft_grpo]"))) == []
 
 
 def test_the_recipe_shows_every_setting_with_its_default_and_a_comment():

@@ -11,7 +11,7 @@ from pathlib import Path
 from verl_softthink.pocket import checkpoint_path
 
 ENTRY_POINTS = (
-    "[verl.plugins]\nverl_softthink = verl_softthink.upstream.registrations\n"
+    "[verl.plugins]\nverl_softthink = verl_softthink.plugin\n"
     "[vllm.general_plugins]\nverl_softthink = verl_softthink.rollout.vllm.plugin:register\n"
 )
 

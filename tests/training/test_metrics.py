@@ -8,7 +8,7 @@ from tensordict import NonTensorStack, TensorDict
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, Candidates, LawParameters
-from verl_softthink.report.metric_docs import PREFIX
+from verl_softthink.report.metric_doc import PREFIX
 from verl_softthink.training.metrics import noise_metrics, soft_metrics
 
 LAW = LawSettings(name="gumbel", tau=0.5, noise_scale=2.0)

@@ -13,7 +13,8 @@ from verl_softthink.laws import LAWS
 from verl_softthink.methods.repro.fields import REWARD
 from verl_softthink.methods.repro.settings import ReproSettings
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
-from verl_softthink.report.metric_docs import PREFIX, documentation
+from verl_softthink.report.metric_doc import PREFIX
+from verl_softthink.training.metric_docs import documentation
 
 pytestmark = pytest.mark.verl
 

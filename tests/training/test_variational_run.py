@@ -7,7 +7,7 @@ from support.runs import run_recipe, small_batch
 from verl_softthink.dump import dump_path, read_dump
 from verl_softthink.methods.variational.fields import OTHER_LOG_PROBS, WEIGHT
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.report.metric_docs import documentation
+from verl_softthink.training.metric_docs import documentation
 
 pytestmark = pytest.mark.verl
 

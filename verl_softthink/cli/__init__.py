@@ -1,6 +1,7 @@
 """``verl-softthink``: one module per group of commands, each with a function ``add_to(app)``; listed below, once.
 
-Heavy imports wait inside the commands, so that ``--help`` and argument errors are instant.
+Methods add commands of their own, beside these or to a group (``methods.registry``). Heavy imports wait inside the
+commands, so that ``--help`` and argument errors are instant.
 """
 
 import logging
@@ -8,16 +9,7 @@ import logging
 import typer
 
 from verl_softthink.cli import bench, data, doctor, evaluation, report
-from verl_softthink.methods.repro import cli as process_reward
-
-GROUPS = (
-    bench,
-    data,
-    doctor,
-    evaluation,
-    process_reward,
-    report,
-)
+from verl_softthink.methods import registry
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,5 +24,7 @@ def _configure() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
-for group in GROUPS:
+for group in (bench, data, doctor, evaluation, report):
     group.add_to(app)
+for add_to in registry.parts("commands"):
+    add_to({"": app, "bench": bench.bench, "data": data.data})

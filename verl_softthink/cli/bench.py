@@ -5,9 +5,6 @@ from typing import Annotated
 
 import typer
 
-from verl_softthink.bench.shared_prefix_command import bench_prefix
-from verl_softthink.methods.attnrl.bench_command import bench_fci
-
 bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, interleaved; medians.")
 
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")]
@@ -65,25 +62,15 @@ def bench_head(
     report(head.run(head.QUICK if quick else head.FULL), json)
 
 
-@bench.command("repro")
-def bench_repro(
-    quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False,
-    tokens: Annotated[int, typer.Option(min=64, help="Tokens of each sequence, 32 of them prompt.")] = 2048,
-    layers: Annotated[
-        int | None, typer.Option(min=1, help="Fewer layers than the shape has, for a slow machine.")
-    ] = None,
-    naive: Annotated[bool, typer.Option(help="Also measure one pass per prefix, about eleven times as long.")] = True,
-    json: JsonPath = None,
+@bench.command("prefix")
+def bench_prefix(
+    quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False, json: JsonPath = None
 ) -> None:
-    """Time of an old-log-prob pass that scores RePro's answers over one that does not; the naive passes beside it."""
+    """Time and tokens of a training pass over trees, shared prefixes computed once over once per leaf."""
+    from verl_softthink.bench import shared_prefix
     from verl_softthink.bench.report import report
-    from verl_softthink.methods.repro import bench as repro
 
-    report(repro.run(repro.QUICK if quick else repro.FULL, tokens=tokens, layers=layers, naive=naive), json)
-
-
-bench.command("fci")(bench_fci)
-bench.command("prefix")(bench_prefix)
+    report(shared_prefix.run(shared_prefix.QUICK if quick else shared_prefix.FULL), json)
 
 
 def add_to(app: typer.Typer) -> None:

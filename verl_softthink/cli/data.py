@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from verl_softthink.cli.errors import one_sentence
-from verl_softthink.methods.variational.cli import variational
+from verl_softthink.errors import one_sentence
 
 data = typer.Typer(no_args_is_help=True, help="Data sets as verl parquet files.")
 
@@ -72,9 +71,6 @@ def word_problems(
 
     with one_sentence():
         main(out=out, train=train, heldout=heldout, digits=[1], seed=seed)
-
-
-data.command("variational")(variational)
 
 
 def add_to(app: typer.Typer) -> None:

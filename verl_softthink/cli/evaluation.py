@@ -47,10 +47,10 @@ def evaluate(
     """Evaluate a checkpoint: pass@1 and pass@k with 95 % bootstrap intervals over problems, table, JSON and plot."""
     from rich.console import Console
 
-    from verl_softthink.cli.errors import one_sentence
     from verl_softthink.config.base import parse
     from verl_softthink.config.settings import PhaseSettings
     from verl_softthink.data.prompts import PROMPTS
+    from verl_softthink.errors import one_sentence
     from verl_softthink.evaluation import run
     from verl_softthink.evaluation.engine import EngineSettings
     from verl_softthink.evaluation.modes import read_modes, read_pairs
@@ -93,7 +93,7 @@ def eval_table(
     """One table of several runs' evaluations: mean and spread over seeds, in per cent."""
     from rich.console import Console
 
-    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.errors import one_sentence
     from verl_softthink.evaluation.seed_table import write_table
     from verl_softthink.report.seeds import labelled
 
@@ -107,7 +107,7 @@ def entropy_profile(
     title: str = "",
 ) -> None:
     """Draw the mean next-token entropy by position of the chain of thought."""
-    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.errors import one_sentence
     from verl_softthink.report.entropy_profile import plot_entropy_profiles
     from verl_softthink.report.seeds import labelled
 
@@ -129,7 +129,7 @@ def out_of_domain(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from verl_softthink.cli.errors import one_sentence
+    from verl_softthink.errors import one_sentence
     from verl_softthink.evaluation import out_of_domain as ood
 
     names = [name.strip() for name in tasks.split(",")]

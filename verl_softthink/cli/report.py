@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from verl_softthink.cli.errors import one_sentence
+from verl_softthink.errors import one_sentence
 
 
 def watch(
@@ -31,10 +31,11 @@ def summary(
     ] = None,
 ) -> None:
     """Write summary.json, curve.png and trace.html into the run's directory, and print the summary."""
+    from verl_softthink.methods.registry import parts
     from verl_softthink.report.overview import write_overview
 
     with one_sentence():
-        write_overview(run, model, validation)
+        write_overview(run, model, validation, parts=[part() for part in parts("page")])
 
 
 def plot(
@@ -82,12 +83,14 @@ def inspect(
     ] = None,
 ) -> None:
     """Write a page that shows soft traces position by position."""
+    from verl_softthink.methods.registry import parts
     from verl_softthink.report.overview import write_trace_page
     from verl_softthink.report.selection import find_dump
 
     with one_sentence():
         other = find_dump(beside, step) if beside else None
-        write_trace_page(find_dump(run_or_trace, step), model, out, count, other)
+        page_parts = [part() for part in parts("page")]
+        write_trace_page(find_dump(run_or_trace, step), model, out, count, other, page_parts)
 
 
 def metrics() -> None:
@@ -95,10 +98,11 @@ def metrics() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from verl_softthink.report.metric_docs import METRICS, PREFIX
+    from verl_softthink.report.metric_doc import PREFIX
+    from verl_softthink.training import metric_docs
 
     table = Table("softthink/...", "meaning", "healthy", "otherwise", title=f"metrics under {PREFIX}", show_lines=True)
-    for row in METRICS:
+    for row in metric_docs.metrics():
         table.add_row(row.name, row.meaning, row.healthy, row.otherwise)
     Console().print(table)
 

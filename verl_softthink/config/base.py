@@ -1,7 +1,8 @@
 """What every settings class shares: no unknown keys, no later change, and problems told in one line each."""
 
 import types
-from typing import Annotated, Union, get_args, get_origin
+from collections.abc import Callable
+from typing import Annotated, Generic, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,6 +14,28 @@ class Settings(BaseModel):
     """Unknown keys are errors, and settings never change after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Parsed = TypeVar("Parsed")
+
+
+class ParsedOnce(Generic[Parsed]):
+    """Parses a node of the configuration once a process: verl makes an agent loop for every response anew.
+
+    Args:
+        parse: from the node to what is kept of it.
+    """
+
+    def __init__(self, parse: Callable[[object], Parsed]):
+        self._parse = parse
+        self._node: object = None
+        self._parsed: Parsed | None = None
+
+    def __call__(self, node: object) -> Parsed:
+        """What the node says; the same object as for the call before if it is the same node."""
+        if node is not self._node:
+            self._parsed, self._node = self._parse(node), node
+        return self._parsed
 
 
 def parse(model: type[Settings], values: dict, prefix: str) -> Settings:

@@ -4,17 +4,15 @@ The same three groups (law, filter, phase) are what one vLLM request carries in
 ``SamplingParams.extra_args["softthink"]``, so a recipe and a hand-written request are checked by one schema.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from verl_softthink.config.base import PositiveFloat, Probability, Settings
+from verl_softthink.config.base import PositiveFloat, Probability, Settings, parse
 from verl_softthink.laws import LAWS, LawParameters
 from verl_softthink.laws.registry import SCORED_WITH
-from verl_softthink.methods.attnrl.settings import AttnrlSettings
-from verl_softthink.methods.repro.settings import ReproSettings
-from verl_softthink.methods.variational.settings import VariationalSettings
 
 #: Settings that single laws have, with their defaults.
 OWN_SETTINGS = {key: value for law in LAWS.own for key, value in law.own_settings.items()}
@@ -206,19 +204,12 @@ class RolloutSettings(Settings):
     seed_answers: bool = False
 
 
-class EntropyProfileSettings(Settings):
-    """Next-token entropy by position of the chain of thought; these positions are logged, dumps have all."""
-
-    positions: list[Annotated[int, Field(ge=0)]] = [0, 8, 32, 128]
-
-
 class SoftThinkSettings(Settings):
-    """The ``softthink:`` node of a recipe or of several: how soft positions are drawn, then one group per method.
+    """What every ``softthink:`` node has: how positions are drawn and scored. Methods add a group each
+    (``methods.settings``).
 
     Attributes:
         law: None where rollouts are verl's own, of discrete tokens; then ``filter`` has nothing to act on.
-        attnrl: trees of responses, branched where later steps look back to (``recipes/attnrl``).
-        variational: traces of a posterior that sees a hint (``recipes/variational``).
     """
 
     law: LawSettings | None = None
@@ -226,10 +217,11 @@ class SoftThinkSettings(Settings):
     phase: PhaseSettings = PhaseSettings()
     likelihood: LikelihoodSettings = LikelihoodSettings()
     rollout: RolloutSettings = RolloutSettings()
-    attnrl: AttnrlSettings | None = None
-    repro: ReproSettings | None = None
-    variational: VariationalSettings | None = None
-    entropy_profile: EntropyProfileSettings | None = None
+
+    @classmethod
+    def of_node(cls, node: Mapping) -> Self:
+        """Read a node that the driver has checked; the groups of methods are theirs to read."""
+        return parse(cls, {key: node[key] for key in node if key in cls.model_fields}, "softthink")
 
     def request(self, seed: int, prefix: dict | None = None) -> RequestSettings:
         """The settings of one soft request of this recipe; ``prefix`` is an encoded one that it continues."""

@@ -1,7 +1,7 @@
 """The end-of-thinking marker of one tokenizer: which tokens it is, in context too, and whether prompts allow for it."""
 
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
-from verl_softthink.training.check import marker_tokens
+from verl_softthink.thinking import marker_tokens
 
 CHECK = "marker"
 #: What a model may write right before and right after the marker.

@@ -48,12 +48,12 @@ def _flash_attention() -> Finding:
 def _plugin_loaded() -> Finding:
     import verl
 
-    if "verl_softthink.upstream.registrations" in sys.modules:
+    if "verl_softthink.plugin" in sys.modules:
         return ok("plugin", f"`import verl` ({verl.__version__}) loads the plugin.")
     return failure(
         "plugin",
         "`import verl` does not load the plugin, so no recipe can be selected: see the other sentences about the "
-        "plugin, or run `python -c 'import verl_softthink.upstream.registrations'` to see its error.",
+        "plugin, or run `python -c 'import verl_softthink.plugin'` to see its error.",
     )
 
 

@@ -11,8 +11,8 @@ def registration_findings(process: str) -> list[Finding]:
     """Import every upstream module of the list; ``process`` names this process in the sentences."""
     import verl  # noqa: F401  (loads the plugin)
 
+    from verl_softthink.plugin import REGISTRATIONS
     from verl_softthink.upstream.hooks import applied
-    from verl_softthink.upstream.registrations import REGISTRATIONS
 
     wanted = [registration for registration in REGISTRATIONS if registration.wanted()]
     missing = []

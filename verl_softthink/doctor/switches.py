@@ -9,7 +9,7 @@ from verl_softthink.upstream import compat
 CHECK = "plugin"
 #: Group and object of this package's entry points, as in pyproject.toml; the name is the same in both groups.
 ENTRY_POINTS = {
-    "verl.plugins": "verl_softthink.upstream.registrations",
+    "verl.plugins": "verl_softthink.plugin",
     "vllm.general_plugins": "verl_softthink.rollout.vllm.plugin:register",
 }
 NAME = "verl_softthink"

@@ -91,20 +91,19 @@ def check_model(config: object) -> None:
         )
 
 
-def check_slices(readers: dict[str, bool]) -> None:
-    """Check what one micro-batch asks for whose sequences are sliced across Ulysses ranks.
+def check_slices(readers: Sequence[str]) -> None:
+    """Refuse what reads whole sequences in a micro-batch whose sequences are sliced across Ulysses ranks.
 
     Args:
-        readers: what would read whole sequences, and whether it is asked for.
+        readers: what the micro-batch asks for that does.
 
     Raises:
         ValueError: naming it.
     """
-    asked = [name for name, wanted in readers.items() if wanted]
-    if asked:
+    if readers:
         raise ValueError(
-            f"the batch asks for {', '.join(asked)}, which needs whole sequences: set ulysses_sequence_parallel_size=1 "
-            "for actor and ref, or turn it off"
+            f"the batch asks for {', '.join(readers)}, which needs whole sequences: set "
+            "ulysses_sequence_parallel_size=1 for actor and ref, or turn it off"
         )
 
 

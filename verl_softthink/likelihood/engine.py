@@ -8,6 +8,7 @@ At drawn positions ``log_probs`` is the density of the action; ``entropy`` stays
 distribution that the logits define (tempered by verl's answer temperature), not the entropy of the law.
 """
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import torch
@@ -24,23 +25,26 @@ from verl_softthink.likelihood.scoring import log_density, log_density_in_tree
 from verl_softthink.likelihood.sequence_slice import SequenceSlice
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, SharedPrefixes
 from verl_softthink.likelihood.soft_inputs import soft_inputs
-from verl_softthink.methods.attnrl.engine import STEPS, StepInfluence
-from verl_softthink.methods.repro.engine import AnswerScoring
-from verl_softthink.methods.repro.fields import REQUEST
 
 MODEL_TYPE = "softthink_language_model"
 BACKENDS = ["fsdp", "fsdp2"]
 DEVICES = ["cuda", "npu", "cpu"]
 #: Switches of a batch whose results would ignore the trace.
 _REFUSED_SWITCHES = ("use_fused_kernels", "distillation_use_topk", "distillation_only")
+#: verl's switch for the sum of squared probabilities.
+SUM_PI_SQUARED = "calculate_sum_pi_squared"
 #: Key in ``output_args``, which verl hands from its inputs to its outputs.
 _DRAWN = "softthink_drawn_positions"
 _PIECES = "softthink_head_in_pieces"
 
 
-def register(engines: ModuleType) -> None:
-    """Register the engine with ``verl.workers.engine.fsdp.transformer_impl``."""
-    bases = (StepInfluence, AnswerScoring, SharedPrefixes, SoftTraceLikelihood, engines.FSDPEngineWithLMHead)
+def register(engines: ModuleType, mixins: Sequence[type] = ()) -> None:
+    """Register the engine with ``verl.workers.engine.fsdp.transformer_impl``.
+
+    Args:
+        mixins: put in front of everything else, the first one foremost.
+    """
+    bases = (*mixins, SharedPrefixes, SoftTraceLikelihood, engines.FSDPEngineWithLMHead)
     engine = type("SoftThinkFSDPEngine", bases, {})
     engines.EngineRegistry.register(model_type=MODEL_TYPE, backend=BACKENDS, device=DEVICES)(engine)
 
@@ -87,14 +91,18 @@ class SoftTraceLikelihood:
 
     def forward_step(self, micro_batch, loss_function, forward_only):
         if self.use_ulysses_sp:
-            check_slices(
-                {
-                    REQUEST: get_non_tensor_data(micro_batch, REQUEST, default=None) is not None,
-                    STEPS: STEPS in micro_batch,
-                    SHARED_PREFIX: get_non_tensor_data(micro_batch, SHARED_PREFIX, default="repeat") != "repeat",
-                }
-            )
+            shares = get_non_tensor_data(micro_batch, SHARED_PREFIX, default="repeat") != "repeat"
+            check_slices([*self.row_readers(micro_batch), *([SHARED_PREFIX] if shares else [])])
         return super().forward_step(micro_batch, loss_function, forward_only)
+
+    def row_readers(self, micro_batch: TensorDict) -> list[str]:
+        """What the micro-batch asks for that reads whole rows, as they were rolled out; mixins add theirs."""
+        return []
+
+    def logit_readers(self, micro_batch: TensorDict) -> list[str]:
+        """What the micro-batch asks for that reads the logits of all positions; mixins add theirs."""
+        wanted = get_non_tensor_data(micro_batch, SUM_PI_SQUARED, default=False)
+        return [SUM_PI_SQUARED] if wanted else []
 
     def prepare_model_inputs(self, micro_batch):
         self._soft_inputs.clear()
@@ -125,7 +133,7 @@ class SoftTraceLikelihood:
             self._soft_inputs.feed(fed)
         output_args[_DRAWN] = drawn, scored, rows, in_tree, settings, fed, mine
         if settings.positions_at_once is not None:
-            check_pieces(micro_batch)
+            check_pieces(self.logit_readers(micro_batch))
             width = None if packed else model_inputs["input_ids"].shape[1]
             output_args[_PIECES] = head_request(micro_batch, output_args, drawn, settings, width)
             self._head_in_pieces().ask(output_args[_PIECES])
@@ -135,11 +143,12 @@ class SoftTraceLikelihood:
         """This rank's positions of the packed batch under Ulysses sequence parallelism; None where all are here."""
         if not self.use_ulysses_sp:
             return None
+        in_pieces = settings.positions_at_once is not None
         check_slices(
-            {
-                "softthink.likelihood.positions_at_once": settings.positions_at_once is not None,
-                f"softthink.law.name={settings.law.name!r}": settings.law.draws_embedding,
-            }
+            [
+                *(["softthink.likelihood.positions_at_once"] if in_pieces else []),
+                *([f"softthink.law.name={settings.law.name!r}"] if settings.law.draws_embedding else []),
+            ]
         )
         length = model_inputs["input_ids"].shape[1]
         return SequenceSlice(self.ulysses_device_mesh["sp"].get_local_rank() * length, length, output_args["pad_size"])

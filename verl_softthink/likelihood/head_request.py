@@ -1,5 +1,6 @@
 """What the output head is asked for where it is taken in pieces, and how verl gets it back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,6 @@ from verl.utils import tensordict_utils as tu
 
 from verl_softthink.likelihood.fields import ScoringSettings
 from verl_softthink.likelihood.positions import DrawnPositions
-from verl_softthink.methods.repro.fields import REQUEST
 
 #: Columns of what the head returns.
 LOG_PROB, ENTROPY, DENSITY = range(3)
@@ -78,19 +78,17 @@ def head_request(
     )
 
 
-def check_pieces(micro_batch: TensorDict) -> None:
-    """Refuse what reads all logits.
+def check_pieces(readers: Sequence[str]) -> None:
+    """Refuse what reads the logits of all positions.
+
+    Args:
+        readers: what the micro-batch asks for that does.
 
     Raises:
         ValueError: naming it.
     """
-    readers = {
-        "softthink.repro": tu.get_non_tensor_data(micro_batch, REQUEST, default=None) is not None,
-        "calculate_sum_pi_squared": tu.get_non_tensor_data(micro_batch, "calculate_sum_pi_squared", default=False),
-    }
-    for name, reads in readers.items():
-        if reads:
-            raise ValueError(
-                f"softthink.likelihood.positions_at_once is set, but {name} reads the logits of all positions; set one "
-                "of them to null"
-            )
+    if readers:
+        raise ValueError(
+            f"softthink.likelihood.positions_at_once is set, but the batch asks for {', '.join(readers)}, which reads "
+            "the logits of all positions; set one of them to null"
+        )

@@ -21,7 +21,6 @@ from verl.utils.tensordict_utils import get_non_tensor_data
 from verl_softthink.likelihood.fields import SETTINGS
 from verl_softthink.likelihood.prefix_tree import PrefixTree
 from verl_softthink.likelihood.tree_traces import RowTraces, check_traces, drawn_entries
-from verl_softthink.methods.repro.fields import REQUEST
 
 #: Key of the batch's non-tensor data, one of ``MODES``; absent means "repeat".
 SHARED_PREFIX = "softthink_shared_prefix"
@@ -40,6 +39,11 @@ class SharedPrefixes:
             return super().prepare_model_inputs(micro_batch)
         config = self.module.config
         check_shared_prefix(config, micro_batch)
+        if readers := self.row_readers(micro_batch):
+            raise ValueError(
+                f"{SHARED_PREFIX}='dedup' with {', '.join(readers)}, which reads whole rows; use "
+                f"{SHARED_PREFIX}='repeat' in that pass"
+            )
         traces = RowTraces.of(micro_batch)
         tree = PrefixTree.of(list(micro_batch["input_ids"].unbind()), None if traces is None else traces.symbols)
         distinct = _one_row(tree, micro_batch, {} if traces is None else traces.of_tree(tree))
@@ -104,11 +108,6 @@ def check_shared_prefix(config: object, micro_batch: TensorDict) -> None:
             f"{SHARED_PREFIX}='dedup' covers full attention only; use {SHARED_PREFIX}='repeat'"
         )
     check_traces(micro_batch)
-    if get_non_tensor_data(micro_batch, REQUEST, default=None) is not None:
-        raise ValueError(
-            f"{SHARED_PREFIX}='dedup' with batch.extra_info[{REQUEST!r}]: answers are scored on whole rows; use "
-            f"{SHARED_PREFIX}='repeat' in the old-log-prob pass"
-        )
     if micro_batch["position_ids"].dim() != 2:
         raise ValueError(f"{SHARED_PREFIX}='dedup' does not cover 3-D position ids; use a text-only model")
     for switch in ("use_fused_kernels", "distillation_use_topk", "distillation_only", "calculate_sum_pi_squared"):

@@ -2,25 +2,51 @@
 
 verl's step is rollout, reward, old log-probs, reference, advantage, update. Scores that need the model are computed
 in the pass of the old log-probs or after it; what the actor learns from is changed after the advantage. Stages run in
-the order of ``methods.METHODS``, each on what the one before it left in the batch, so methods compose.
+the order of ``registry.METHODS``, each on what the one before it left in the batch, so methods compose.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
     from transfer_queue import KVBatchMeta
+    from transformers import PreTrainedTokenizerBase
 
     from verl_softthink.config.base import Settings
     from verl_softthink.config.settings import SoftThinkSettings
-    from verl_softthink.training.trainer import SoftThinkTrainer
+
+
+class Trainer(Protocol):
+    """What a stage may use of the trainer, which is verl's synchronous one with soft traces.
+
+    Attributes:
+        config: verl's whole configuration.
+        softthink: the ``softthink:`` node.
+        tokenizer: of the policy; there once the trainer has been initialised.
+        actor_rollout_wg: verl's group of actor workers.
+        global_steps: number of the current step, from 1.
+        timing_raw: seconds of the step's parts by name, logged by verl.
+        trace_scoring: what a pass over rows with traces needs in ``batch.extra_info``; empty without a law.
+    """
+
+    config: "DictConfig"
+    softthink: "SoftThinkSettings"
+    tokenizer: "PreTrainedTokenizerBase"
+    actor_rollout_wg: Any
+    global_steps: int
+    timing_raw: dict[str, float]
+
+    @property
+    def trace_scoring(self) -> dict: ...
+
+    def old_log_probs(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta": ...
 
 
 class Stage:
     """One method's part of every training step; the base class changes nothing.
 
-    Batches are verl's ``KVBatchMeta``: keys of rows in the TransferQueue, read with ``kv_batch_get`` and extended with
-    ``kv_batch_put``. Tensors of a field are jagged, a row each.
+    Batches are verl's ``KVBatchMeta``: keys of rows in the TransferQueue, read and extended with
+    ``verl_softthink.batch``. Tensors of a field are jagged, a row each.
     """
 
     #: Per-position fields [T] or per-response fields of the queue that the rollout dump should keep.
@@ -28,7 +54,7 @@ class Stage:
     #: Whether validation uses verl's own single-turn loop, because the method's rollouts are for training alone.
     validates_plainly: ClassVar[bool] = False
 
-    def __init__(self, trainer: "SoftThinkTrainer", settings: "Settings"):
+    def __init__(self, trainer: Trainer, settings: "Settings"):
         """
         Args:
             trainer: tokenizer, configuration and worker groups; initialised before the first hook is called.
@@ -36,14 +62,6 @@ class Stage:
         """
         self.trainer = trainer
         self.settings = settings
-
-    @classmethod
-    def check(cls, config: "DictConfig", settings: "SoftThinkSettings") -> None:
-        """Refuse what the method cannot work with, on the driver, before any worker starts.
-
-        Raises:
-            ValueError: naming the key, its value and the fix.
-        """
 
     @property
     def pass_settings(self) -> dict:

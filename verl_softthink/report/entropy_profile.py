@@ -41,14 +41,6 @@ def entropy_profile(entropies: Sequence[Tensor], thinking: Sequence[Tensor]) -> 
     return total / count, count
 
 
-def profile_metrics(mean: Tensor, count: Tensor, positions: Sequence[int]) -> dict[str, float]:
-    """``softthink/entropy_profile/<position>`` where a response reaches it, and the mean over all positions."""
-    metrics = {f"softthink/entropy_profile/{at}": float(mean[at]) for at in positions if at < len(mean)}
-    if len(mean):
-        metrics["softthink/entropy_profile/mean"] = float((mean * count).sum() / count.sum())
-    return metrics
-
-
 def thinking_of(response: DumpedResponse) -> Tensor:
     """[T] bool: what the law drew; of a discrete run, whose dumps know no phases, the whole response."""
     drawn = response.trace.drawn

@@ -1,5 +1,6 @@
 """What a run leaves for its reader: summary.json, curve.png and trace.html."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -8,27 +9,27 @@ from transformers import AutoTokenizer
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import DumpedResponse, read_dump
-from verl_softthink.methods.attnrl.page import prompts_of, tree_view
-from verl_softthink.methods.repro.fields import PIECE, REWARD
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.curve import plot_curve
+from verl_softthink.report.page_parts import PageParts
 from verl_softthink.report.selection import counterparts, find_dump, most_mixed, shared_prompts
 from verl_softthink.report.summary import build_summary, write_summary
 from verl_softthink.report.trace_page import TracedResponse, render_page
 
 #: Responses on the page of a run: enough to compare, few enough to read.
 PAGE_RESPONSES = 4
-#: Trees of responses above them, where a run grew some: those with the most leaves.
-PAGE_TREES = 3
 
 
-def write_overview(run: Path, model: Path | None = None, validation: str | None = None) -> None:
+def write_overview(
+    run: Path, model: Path | None = None, validation: str | None = None, parts: Sequence[PageParts] = ()
+) -> None:
     """Summarise a run in its own directory.
 
     Args:
         run: holds ``metrics*.jsonl`` and, where rollouts were dumped, ``rollouts/traces-<step>.safetensors``.
         model: checkpoint for the tokenizer; the pocket reasoner by default.
         validation: name of the validation metric; the run's only accuracy by default.
+        parts: of the page, by methods.
 
     Raises:
         ValueError: there are several accuracies to choose from, or none before and after training.
@@ -38,7 +39,7 @@ def write_overview(run: Path, model: Path | None = None, validation: str | None 
     plot_curve([(run.name, run)], run / "curve.png", title=run.name, validation=validation)
     dumped = any((run / "rollouts").glob("traces-*.safetensors"))
     if dumped:
-        write_trace_page(find_dump(run), model, run / "trace.html", PAGE_RESPONSES)
+        write_trace_page(find_dump(run), model, run / "trace.html", PAGE_RESPONSES, parts=parts)
     table = Table(title=str(run), show_header=False)
     for key, value in summary.model_dump().items():
         table.add_row(key, f"{value:.3f}" if isinstance(value, float) else str(value))
@@ -48,12 +49,20 @@ def write_overview(run: Path, model: Path | None = None, validation: str | None 
     Console().print(table)
 
 
-def write_trace_page(dump: Path, model: Path | None, out: Path, count: int, beside: Path | None = None) -> None:
+def write_trace_page(
+    dump: Path,
+    model: Path | None,
+    out: Path,
+    count: int,
+    beside: Path | None = None,
+    parts: Sequence[PageParts] = (),
+) -> None:
     """Show ``count`` responses of a dump: the most mixed one of each prompt, the most mixed first.
 
     Args:
         model: as in ``write_overview``.
         beside: a second dump, whose first response to the same prompt is shown beside each.
+        parts: of the page, by methods.
 
     Raises:
         ValueError: the tokenizer is not that of the model that wrote the dump, or the dumps share no prompt.
@@ -66,22 +75,25 @@ def write_trace_page(dump: Path, model: Path | None, out: Path, count: int, besi
     chosen = most_mixed(responses, LawSettings(**law), count)
     pages = []
     for response, other in zip(chosen, counterparts(chosen, others), strict=True):
-        pages.append(_traced(response, law, tokenizer, pair="first" if other else None))
+        pages.append(_traced(response, law, tokenizer, parts, pair="first" if other else None))
         if other:
-            pages.append(_traced(other, other_law, tokenizer, pair="second"))
+            pages.append(_traced(other, other_law, tokenizer, parts, pair="second"))
     out.parent.mkdir(parents=True, exist_ok=True)
     title = f"Soft traces: {dump.name}" + (f" beside {beside.name}" if beside else "")
-    trees = [tree_view(rows, tokenizer) for rows in prompts_of(responses)[:PAGE_TREES]]
+    trees = [tree for part in parts for tree in part.trees(responses, tokenizer)]
     out.write_text(render_page(pages, title=title, trees=trees), encoding="utf-8")
 
 
-def _traced(response: DumpedResponse, law: dict, tokenizer, pair: str | None) -> TracedResponse:
+def _traced(
+    response: DumpedResponse, law: dict, tokenizer, parts: Sequence[PageParts], pair: str | None
+) -> TracedResponse:
     largest = int(max(response.prompt_ids.max(), response.response_ids.max()))
     if largest >= len(tokenizer):
         raise ValueError(
             f"the dump has token id {largest}, and the tokenizer only {len(tokenizer)} tokens: give the checkpoint "
             "that wrote it with --model"
         )
+    added = {name: value for part in parts for name, value in part.of_response(response).items()}
     return TracedResponse(
         trace=response.trace,
         token_ids=response.response_ids.tolist(),
@@ -91,11 +103,5 @@ def _traced(response: DumpedResponse, law: dict, tokenizer, pair: str | None) ->
         answer=response.answer,
         reward=response.reward,
         pair=pair,
-        pieces=_listed(response, PIECE),
-        piece_rewards=_listed(response, REWARD),
+        **added,
     )
-
-
-def _listed(response: DumpedResponse, name: str) -> list[float] | None:
-    """A per-position field that a method has added, where it has."""
-    return response.extra[name].tolist() if name in response.extra else None

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from verl_softthink.methods.attnrl.page import TreeView
 from verl_softthink.report.profile_strip import MIDDLE, Scale, profile
 from verl_softthink.report.trace_view import ENDING, IN_TOKENS, THINKING, TracedResponse, view
+from verl_softthink.report.tree_view import TreeView
 
 __all__ = ["TracedResponse", "render_page"]
 

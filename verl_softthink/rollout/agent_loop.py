@@ -9,12 +9,15 @@ from pydantic import ConfigDict
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
-from verl_softthink.config.base import parse
+from verl_softthink.config.base import ParsedOnce
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
 from verl_softthink.rollout.fields import AGENT_NAME, ROWS_FIELD
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.rollout.trace_fields import to_extra_fields, to_fields, with_seed
 from verl_softthink.trace import SoftTrace, unpack_rows
+
+#: How soft positions are drawn; the groups of methods are none of this loop's business.
+node_settings: ParsedOnce[SoftThinkSettings] = ParsedOnce(SoftThinkSettings.of_node)
 
 
 class SoftAgentLoopOutput(AgentLoopOutput):
@@ -44,7 +47,7 @@ class SoftAgentLoop(SingleTurnAgentLoop):
     """One soft response to one prompt."""
 
     async def run(self, sampling_params: dict[str, Any], **kwargs) -> SoftAgentLoopOutput:
-        settings: SoftThinkSettings = parse(SoftThinkSettings, self.rollout_config.custom[EXTRA_ARGS_KEY], "softthink")
+        settings = node_settings(self.rollout_config.custom[EXTRA_ARGS_KEY])
         seed = request_seed(
             settings.rollout.seed, kwargs["raw_prompt"], int(kwargs["global_steps"]), int(kwargs["session_id"])
         )

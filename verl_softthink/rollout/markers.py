@@ -6,8 +6,6 @@ from torch.nn.functional import pad
 
 from verl_softthink.rollout.to_device import to_device
 
-#: Longest end-of-thinking marker, in tokens.
-MAX_MARKER = 16
 #: Different text markers that one engine may have seen; each keeps (bytes + 1) * V int16 on the device.
 MAX_TEXT_MARKERS = 8
 #: Number of a row that matches by tokens.

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
-from verl_softthink.rollout.markers import MAX_MARKER, ends_with
+from verl_softthink.rollout.markers import ends_with
 from verl_softthink.rollout.phase import PhaseParameters, PhaseStep, advance
 from verl_softthink.rollout.phase_history import phase_state
 from verl_softthink.rollout.state import PHASE_SETTINGS, SoftState
 from verl_softthink.rollout.switching import SwitchParameters
+from verl_softthink.thinking import MAX_MARKER
 
 
 def control(

@@ -8,7 +8,6 @@ import ray
 from verl.workers.rollout.replica import TokenOutput
 from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
 
-from verl_softthink.config.base import parse
 from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.rollout.fields import ROWS_FIELD
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
@@ -43,7 +42,7 @@ class SoftVLLMServer(vLLMHttpServer):
         super()._preprocess_engine_kwargs(engine_kwargs)
         additional = dict(engine_kwargs.get("additional_config") or {})
         settings = dict(additional.get(EXTRA_ARGS_KEY) or {})
-        recipe: SoftThinkSettings = parse(SoftThinkSettings, self.config.custom[EXTRA_ARGS_KEY], EXTRA_ARGS_KEY)
+        recipe = SoftThinkSettings.of_node(self.config.custom[EXTRA_ARGS_KEY])
         draws = recipe.law.own("draws") if recipe.law.name == "multiplex" else 0
         settings.setdefault("max_candidates", max(recipe.filter.max_topk, draws))
         settings.setdefault("fed_embeddings", recipe.law.draws_embedding)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from verl_softthink.laws import LAWS, NO_CANDIDATE, FilterParameters, LawParameters
-from verl_softthink.rollout.markers import MAX_MARKER, TextMarkers
+from verl_softthink.rollout.markers import TextMarkers
 from verl_softthink.rollout.phase_history import PhaseHistory
 from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.to_device import to_device
+from verl_softthink.thinking import MAX_MARKER
 from verl_softthink.trace import row_width
 
 (_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.own) if law.draws_embedding)

@@ -1,6 +1,14 @@
-"""Metrics of soft rollouts, in the order of the printed table."""
+"""What each metric under ``softthink/`` means, what a healthy value looks like, and what to do otherwise.
 
-from verl_softthink.report.metric_doc import MetricDoc
+``verl-softthink metrics`` prints the table; a test holds it against what the source emits, in both directions. Here
+are the rows of soft rollouts, in the order of the table; those of a method stand beside its code.
+"""
+
+import fnmatch
+import functools
+
+from verl_softthink.methods import registry
+from verl_softthink.report.metric_doc import PREFIX, MetricDoc
 
 ROWS = (
     MetricDoc(
@@ -127,12 +135,16 @@ ROWS = (
         "falling slowly",
         "falling to 0 within a few steps: a collapse; lower the learning rate, keep top_p below 1 and tau below 0.25",
     ),
-    MetricDoc(
-        "entropy_profile/*",
-        "the same by position of the chain of thought (softthink.entropy_profile), over the responses that reach it; "
-        "and the mean over all positions",
-        "the shape that the model had before training",
-        "flat: training on tokens removes the uncertain positions; compare with a soft run, verl-softthink "
-        "entropy-profile",
-    ),
 )
+
+
+@functools.cache
+def metrics() -> tuple[MetricDoc, ...]:
+    """The rows of soft rollouts and those of all methods."""
+    return (*ROWS, *(row for rows in registry.parts("metrics") for row in rows))
+
+
+def documentation(metric: str) -> MetricDoc | None:
+    """The row of a metric's full name, or None."""
+    name = metric.removeprefix(PREFIX)
+    return next((row for row in metrics() if fnmatch.fnmatchcase(name, row.name)), None)

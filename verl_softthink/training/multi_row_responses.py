@@ -10,11 +10,7 @@ from types import ModuleType
 
 import torch
 
-from verl_softthink.methods.variational import advantage as variational
-from verl_softthink.methods.variational import rejection_sampling
-
-#: Estimators whose value is one number a response, relative to its group.
-OUTCOME_ESTIMATORS = (variational.NAME, rejection_sampling.NAME)
+from verl_softthink.methods import registry
 
 
 def last_rows(keys: list[str]) -> tuple[list[int], list[int]]:
@@ -37,10 +33,11 @@ def last_rows(keys: list[str]) -> tuple[list[int], list[int]]:
 def register(utils: ModuleType) -> None:
     """``verl.trainer.ppo.v1.utils``: extend the handling of several rows to our estimators."""
     compute = utils.compute_advantage_for_multi_trajectories
+    ours = {name for method in registry.usable() for name in method.outcome_estimators}
 
     @functools.wraps(compute)
     def compute_once_a_response(data, batch_keys, adv_estimator, **settings):
-        if adv_estimator not in OUTCOME_ESTIMATORS:
+        if adv_estimator not in ours:
             return compute(data, batch_keys, adv_estimator, **settings)
         rows, response = last_rows(batch_keys)
         final = compute(data.select_idxs(rows), [batch_keys[row] for row in rows], adv_estimator, **settings)

@@ -1,4 +1,4 @@
-"""Make every YAML file of ``training/recipes`` selectable on verl's own entry point.
+"""Make every YAML file of ``training/recipes`` selectable on verl's own entry point, and those of installed methods.
 
     python -m verl.trainer.main_ppo +softthink=soft_grpo ...
     python -m verl.trainer.main_ppo '+softthink=[cpu,soft_grpo]' ...
@@ -13,17 +13,19 @@ from types import ModuleType
 
 from omegaconf import OmegaConf
 
+from verl_softthink.methods import registry
+
 GROUP = "softthink"
 
 
 def recipe_names() -> list[str]:
     """Names that ``+softthink=`` accepts, sorted."""
-    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+    return sorted(_files())
 
 
 def recipe_text(name: str) -> str:
     """The YAML text of a recipe, comments included."""
-    return (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    return _files()[name].read_text(encoding="utf-8")
 
 
 def register_recipes(config_store: ModuleType) -> None:
@@ -39,5 +41,14 @@ def register_recipes(config_store: ModuleType) -> None:
         )
 
 
-def _folder() -> Traversable:
-    return resources.files("verl_softthink.training") / "recipes"
+def _files() -> dict[str, Traversable]:
+    """The file of each recipe by its name; an installed method cannot take the name of one of ours."""
+    installed = {method.group: _file(method.recipe) for method in registry.usable() if method.recipe is not None}
+    folder = resources.files("verl_softthink.training") / "recipes"
+    own = {file.name.removesuffix(".yaml"): file for file in folder.iterdir() if file.name.endswith(".yaml")}
+    return installed | own
+
+
+def _file(recipe: str) -> Traversable:
+    package, _, name = recipe.partition(":")
+    return resources.files(package) / name

@@ -36,23 +36,23 @@ def log_ratio_spread(old_log_prob: Tensor, log_prob: Tensor, mask: Tensor) -> fl
     return float((log_prob - old_log_prob).detach()[mask.bool()].square().mean().sqrt())
 
 
-def check_actor(*, loss_agg_mode: str, ppo_epochs: int, ppo_mini_batch_size: int, train_batch_size: int) -> None:
-    """Refuse what the loss is not: another aggregation, or several updates for a batch of rollouts.
-
-    Raises:
-        ValueError: naming the key, its value and the fix.
-    """
+def actor_problems(
+    *, loss_agg_mode: str, ppo_epochs: int, ppo_mini_batch_size: int, train_batch_size: int
+) -> list[str]:
+    """What the loss is not, in sentences: another aggregation, or several updates for a batch of rollouts."""
+    problems = []
     if loss_agg_mode != AGGREGATION:
-        raise ValueError(
+        problems.append(
             f"actor_rollout_ref.actor.loss_agg_mode={loss_agg_mode!r} with policy_loss.loss_mode={NAME!r}: the loss is "
             f"a sum over the tokens of a response; set it to {AGGREGATION!r}"
         )
     if ppo_epochs > 1 or ppo_mini_batch_size < train_batch_size:
-        raise ValueError(
+        problems.append(
             f"policy_loss.loss_mode={NAME!r} has no ratio to an older policy, so a batch of rollouts serves one "
             f"update: set actor_rollout_ref.actor.ppo_epochs=1 (is {ppo_epochs}) and actor_rollout_ref.actor."
             f"ppo_mini_batch_size={train_batch_size} (is {ppo_mini_batch_size}), data.train_batch_size being that"
         )
+    return problems
 
 
 def register(core_algos: ModuleType) -> None:

@@ -2,7 +2,7 @@
 
 It adds what stock verl cannot know: which law scores the traces (sent with each batch), metrics under ``softthink/``,
 which agent loop validates, a start-up probe that the plugin works in every process of the run, and the stages of the
-methods that the settings choose (``methods.METHODS``). Without a law rollouts are verl's own, of discrete tokens.
+methods that the settings choose (``methods.registry``). Without a law rollouts are verl's own, of discrete tokens.
 """
 
 import logging
@@ -19,11 +19,12 @@ from transfer_queue import KVBatchMeta
 from verl.experimental.agent_loop import AgentLoopManager
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
+from verl_softthink.batch import real_keys
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import dump_path, write_dump
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
 from verl_softthink.liveness import guard
-from verl_softthink.methods.registry import chosen_stages
+from verl_softthink.methods import registry
 from verl_softthink.methods.stage import Stage
 from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
@@ -51,9 +52,18 @@ class SoftThinkTrainer(PPOTrainerSync):
             # Anything but "sync" is treated as asynchronous by the base class.
             config.trainer.v1.trainer_mode = "sync"
         super().__init__(config)
-        self.stages = [stage(self, getattr(self.softthink, group)) for group, stage in chosen_stages(self.softthink)]
+        #: By group, in the order in which they run.
+        self.stages_by_group: dict[str, Stage] = {
+            method.group: registry.load(method.stage)(self, getattr(self.softthink, method.group))
+            for method in registry.chosen(self.softthink)
+        }
         #: Prompts that this step waits for, where a method has sent them; None: verl's own batch.
         self._groups: int | None = None
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The stages of the chosen methods, in the order in which they run."""
+        return list(self.stages_by_group.values())
 
     @property
     def scoring(self) -> dict:
@@ -175,7 +185,7 @@ class SoftThinkTrainer(PPOTrainerSync):
     def _save_checkpoint(self) -> None:
         # Before verl's own, which ends by naming this checkpoint as the last complete one.
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
-        save_states(folder, self._stages_by_group)
+        save_states(folder, self.stages_by_group)
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
@@ -184,11 +194,7 @@ class SoftThinkTrainer(PPOTrainerSync):
         if self.global_steps > 0:
             resumed = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
             folder = resumed or Path(trainer.default_local_dir) / f"global_step_{self.global_steps}"
-            load_states(Path(folder), self._stages_by_group)
-
-    @property
-    def _stages_by_group(self) -> dict[str, Stage]:
-        return dict(zip((group for group, _ in chosen_stages(self.softthink)), self.stages, strict=True))
+            load_states(Path(folder), self.stages_by_group)
 
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict, rollout_data_dir: str) -> None:
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)
@@ -216,11 +222,6 @@ class SoftThinkTrainer(PPOTrainerSync):
         ]
         data = tq.kv_batch_get(keys=real_keys(batch), partition_id=batch.partition_id, select_fields=names)
         return soft_metrics(data, self.softthink.law)
-
-
-def real_keys(batch: KVBatchMeta) -> list[str]:
-    """Keys of the batch without verl's synthetic padding rows."""
-    return [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
 
 
 class _DiscreteAgents:

@@ -1,1 +1,1 @@
-"""What ties this package to verl, vLLM and Hydra: registrations, the table of symbols, and the checks of both."""
+"""What ties this package to verl and vLLM: import hooks, the table of symbols, and the check of both releases."""

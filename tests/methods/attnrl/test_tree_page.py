@@ -9,10 +9,11 @@ from support.chromium import find, opened
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import DumpedResponse, read_dump, write_dump
 from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
-from verl_softthink.methods.attnrl.page import SHOWN_CHARACTERS, prompts_of, tree_view
+from verl_softthink.methods.attnrl.page import prompts_of, tree_view
 from verl_softthink.methods.attnrl.rows import leaf_rows
 from verl_softthink.methods.attnrl.tree import Continuation, InitialResponse, nodes, root_value
 from verl_softthink.report.trace_page import TracedResponse, render_page
+from verl_softthink.report.tree_view import SHOWN_CHARACTERS
 from verl_softthink.trace import SoftTrace
 
 #: The worked example of the method: a branched response and one that was not.

@@ -12,7 +12,7 @@ from verl_softthink.methods.repro.segments import (
     NO_CUT,
     cut_kinds,
     segment_starts,
-    thinking_length,
+    thinking_region,
 )
 from verl_softthink.pocket.model import MAX_LENGTH
 from verl_softthink.pocket.tokenizer import build_tokenizer
@@ -65,13 +65,13 @@ def test_no_or_empty_delimiters_are_refused():
 
 def test_thinking_region():
     response = torch.tensor([5, 6, 8, 9, 6, 8, 9, 1])
-    assert thinking_length(response, [8, 9], [1]) == 2, "the first marker ends thinking"
-    assert thinking_length(response, [5], [1]) == 0, "empty thinking"
-    assert thinking_length(response, [7], [1]) == 7, "no marker: all but the stop token"
-    assert thinking_length(response[:-1], [7], [1]) == 7, "truncated: all of it"
-    assert thinking_length(response[:3], [8, 9], [1]) == 3, "half a marker is none"
-    assert thinking_length(response[:1], [8, 9], [1]) == 1, "shorter than the marker"
-    assert thinking_length(torch.tensor([1]), [8], [1]) == 0, "nothing but a stop token"
+    assert thinking_region(response, [8, 9], [1]) == 2, "the first marker ends thinking"
+    assert thinking_region(response, [5], [1]) == 0, "empty thinking"
+    assert thinking_region(response, [7], [1]) == 7, "no marker: all but the stop token"
+    assert thinking_region(response[:-1], [7], [1]) == 7, "truncated: all of it"
+    assert thinking_region(response[:3], [8, 9], [1]) == 3, "half a marker is none"
+    assert thinking_region(response[:1], [8, 9], [1]) == 1, "shorter than the marker"
+    assert thinking_region(torch.tensor([1]), [8], [1]) == 0, "nothing but a stop token"
 
 
 def test_cut_kinds():

@@ -13,8 +13,6 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.utils.profiler import simple_timer
 
-from verl_softthink.config.base import parse
-from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.methods.attnrl.fields import (
     ABORTED,
     AGENT_NAME,
@@ -26,7 +24,7 @@ from verl_softthink.methods.attnrl.fields import (
     PROMPT_IDS,
     SESSION,
 )
-from verl_softthink.rollout.agent_loop import SoftAgentLoopOutput, request_seed, soft_sampling
+from verl_softthink.rollout.agent_loop import SoftAgentLoopOutput, node_settings, request_seed, soft_sampling
 from verl_softthink.rollout.fields import ROWS_FIELD
 from verl_softthink.rollout.prefix import decode_prefix
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
@@ -47,9 +45,7 @@ class BranchAgentLoop(SingleTurnAgentLoop):
         encoded = branch.pop(PREFIX_TRACE)
         soft = encoded is not None
         if soft:
-            settings: SoftThinkSettings = parse(
-                SoftThinkSettings, self.rollout_config.custom[EXTRA_ARGS_KEY], EXTRA_ARGS_KEY
-            )
+            settings = node_settings(self.rollout_config.custom[EXTRA_ARGS_KEY])
             step, session = int(kwargs["global_steps"]), int(kwargs["session_id"])
             seed = request_seed(settings.rollout.seed, kwargs["raw_prompt"], step, session, branch[NUMBER])
             sampling_params = sampling_params | soft_sampling(settings, seed, encoded)

@@ -4,6 +4,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_softthink.laws import LAWS
 from verl_softthink.likelihood.shared_prefix import IMPLEMENTATIONS
+from verl_softthink.thinking import marker_problems
 
 #: Keys with one possible value, and why.
 _NEEDED = {
@@ -30,17 +31,11 @@ _DYNAMIC = (
 _ATTENTION = "actor_rollout_ref.model.override_config.attn_implementation"
 
 
-def check_attnrl(config: DictConfig, settings) -> None:
-    """Refuse what tree branching cannot work with.
-
-    Raises:
-        ValueError: one line per problem, with the key, its value and the fix.
-    """
-    from verl_softthink.training.check import check_marker_text
-
-    problems = _soft(settings) if settings.law is not None else []
+def problems(config: DictConfig, settings) -> list[str]:
+    """What tree branching cannot work with: a sentence for each mistake, with the key, its value and the fix."""
+    found = _soft(settings) if settings.law is not None else []
     if settings.variational is not None:
-        problems.append(
+        found.append(
             "softthink.variational with softthink.attnrl: both decide what is rolled out and what it is worth; remove "
             "one of the two"
         )
@@ -49,16 +44,11 @@ def check_attnrl(config: DictConfig, settings) -> None:
     for key, (wanted, reason) in needed.items():
         value = OmegaConf.select(config, key)
         if value != wanted and not (wanted is False and value is None):
-            problems.append(f"{key}={value!r}: softthink.attnrl needs {wanted!r}, because {reason}")
-    problems += _batches(config, settings.attnrl)
+            found.append(f"{key}={value!r}: softthink.attnrl needs {wanted!r}, because {reason}")
+    found += _batches(config, settings.attnrl)
     if settings.attnrl.shared_prefix == "dedup":
-        problems += _dedup(config, settings)
-    try:
-        check_marker_text(config, settings.phase.end_of_thinking)
-    except ValueError as error:
-        problems.append(str(error))
-    if problems:
-        raise ValueError("\n".join(problems))
+        found += _dedup(config, settings)
+    return found + marker_problems(config, settings.phase.end_of_thinking)
 
 
 def _soft(settings) -> list[str]:

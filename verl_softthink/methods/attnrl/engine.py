@@ -10,7 +10,6 @@ import torch
 from tensordict import TensorDict
 from verl.utils.tensordict_utils import get_non_tensor_data
 
-from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
 from verl_softthink.methods.attnrl.influence import ForwardContextInfluence
 from verl_softthink.methods.attnrl.sequences import SteppedSequence
 
@@ -23,6 +22,9 @@ INFLUENCE_OF = "softthink_influence_of"
 class StepInfluence:
     """What is put in front of the engine; a mixin, like its neighbours."""
 
+    def row_readers(self, micro_batch: TensorDict) -> list[str]:
+        return [*super().row_readers(micro_batch), *([STEPS] if STEPS in micro_batch else [])]
+
     def forward_step(self, micro_batch, loss_function, forward_only):
         if STEPS not in micro_batch:
             return super().forward_step(micro_batch, loss_function, forward_only)
@@ -30,11 +32,6 @@ class StepInfluence:
             raise ValueError(
                 f"{STEPS} is selected for a training pass: influence is measured in evaluation; select it for the "
                 "old log-probs only"
-            )
-        if get_non_tensor_data(micro_batch, SHARED_PREFIX, default="repeat") != "repeat":
-            raise ValueError(
-                f"{SHARED_PREFIX}='dedup' with {STEPS}: influence is measured on whole rows; set it to 'repeat' for "
-                "this pass"
             )
         sequences = stepped_sequences(micro_batch)
         measured = [sequence for sequence in sequences if sequence is not None]

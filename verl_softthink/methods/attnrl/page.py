@@ -1,78 +1,27 @@
-"""A prompt's tree of responses (AttnRL) for the page, rebuilt from the rows of a dump.
+"""A prompt's tree of responses for the page, rebuilt from the rows of a dump.
 
-Rows that pass through one node say so in every token (``branching/fields.py``); a node's parent is the one before it in
+Rows that pass through one node say so in every token (``fields.py``); a node's parent is the one before it in
 its rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
 from verl_softthink.dump import DumpedResponse
 from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
-from verl_softthink.report.token_text import visible
+from verl_softthink.report.page_parts import PageParts
+from verl_softthink.report.tree_view import TreeNode, TreeView
 
-#: Characters of a node's beginning and end that its line shows; the table has all of it.
-SHOWN_CHARACTERS = 60
-
-
-@dataclass(frozen=True)
-class TreeNode:
-    """One line of the drawing.
-
-    Attributes:
-        number: from 1, in the order of the lines.
-        parent: number of the node above, None below the root.
-        level: from 1.
-        text: of its tokens.
-        start, end: of its tokens in the response.
-        leaves: rows through it.
-        value: mean of their rewards.
-        advantage: of its tokens.
-        leaf: whether a response ends here.
-        tint: advantage over the largest one of the prompt, in [0, 1].
-    """
-
-    number: int
-    parent: int | None
-    level: int
-    text: str
-    start: int
-    end: int
-    leaves: int
-    value: float
-    advantage: float
-    leaf: bool
-    tint: float
-
-    @property
-    def shown(self) -> str:
-        """The text in one line, cut in the middle."""
-        text = visible(self.text)
-        if len(text) <= 2 * SHOWN_CHARACTERS:
-            return text
-        return f"{text[:SHOWN_CHARACTERS]} … {text[-SHOWN_CHARACTERS:]}"
+#: Trees on the page of a run: those with the most leaves.
+PAGE_TREES = 3
 
 
-@dataclass(frozen=True)
-class TreeView:
-    """One prompt.
+class Trees(PageParts):
+    """Trees of a dump whose rows are leaves."""
 
-    Attributes:
-        prompt, answer: texts; no answer where the data set has none.
-        root: mean value of all its leaves.
-        leaves: how many there are.
-        apart: initial responses among them that were not branched, which only count in the root.
-        nodes: each behind its parent.
-    """
-
-    prompt: str
-    answer: str | None
-    root: float
-    leaves: int
-    apart: int
-    nodes: list[TreeNode]
+    def trees(self, responses: Sequence[DumpedResponse], tokenizer: PreTrainedTokenizerBase) -> list[TreeView]:
+        return [tree_view(rows, tokenizer) for rows in prompts_of(responses)[:PAGE_TREES]]
 
 
 def is_tree(response: DumpedResponse) -> bool:
@@ -127,7 +76,7 @@ def prompts_of(responses: Sequence[DumpedResponse]) -> list[list[DumpedResponse]
     """The leaves of a dump by prompt, those with the most leaves first."""
     groups: dict[str, list[DumpedResponse]] = {}
     for response in filter(is_tree, responses):
-        groups.setdefault(response.key.split("_")[0], []).append(response)
+        groups.setdefault(response.key.rsplit("_", 2)[0], []).append(response)
     return sorted(groups.values(), key=len, reverse=True)
 
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from verl_softthink.methods.attnrl.influence import without_answer
 from verl_softthink.methods.attnrl.plan import ScoredResponse
 from verl_softthink.methods.attnrl.steps import Steps, segment
-from verl_softthink.methods.variational.traces import trace_length
+from verl_softthink.thinking import thinking_length, token_ids, vocabulary_texts
 from verl_softthink.trace import SoftTrace
 
 
@@ -25,12 +25,11 @@ class Reader:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, separators: Sequence[str], marker: str | Sequence[int]):
         self._tokenizer, self._separators = tokenizer, tuple(separators)
-        self._marker = tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
+        self._marker = token_ids(tokenizer, marker)
 
     @cached_property
     def _texts(self) -> list[str]:
-        ids = [[token] for token in range(len(self._tokenizer))]
-        return self._tokenizer.batch_decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return vocabulary_texts(self._tokenizer)
 
     def steps(self, response: Tensor, sampled: int) -> Steps:
         """The steps of a response [T]; what a chat template adds behind its ``sampled`` tokens is in the last one."""
@@ -39,8 +38,7 @@ class Reader:
 
     def end_of_thinking(self, response: Tensor) -> int | None:
         """Position of the marker's first token; None without a marker."""
-        end = trace_length(response.tolist(), self._marker)
-        return None if end is None else end - len(self._marker)
+        return thinking_length(response, self._marker)
 
     def scored(
         self,

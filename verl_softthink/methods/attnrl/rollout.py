@@ -7,9 +7,9 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.utils import tensordict_utils as tu
 
-from verl_softthink.methods.attnrl import queue
+from verl_softthink.batch import clear, is_padding, read
 from verl_softthink.methods.attnrl.fields import AGENT_NAME, BRANCH
-from verl_softthink.methods.attnrl.samples import PromptSamples, Sample
+from verl_softthink.methods.attnrl.samples import ROW_FIELDS, PromptSamples, Sample
 
 PARTITION = "train"
 
@@ -73,15 +73,15 @@ class Rollout:
         keys = [key for of_prompt in names for key in of_prompt]
         if not keys:
             return
-        rows = dict(zip(keys, queue.read(keys, batch.partition_id, queue.ROW_FIELDS), strict=True))
+        rows = dict(zip(keys, read(keys, batch.partition_id, ROW_FIELDS), strict=True))
         for prompt, of_prompt in zip(planned, names, strict=True):
             prompt.continuations.extend(Sample(rows[key], tags[key]) for key in of_prompt)
-        queue.clear(keys, batch.partition_id)
+        clear(keys, batch.partition_id)
 
     def without_padding(self, batch: KVBatchMeta, others: set[str]) -> KVBatchMeta:
         """The batch without ``others`` and without verl's padding rows, which leave the queue."""
-        padding = {key for key, tag in zip(batch.keys, batch.tags, strict=True) if tag.get("is_padding", False)}
-        queue.clear(sorted(padding), batch.partition_id)
+        padding = {key for key, tag in zip(batch.keys, batch.tags, strict=True) if is_padding(tag)}
+        clear(sorted(padding), batch.partition_id)
         return batch.select_keys([key for key in batch.keys if key not in padding | others])
 
     @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from verl_softthink.batch import Row
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.likelihood.fields import SOFT
 from verl_softthink.methods.attnrl.fields import (
@@ -22,10 +23,14 @@ from verl_softthink.methods.attnrl.selection import has_signal
 from verl_softthink.methods.attnrl.tree import InitialResponse
 from verl_softthink.rollout.fields import FORCED
 from verl_softthink.rollout.prefix import encode_prefix
-from verl_softthink.rollout.trace_fields import from_row
+from verl_softthink.rollout.trace_fields import TRACE_ROW_FIELDS, from_row
 
-#: Fields of a sample by name.
-Row = dict[str, object]
+#: What a trained row is made of: everything that verl's later passes, metrics and dumps read of a sample.
+ROW_FIELDS = (
+    *("prompts", "responses", "response_mask", "loss_mask", "input_ids", "position_ids"),
+    *("rm_scores", "rollout_log_probs", "uid", "reward_model", "data_source", "extra_fields", "num_turns"),
+    *TRACE_ROW_FIELDS,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Sample:
     """One row of the queue.
 
     Attributes:
-        row: its fields, as ``queue.read`` gives them.
+        row: its fields, as ``batch.read`` gives them.
         tag: verl's.
     """
 

@@ -1,16 +1,14 @@
 """Old log-probs and influence of the initial responses in one pass, and the plan of their branches."""
 
 import torch
-import transfer_queue as tq
-from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 
+from verl_softthink.batch import is_padding, prompt_of, put, read, session_of
 from verl_softthink.likelihood.fields import SOFT
-from verl_softthink.methods.attnrl import queue
 from verl_softthink.methods.attnrl.engine import INFLUENCE, INFLUENCE_OF, STEPS
 from verl_softthink.methods.attnrl.plan import BranchSettings, ScoredResponse, plan_branches
 from verl_softthink.methods.attnrl.response_steps import Reader
-from verl_softthink.methods.attnrl.samples import PromptSamples, Sample, sampled_tokens
+from verl_softthink.methods.attnrl.samples import ROW_FIELDS, PromptSamples, Sample, sampled_tokens
 from verl_softthink.methods.attnrl.selection import AttentionFilter
 from verl_softthink.methods.attnrl.settings import AttnrlSettings
 from verl_softthink.rollout.fields import FORCED
@@ -66,12 +64,12 @@ class Scoring:
         batch.extra_info.update(self._trainer.trace_scoring)
         self._trainer.old_log_probs(batch, metrics)
         batch.extra_info.pop(INFLUENCE_OF, None)
-        real = {key: tag for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)}
-        keys = sorted(real, key=lambda key: int(key.split("_")[1]))
-        rows = queue.read(keys, batch.partition_id, (*queue.ROW_FIELDS, *_SCORES))
+        real = {key: tag for key, tag in zip(batch.keys, batch.tags, strict=True) if not is_padding(tag)}
+        keys = sorted(real, key=session_of)
+        rows = read(keys, batch.partition_id, (*ROW_FIELDS, *_SCORES))
         of_prompt: dict[str, list[Sample]] = {}
         for key, row in zip(keys, rows, strict=True):
-            of_prompt.setdefault(key.split("_")[0], []).append(Sample(row, real[key]))
+            of_prompt.setdefault(prompt_of(key), []).append(Sample(row, real[key]))
         self._before_last_plan = self._filter.state_dict() if self._filter else None
         generator = torch.Generator().manual_seed((self._settings.seed << 32) + self._trainer.global_steps)
         return [self._planned(uid, index, of_prompt[uid], generator) for index, uid in enumerate(uids)]
@@ -106,11 +104,6 @@ class Scoring:
         )
 
     def _put_steps(self, batch: KVBatchMeta) -> KVBatchMeta:
-        rows = queue.read(batch.keys, batch.partition_id, ("responses", "response_mask", FORCED))
+        rows = read(batch.keys, batch.partition_id, ("responses", "response_mask", FORCED))
         steps = [torch.tensor(self.reader.steps(row["responses"], sampled_tokens(row)).lengths) for row in rows]
-        field = {STEPS: torch.nested.as_nested_tensor(steps, layout=torch.jagged)}
-        written = tq.kv_batch_put(
-            keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(field, batch_size=len(batch))
-        )
-        batch.fields = written.fields
-        return batch
+        return put(batch, {STEPS: steps})

@@ -10,15 +10,13 @@ happens; with ``off_policy=1`` the two generations are one.
 """
 
 import torch
-import transfer_queue as tq
 from tensordict import TensorDict
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 
+from verl_softthink.batch import clear, put_rows, read, write
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
-from verl_softthink.methods.attnrl import queue
 from verl_softthink.methods.attnrl.batching import Batching
-from verl_softthink.methods.attnrl.check import check_attnrl
 from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.methods.attnrl.metrics import LOG_PROB_LAG, tree_metrics
 from verl_softthink.methods.attnrl.rollout import Rollout
@@ -33,7 +31,6 @@ class AttnrlStage(Stage):
     """Trees of responses in place of groups."""
 
     dumped = (NODE, VALUE, ADVANTAGE, ROOT)
-    check = staticmethod(check_attnrl)
 
     def __init__(self, trainer, settings):
         super().__init__(trainer, settings)
@@ -75,7 +72,7 @@ class AttnrlStage(Stage):
     def _scored(self, batch: KVBatchMeta, prompts: TensorDict, metrics: dict) -> list[PromptSamples]:
         """Scores and plans; the rows leave the queue, for the driver holds what is needed of them."""
         found = self.scoring.score(batch, list(prompts["uid"]), metrics)
-        queue.clear(batch.keys, batch.partition_id)
+        clear(batch.keys, batch.partition_id)
         return found
 
     def _trained(self, rolled_out: KVBatchMeta, prompts: list[PromptSamples], metrics: dict) -> KVBatchMeta:
@@ -97,7 +94,7 @@ class AttnrlStage(Stage):
             tags=[leaf.tag for leaf in rows],
             extra_info=dict(rolled_out.extra_info),
         )
-        batch = self.trainer._balance_batch(queue.write(batch, [leaf.row for leaf in rows]), metrics)
+        batch = self.trainer._balance_batch(write(batch, [leaf.row for leaf in rows]), metrics)
         if self.settings.shared_prefix == "dedup":
             # What shares a prefix stays together, on one rank.
             place = {leaf.key: number for number, leaf in enumerate(rows)}
@@ -106,22 +103,16 @@ class AttnrlStage(Stage):
 
     def after_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         keys = list(self._earlier)
-        found = queue.read(keys, batch.partition_id, ("old_log_probs",))
+        found = read(keys, batch.partition_id, ("old_log_probs",))
         whole = [stitched(row["old_log_probs"], self._earlier[key]) for key, row in zip(keys, found, strict=True)]
         moved = torch.cat([(old - row["old_log_probs"]).abs() for old, row in zip(whole, found, strict=True)])
         stale = sum(len(earlier) for earlier in self._earlier.values())
         metrics[LOG_PROB_LAG] = float(moved.sum() / stale)
-        _put(batch, keys, {"old_log_probs": whole})
+        put_rows(keys, batch.partition_id, {"old_log_probs": whole})
         return batch
 
     def after_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         keys = list(self._earlier)
-        rows = [row[ADVANTAGE] for row in queue.read(keys, batch.partition_id, (ADVANTAGE,))]
-        _put(batch, keys, {"advantages": rows, "returns": rows})
+        rows = [row[ADVANTAGE] for row in read(keys, batch.partition_id, (ADVANTAGE,))]
+        put_rows(keys, batch.partition_id, {"advantages": rows, "returns": rows})
         return batch
-
-
-def _put(batch: KVBatchMeta, keys: list[str], fields: dict[str, list[Tensor]]) -> None:
-    """Write jagged fields of some of a batch's rows that have these fields already."""
-    jagged = {name: torch.nested.as_nested_tensor(rows, layout=torch.jagged) for name, rows in fields.items()}
-    tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=TensorDict(jagged, batch_size=len(keys)))

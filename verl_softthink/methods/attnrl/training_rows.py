@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from verl_softthink.batch import Row
 from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
-from verl_softthink.methods.attnrl.queue import ROW_FIELDS
 from verl_softthink.methods.attnrl.rows import LeafRow, leaf_rows
-from verl_softthink.methods.attnrl.samples import PromptSamples, Row, Sample
+from verl_softthink.methods.attnrl.samples import ROW_FIELDS, PromptSamples, Sample
 from verl_softthink.methods.attnrl.tree import InitialResponse, root_value
 from verl_softthink.rollout.trace_fields import TRACE_ROW_FIELDS
 

@@ -1,11 +1,12 @@
-"""``verl-softthink chain``: process rewards of one given chain of thought."""
+"""``verl-softthink chain``, process rewards of one given chain of thought, and ``verl-softthink bench repro``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from verl_softthink.cli.errors import one_sentence
+from verl_softthink.errors import one_sentence
 
 
 def chain(
@@ -36,6 +37,25 @@ def _pair(text: str) -> tuple[str, object]:
         raise ValueError(f"--setting {text!r}: write KEY=JSON, e.g. 'delimiters=[\"\\n\"]' ({error})") from None
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(chain)
+def bench_repro(
+    quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False,
+    tokens: Annotated[int, typer.Option(min=64, help="Tokens of each sequence, 32 of them prompt.")] = 2048,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Fewer layers than the shape has, for a slow machine.")
+    ] = None,
+    naive: Annotated[bool, typer.Option(help="Also measure one pass per prefix, about eleven times as long.")] = True,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")
+    ] = None,
+) -> None:
+    """Time of an old-log-prob pass that scores RePro's answers over one that does not; the naive passes beside it."""
+    from verl_softthink.bench.report import report
+    from verl_softthink.methods.repro import bench as repro
+
+    report(repro.run(repro.QUICK if quick else repro.FULL, tokens=tokens, layers=layers, naive=naive), json)
+
+
+def add_to(groups: Mapping[str, typer.Typer]) -> None:
+    """Add the commands."""
+    groups[""].command()(chain)
+    groups["bench"].command("repro")(bench_repro)

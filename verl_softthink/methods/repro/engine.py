@@ -25,6 +25,15 @@ class AnswerScoring:
 
     _kept: KeptKeys | None = None
 
+    def row_readers(self, micro_batch: TensorDict) -> list[str]:
+        return [*super().row_readers(micro_batch), *self._asked(micro_batch)]
+
+    def logit_readers(self, micro_batch: TensorDict) -> list[str]:
+        return [*super().logit_readers(micro_batch), *self._asked(micro_batch)]
+
+    def _asked(self, micro_batch: TensorDict) -> list[str]:
+        return [] if get_non_tensor_data(micro_batch, REQUEST, default=None) is None else [REQUEST]
+
     def forward_step(self, micro_batch: TensorDict, loss_function, forward_only: bool):
         if get_non_tensor_data(micro_batch, REQUEST, default=None) is None:
             return super().forward_step(micro_batch, loss_function, forward_only)

@@ -10,8 +10,9 @@ from transformers import PreTrainedTokenizerBase
 
 from verl_softthink.methods.repro.delimiters import DelimiterTable, build_delimiter_table
 from verl_softthink.methods.repro.fields import NO_ANSWER
-from verl_softthink.methods.repro.segments import MUST_CUT, NO_CUT, cut_kinds, segment_starts, thinking_length
+from verl_softthink.methods.repro.segments import MUST_CUT, NO_CUT, cut_kinds, segment_starts, thinking_region
 from verl_softthink.methods.repro.settings import ReproSettings
+from verl_softthink.thinking import token_ids, vocabulary_texts
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Preparation:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: ReproSettings, marker: str | Sequence[int]):
         self._tokenizer, self._settings = tokenizer, settings
-        self.marker = tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
+        self.marker = token_ids(tokenizer, marker)
         self._stop_ids = frozenset(tokenizer.all_special_ids)
         if not self.table.accepts[self.table.next_state.long()].any():
             raise ValueError(
@@ -53,8 +54,7 @@ class Preparation:
 
     @cached_property
     def _texts(self) -> list[str]:
-        ids = [[token] for token in range(len(self._tokenizer))]
-        return self._tokenizer.batch_decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return vocabulary_texts(self._tokenizer)
 
     @cached_property
     def table(self) -> DelimiterTable:
@@ -80,7 +80,7 @@ class Preparation:
 
     def thinking(self, response: Tensor) -> Thinking:
         """Where one response [T] may be cut."""
-        length = thinking_length(response, self.marker, self._stop_ids)
+        length = thinking_region(response, self.marker, self._stop_ids)
         starts = segment_starts(self.table.segment_ends(response), length)
         return Thinking(length, starts, cut_kinds(starts, length, len(response)))
 

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from verl_softthink.thinking import thinking_length
+
 #: Kinds of a place: no cut, a cut if its entropy is among the highest, a cut in any case.
 NO_CUT, MAY_CUT, MUST_CUT = 0, 1, 2
 
 
-def thinking_length(response: Tensor, marker: Sequence[int], stop_ids: Sequence[int]) -> int:
+def thinking_region(response: Tensor, marker: Sequence[int], stop_ids: Sequence[int]) -> int:
     """Number of tokens of the thinking region.
 
     Args:
@@ -27,11 +29,9 @@ def thinking_length(response: Tensor, marker: Sequence[int], stop_ids: Sequence[
         marker: ids of the end-of-thinking marker, at least one.
         stop_ids: ids that end a response.
     """
-    length, width = len(response), len(marker)
-    if length >= width:
-        found = (response.unfold(0, width, 1) == torch.as_tensor(marker)).all(-1).nonzero()
-        if len(found):
-            return int(found[0, 0])
+    length, before_marker = len(response), thinking_length(response, marker)
+    if before_marker is not None:
+        return before_marker
     stopped = length > 0 and int(response[-1]) in stop_ids
     return length - stopped
 

@@ -18,14 +18,18 @@ import torch
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
-from verl_softthink.config.base import parse
-from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.config.base import ParsedOnce
+from verl_softthink.methods.settings import parse_node
 from verl_softthink.methods.variational.fields import AGENT_NAME, FROM_MODEL, HINT_TEXT, OTHER_PROMPT, TRACE
 from verl_softthink.methods.variational.hints import hint_of, with_hint
 from verl_softthink.methods.variational.settings import ANSWER
-from verl_softthink.methods.variational.traces import Response, trace_length, with_answer
+from verl_softthink.methods.variational.traces import Response, with_answer
 from verl_softthink.methods.variational.verdict import Judge
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
+from verl_softthink.thinking import marker_end, token_ids
+
+#: The whole node: this loop reads a method's own group beside the phases.
+node_settings = ParsedOnce(parse_node)
 
 
 class PosteriorOutput(AgentLoopOutput):
@@ -47,9 +51,7 @@ class PosteriorAgentLoop(SingleTurnAgentLoop):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.softthink: SoftThinkSettings = parse(
-            SoftThinkSettings, self.rollout_config.custom[EXTRA_ARGS_KEY], "softthink"
-        )
+        self.softthink = node_settings(self.rollout_config.custom[EXTRA_ARGS_KEY])
         self.judge = Judge(self.config)
 
     async def run(self, sampling_params: dict[str, Any], **kwargs) -> PosteriorOutput:
@@ -106,12 +108,8 @@ class PosteriorAgentLoop(SingleTurnAgentLoop):
         """The whole response where traces are not cut, and where thinking never ended."""
         if not self.softthink.variational.cuts_traces:
             return len(ids)
-        return trace_length(ids, self._marker) or len(ids)
-
-    @property
-    def _marker(self) -> list[int]:
-        marker = self.softthink.phase.end_of_thinking
-        return self.tokenizer.encode(marker, add_special_tokens=False) if isinstance(marker, str) else list(marker)
+        marker = token_ids(self.tokenizer, self.softthink.phase.end_of_thinking)
+        return marker_end(ids, marker) or len(ids)
 
     async def _answer(
         self, response: Response, prompt: list[int], sampling_params: dict[str, Any], row: dict[str, Any]

@@ -4,6 +4,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_softthink.methods.variational import loss
 from verl_softthink.methods.variational.fields import AGENT_NAME
+from verl_softthink.thinking import marker_problems
 
 #: Keys with one possible value, and why.
 _NEEDED = {
@@ -20,51 +21,41 @@ _NEEDED = {
 }
 
 
-def check_variational(config: DictConfig, settings) -> None:
-    """Refuse what posterior traces cannot work with.
-
-    Raises:
-        ValueError: one line per problem, with the key, its value and the fix.
-    """
-    problems = []
+def problems(config: DictConfig, settings) -> list[str]:
+    """What posterior traces cannot work with: a sentence for each mistake, with the key, its value and the fix."""
+    found = []
     if settings.law is not None:
-        problems.append(
+        found.append(
             f"softthink.law.name={settings.law.name!r} with softthink.variational: the weights compare two prompts' "
             "likelihoods of the same text, and mixtures are drawn from the candidates of one prompt; set "
             "softthink.law=null, or keep the law and use algorithm.adv_estimator=variational, which needs no second "
             "likelihood"
         )
     if settings.repro is not None:
-        problems.append(
+        found.append(
             "softthink.repro with softthink.variational: the weights of posterior traces take the place of the "
             "advantage that softthink.repro shapes; remove one of the two"
         )
     for key, (wanted, reason) in _NEEDED.items():
         value = OmegaConf.select(config, key)
         if value != wanted and not (wanted is False and value is None):
-            problems.append(f"{key}={value!r}: softthink.variational needs {wanted!r}, because {reason}")
+            found.append(f"{key}={value!r}: softthink.variational needs {wanted!r}, because {reason}")
     actor, rollout, method = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, settings.variational
     if not actor.loss_scale_factor:
-        problems.append(
+        found.append(
             "actor_rollout_ref.actor.loss_scale_factor=None: token sums are divided by a constant; set a number of "
             "tokens, e.g. ${data.max_response_length}"
         )
     if abs(method.model_share * rollout.n - round(method.model_share * rollout.n)) > 1e-6:
-        problems.append(
+        found.append(
             f"softthink.variational.model_share={method.model_share} of actor_rollout_ref.rollout.n={rollout.n} "
             f"responses is no whole number; use a multiple of {1 / rollout.n:g}"
         )
     if method.cuts_traces and OmegaConf.select(config, "reward.reward_model.enable"):
-        problems.append(
+        found.append(
             "reward.reward_model.enable=True: answers after a cut trace are judged by the reward function, in the "
             "agent loop; set softthink.variational.resampled_answers=0 and answer=accuracy, or use a rule"
         )
     if method.cuts_traces:
-        from verl_softthink.training.check import check_marker_text
-
-        try:
-            check_marker_text(config, settings.phase.end_of_thinking)
-        except ValueError as error:
-            problems.append(str(error))
-    if problems:
-        raise ValueError("\n".join(problems))
+        found += marker_problems(config, settings.phase.end_of_thinking)
+    return found

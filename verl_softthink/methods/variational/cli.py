@@ -1,12 +1,13 @@
 """``verl-softthink data variational``: weighted traces for verl's SFT trainer."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from verl_softthink.cli.errors import one_sentence
+from verl_softthink.errors import one_sentence
 
 
 class StageName(StrEnum):
@@ -42,3 +43,8 @@ def variational(
         given = {"questions": str(questions), "model": model, "posterior_model": posterior_model, "traces": traces}
         values |= {key: value for key, value in given.items() if value is not None}
         run(parse(OfflineSettings, values, "settings"), work, until=until.value)
+
+
+def add_to(groups: Mapping[str, typer.Typer]) -> None:
+    """Add the command."""
+    groups["data"].command("variational")(variational)

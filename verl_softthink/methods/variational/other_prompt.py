@@ -7,11 +7,11 @@ same temperature, and removed.
 import torch
 import transfer_queue as tq
 from tensordict import TensorDict
-from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.single_controller.ray import RayWorkerGroup
 from verl.workers.utils.padding import response_from_nested
 
+from verl_softthink.batch import clear, get, jagged
 from verl_softthink.methods.variational.fields import OTHER_LOG_PROBS, OTHER_PROMPT
 
 PARTITION = "softthink_other_prompt"
@@ -26,8 +26,8 @@ def rows_after_other_prompt(data: TensorDict) -> TensorDict:
         {
             "prompts": data[OTHER_PROMPT],
             "responses": data["responses"],
-            "input_ids": _jagged(sequences),
-            "position_ids": _jagged([torch.arange(len(sequence)) for sequence in sequences]),
+            "input_ids": jagged(sequences),
+            "position_ids": jagged([torch.arange(len(sequence)) for sequence in sequences]),
             "response_mask": data["response_mask"],
             "loss_mask": data["response_mask"],
         },
@@ -43,19 +43,15 @@ def score(batch: KVBatchMeta, workers: RayWorkerGroup, temperature: float) -> No
         workers: the actor's worker group.
         temperature: the rollout's, as in the ordinary log-prob pass.
     """
-    data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(_READ))
+    data = get(batch.keys, batch.partition_id, _READ)
     scored = tq.kv_batch_put(keys=batch.keys, partition_id=PARTITION, fields=rows_after_other_prompt(data))
     scored.extra_info.update({"calculate_entropy": False, "compute_loss": False, "temperature": temperature})
     try:
         workers.compute_log_prob(scored)
-        log_probs = tq.kv_batch_get(keys=batch.keys, partition_id=PARTITION, select_fields=["log_probs"])["log_probs"]
+        log_probs = get(batch.keys, PARTITION, ["log_probs"])["log_probs"]
     finally:
-        tq.kv_clear(keys=batch.keys, partition_id=PARTITION)
+        clear(batch.keys, PARTITION)
     found = {OTHER_LOG_PROBS: response_from_nested(log_probs, data["response_mask"])}
     tq.kv_batch_put(
         keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(found, batch_size=len(batch.keys))
     )
-
-
-def _jagged(rows: list[Tensor]) -> Tensor:
-    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)

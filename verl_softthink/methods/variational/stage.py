@@ -1,16 +1,15 @@
 """Posterior traces in a training step: the second likelihood after the first, the weights in place of the advantage."""
 
 import torch
-import transfer_queue as tq
 from tensordict import TensorDict
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 
+from verl_softthink.batch import get, put_rows, real_keys, values_of
 from verl_softthink.methods.stage import Stage
 from verl_softthink.methods.variational import other_prompt, weighting
-from verl_softthink.methods.variational.check import check_variational
 from verl_softthink.methods.variational.fields import OTHER_LOG_PROBS, TRACE, WEIGHT
-from verl_softthink.methods.variational.metrics import named, objects, rollout_metrics
+from verl_softthink.methods.variational.metrics import named, rollout_metrics
 from verl_softthink.methods.variational.weighting import ScoredTraces
 
 #: verl compares the rollout's with the actor's probabilities of a row; here they have different prompts.
@@ -34,8 +33,6 @@ class VariationalStage(Stage):
     dumped = (WEIGHT, OTHER_LOG_PROBS)
     validates_plainly = True
 
-    check = staticmethod(check_variational)
-
     def after_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         for name in [name for name in metrics if name.startswith(MEANINGLESS)]:
             del metrics[name]
@@ -45,8 +42,8 @@ class VariationalStage(Stage):
 
     def after_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         # verl's padding rows keep the fields of the row that they copy, at lengths that fit nothing.
-        keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
-        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=[*_SCORES, *_OBJECTS])
+        keys = real_keys(batch)
+        data = get(keys, batch.partition_id, [*_SCORES, *_OBJECTS])
         posterior_step = self.settings.trains_posterior(self.trainer.global_steps)
         traces = scored_traces(data, trained_with_hint=posterior_step)
         if posterior_step:
@@ -67,7 +64,7 @@ class VariationalStage(Stage):
                 (WEIGHT, weights),
             )
         }
-        tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=TensorDict(fields, batch_size=len(keys)))
+        put_rows(keys, batch.partition_id, fields)
         found = weighting.weight_metrics(weights, traces.group)
         found |= rollout_metrics(data, traces, self.trainer.tokenizer)
         metrics.update(named(found, posterior_step=posterior_step))
@@ -79,14 +76,14 @@ def scored_traces(data: TensorDict, *, trained_with_hint: bool) -> ScoredTraces:
     trained, other = _padded(data["old_log_probs"]), _padded(data[OTHER_LOG_PROBS])
     trace = _padded(data[TRACE]).bool()
     inside = torch.arange(trace.shape[1]) < data["responses"].offsets().diff()[:, None]
-    names = {name: number for number, name in enumerate(dict.fromkeys(objects(data["uid"])))}
+    names = {name: number for number, name in enumerate(dict.fromkeys(values_of(data["uid"])))}
     return ScoredTraces(
         model=other if trained_with_hint else trained,
         posterior=trained if trained_with_hint else other,
         trace=trace,
         answer=inside & ~trace,
         rewards=torch.stack([row.sum() for row in data["rm_scores"].unbind()]),
-        group=torch.tensor([names[name] for name in objects(data["uid"])]),
+        group=torch.tensor([names[name] for name in values_of(data["uid"])]),
     )
 
 
@@ -94,6 +91,5 @@ def _padded(column: Tensor) -> Tensor:
     return column.to_padded_tensor(0)
 
 
-def _repeated(values: Tensor, lengths: list[int]) -> Tensor:
-    rows = [torch.full((length,), value) for value, length in zip(values.tolist(), lengths, strict=True)]
-    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+def _repeated(values: Tensor, lengths: list[int]) -> list[Tensor]:
+    return [torch.full((length,), value) for value, length in zip(values.tolist(), lengths, strict=True)]

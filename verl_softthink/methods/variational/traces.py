@@ -18,15 +18,6 @@ class Response:
     trace_length: int
 
 
-def trace_length(ids: list[int], marker: list[int]) -> int | None:
-    """Tokens up to and with the first end-of-thinking marker; None without one."""
-    width = len(marker)
-    for end in range(width, len(ids) + 1):
-        if ids[end - width : end] == marker:
-            return end
-    return None
-
-
 def with_answer(response: Response, ids: list[int], log_probs: list[float], limit: int) -> Response:
     """The same trace with another answer, cut at ``limit`` tokens in all."""
     cut = response.trace_length

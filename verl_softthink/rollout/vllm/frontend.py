@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
-from verl_softthink.rollout.markers import MAX_MARKER
 from verl_softthink.rollout.prefix import LENGTH, check_law, check_prefix, decode_prefix, law_values
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
 from verl_softthink.rollout.resumed_phase import resumed_phase
 from verl_softthink.rollout.state import MAX_PLACED
 from verl_softthink.rollout.text_marker import check_text_marker
 from verl_softthink.rollout.vllm.limits import candidate_slots, check_engine, fed_embeddings
+from verl_softthink.thinking import MAX_MARKER
 
 
 def install(input_processor_class: type) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
+from verl_softthink.methods import registry
 from verl_softthink.upstream import compat
 from verl_softthink.upstream.hooks import when_imported
 
@@ -50,26 +51,15 @@ REGISTRATIONS: tuple[After, ...] = (
     After("hydra.core.config_store", "verl_softthink.training.recipe_store:register_recipes"),
     # Configuration: the `softthink:` node is checked with verl's own.
     After("verl.utils.config", "verl_softthink.training.check:register"),
-    # Advantage estimators and policy losses.
-    After(_CORE_ALGOS, "verl_softthink.methods.variational.advantage:register"),
-    After(_CORE_ALGOS, "verl_softthink.methods.variational.rejection_sampling:register"),
+    # Responses of several rows, and the policy loss reinforce_sum.
     After("verl.trainer.ppo.v1.utils", "verl_softthink.training.multi_row_responses:register"),
     After(_CORE_ALGOS, "verl_softthink.training.reinforce_sum:register"),
-    After(_CORE_ALGOS, "verl_softthink.methods.variational.loss:register"),
-    # Per-sample weights in verl's SFT trainer.
-    After("verl.workers.utils.losses", "verl_softthink.methods.variational.offline.sft_loss:register"),
     # Agent loop softthink_agent, before those that import it.
     After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.rollout.agent_loop:register"),
-    # Agent loop softthink_posterior_agent.
-    After(
-        "verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.methods.variational.agent_loop:register"
-    ),
-    # Agent loop softthink_branch_agent.
-    After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.methods.attnrl.agent_loop:register"),
     # Trainer mode softthink_sync.
     After(_TRAINER, "verl_softthink.training.trainer:register"),
-    # Engine softthink_language_model.
-    After(_FSDP_ENGINE, "verl_softthink.likelihood.engine:register"),
+    # Engine softthink_language_model, with the mixins of methods.
+    After(_FSDP_ENGINE, "verl_softthink.training.engine:register"),
     # Rollout softthink_vllm.
     After("verl.workers.rollout.base", "verl_softthink.rollout.replica_registry:register_adapter"),
     After("verl.workers.rollout.replica", "verl_softthink.rollout.replica_registry:register_replica"),
@@ -85,6 +75,8 @@ REGISTRATIONS: tuple[After, ...] = (
     After(_FSDP_ENGINE, "verl_softthink.cpu.fsdp1:register", on_cpu),
     After("vllm.model_executor.layers.utils", "verl_softthink.cpu.linear:register", on_cpu),
     After("vllm.v1.worker.gpu_model_runner", "verl_softthink.cpu.seeded_requests:register", on_cpu),
+    # Agent loops, advantage estimators and losses of methods, whose modules import the agent loop above.
+    *(After(module, function) for module, function in registry.registrations()),
 )
 
 

@@ -1,5 +1,6 @@
 """The command ``verl-softthink bench fci``."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -29,3 +30,8 @@ def bench_fci(
     from verl_softthink.methods.attnrl import bench as fci
 
     report(fci.run("quick" if quick else shape.value, repeats), json)
+
+
+def add_to(groups: Mapping[str, typer.Typer]) -> None:
+    """Add the command."""
+    groups["bench"].command("fci")(bench_fci)
