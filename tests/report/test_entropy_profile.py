@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from verl_softthink.dump import DumpedResponse, dump_path, write_dump
+from verl_softthink.methods.entropy_profile.metrics import profile_metrics
 from verl_softthink.report.entropy_profile import (
     entropy_profile,
     plot_entropy_profiles,
-    profile_metrics,
     thinking_of,
 )
 from verl_softthink.trace import SoftTrace
