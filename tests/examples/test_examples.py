@@ -20,7 +20,7 @@ def _marks(path: Path) -> list[pytest.MarkDecorator]:
 
 
 def test_numbers_are_those_of_the_ladder():
-    assert [path.name[:2] for path in EXAMPLES] == [f"{number:02}" for number in range(1, 9)]
+    assert [path.name[:2] for path in EXAMPLES] == [f"{number:02}" for number in range(1, 10)]
 
 
 @pytest.fixture

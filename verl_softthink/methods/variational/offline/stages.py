@@ -14,7 +14,7 @@ from verl_softthink.methods.variational.offline.likelihood import response_log_p
 from verl_softthink.methods.variational.offline.questions import Question
 from verl_softthink.methods.variational.offline.settings import OfflineSettings
 from verl_softthink.methods.variational.settings import ANSWER
-from verl_softthink.methods.variational.traces import trace_length
+from verl_softthink.thinking import marker_end
 
 #: (prompts, count, temperature, max_tokens, seeds) to responses, as ``sampling.sample``.
 Sampler = Callable[..., list[list[list[int]]]]
@@ -55,7 +55,7 @@ class Stages:
         marker = self.tokenizer.encode(self.settings.end_of_thinking, add_special_tokens=False)
         sampled = []
         for record, group in zip(records, responses, strict=True):
-            lengths = [trace_length(ids, marker) for ids in group]
+            lengths = [marker_end(ids, marker) for ids in group]
             traces = [ids[:length] for ids, length in zip(group, lengths, strict=True) if length is not None]
             sampled.append(record | {"traces": traces, "unfinished": len(group) - len(traces)})
         return sampled
