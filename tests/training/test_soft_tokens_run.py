@@ -1,11 +1,19 @@
-"""Soft Tokens through verl's own entry point: real Ray, FSDP 2, vLLM and weight sync, graded reward, policy loss."""
+"""Soft Tokens through verl's own entry point: real Ray, FSDP 2, vLLM and weight sync, graded reward, policy loss.
+
+Beside it a method from a package outside the repository, found by its entry point in every process of the run.
+"""
+
+import os
+import shutil
 
 import pytest
 import torch
+from doctor.broken_installs import write_distribution
 from safetensors.torch import load_file
-from support.runs import run_recipe, small_batch
+from support.runs import ROOT, run_recipe, small_batch
 
 from verl_softthink.dump import dump_path, read_dump
+from verl_softthink.methods.registry import GROUP
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.entropy_profile import plot_entropy_profiles
 
@@ -16,6 +24,9 @@ STEPS = 2
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
+    package = tmp_path_factory.mktemp("package")
+    write_distribution(package, "their-methods", "1.0", entry_points=f"[{GROUP}]\nbrevity = brevity:METHOD\n")
+    shutil.copy(ROOT / "examples" / "09_your_own_method.py", package / "brevity.py")
     return run_recipe(
         "soft_tokens/run_pocket_cpu.sh",
         tmp_path_factory.mktemp("soft_tokens"),
@@ -23,7 +34,9 @@ def run(tmp_path_factory):
         *small_batch(prompts=4, responses=4, micro_batch=4),
         *("trainer.val_before_train=False", "trainer.test_freq=-1", f"trainer.total_training_steps={STEPS}"),
         *(f"trainer.save_freq={STEPS}", "+softthink.entropy_profile={positions: [0, 5]}"),
+        "+softthink.brevity.weight=0.2",
         METHOD="soft",
+        PYTHONPATH=os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")])),
     )
 
 
@@ -37,6 +50,10 @@ def test_rollout_and_actor_agree_and_every_update_is_on_policy(run):
         assert data["actor/grad_norm"] > 0
         assert 0 < data["softthink/entropy_profile/5"] < 5
         assert {"softthink/entropy_profile/0", "softthink/entropy_profile/mean"} <= data.keys()
+
+
+def test_a_stage_from_outside_runs_in_every_step(run):
+    assert all(data["softthink/brevity/bonus"] > 0 for data in run.metrics.values())
 
 
 def test_rewards_are_graded(run):
