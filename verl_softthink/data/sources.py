@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from verl_softthink.data.math_reward import last_boxed
+from verl_softthink.data.answer_place import last_boxed
 
 _GSM8K_MARKER = "####"
 #: Instructions that published prompts add to the problem; ours are added instead (``prompts.py``).

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from verl_softthink.data.math_reward import last_boxed
+from verl_softthink.data.answer_place import last_boxed
 from verl_softthink.data.parquet import Message
 from verl_softthink.data.records import read_records
 from verl_softthink.data.sources import after_marker

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from verl_softthink.data.math_reward import last_boxed
+from verl_softthink.data.answer_place import last_boxed
 
 logger = logging.getLogger(__name__)
 
