@@ -180,7 +180,9 @@ ANSWERS = (
         box("1250000", "1,250,000", "1{,}250{,}000", r"1\,250\,000"),
         box("1,250", "1250", "125,000,0", "1,250,001"),
     ),
-    Group("separators with a decimal part", BOTH, "4520.75", box("4,520.75", "4{,}520.75", r"4\,520.750"), box("4,520")),
+    Group(
+        "separators with a decimal part", BOTH, "4520.75", box("4,520.75", "4{,}520.75", r"4\,520.750"), box("4,520")
+    ),
     Group(
         "signs, the typographical minus and an en dash",
         NUMBER,
@@ -213,7 +215,9 @@ ANSWERS = (
     ),
     Group("the percent sign is a unit", NUMBER, "45", box("45%", r"45\%", "45 %", r"45 \%", "45 percent"), box("4.5%")),
     Group("words that multiply are no units", NUMBER, "3", (), box("3 thousand", "3 million", "3 dozen", "3 hundred")),
-    Group("words in front", NUMBER, "11", box(r"\text{about } 11", r"\text{11}", r"\approx 11"), box("minus 11", "not 11")),
+    Group(
+        "words in front", NUMBER, "11", box(r"\text{about } 11", r"\text{11}", r"\approx 11"), box("minus 11", "not 11")
+    ),
     Group(
         "dots, quotes, dollars and emphasis around the answer",
         BOTH,
@@ -235,17 +239,29 @@ ANSWERS = (
         box(r"1.5 \times 10^3", r"1.5\times 10^{3}", r"1.5 \cdot 10^{3}", r"15 \cdot 10^2"),
         box(r"1.5 \times 10^2", r"1.5 \times 10^{-3}", "1.5", r"15 \times 100^2"),
     ),
-    Group("scientific notation of programs", NUMBER, "1500", box("1.5e3", "1.5E3", "1.5e+3"), box("1.5e2", "1.5e", "e3")),
-    Group("small numbers", BOTH, "0.002", box(r"2 \times 10^{-3}", "0.002", ".002", r"\frac{1}{500}"), box("0.02", "2")),
+    Group(
+        "scientific notation of programs", NUMBER, "1500", box("1.5e3", "1.5E3", "1.5e+3"), box("1.5e2", "1.5e", "e3")
+    ),
+    Group(
+        "small numbers", BOTH, "0.002", box(r"2 \times 10^{-3}", "0.002", ".002", r"\frac{1}{500}"), box("0.02", "2")
+    ),
     Group("a power of ten", BOTH, "1000000", box("10^6", "10^{6}", "1,000,000"), box("10^5", "106", "10", "6")),
-    Group("what cannot be read is wrong", NUMBER, "0", box("0", "-0", "0.0"), box("", "O", "zero", "5/0", "0/0", "1e-99999")),
+    Group(
+        "what cannot be read is wrong",
+        NUMBER,
+        "0",
+        box("0", "-0", "0.0"),
+        box("", "O", "zero", "5/0", "0/0", "1e-99999"),
+    ),
     Group("numbers too long to be an answer", BOTH, "9", (), box("9" * 5_000, "9." + "0" * 5_000 + "1", "9e999999999")),
 )
 
 # What math-verify knows beyond values.
 EXPRESSIONS = (
     Group("equal expressions", MATH, r"\frac12", box(r"\frac{2}{4}", r"\frac{\sqrt{4}}{4}", "0.5"), box(r"\frac34")),
-    Group("roots", MATH, r"2\sqrt{3}", box(r"\sqrt{12}", r"2\sqrt3", r"\sqrt{4}\sqrt{3}"), box(r"\sqrt{6}", r"2\sqrt{2}")),
+    Group(
+        "roots", MATH, r"2\sqrt{3}", box(r"\sqrt{12}", r"2\sqrt3", r"\sqrt{4}\sqrt{3}"), box(r"\sqrt{6}", r"2\sqrt{2}")
+    ),
     Group("polynomials", MATH, "x^2+2x+1", box("(x+1)^2", "1+2x+x^2", "x^2+x+x+1"), box("(x-1)^2", "x^2+1")),
     Group("constants", MATH, r"4\pi", box(r"4\pi", r"\pi \cdot 4", r"\frac{8\pi}{2}"), box(r"\pi", "4", r"4\pi^2")),
     Group("sets", MATH, r"\{1,2,3\}", box(r"\{3,2,1\}", r"\{1,2,3\}"), box(r"\{1,2\}", r"\{1,2,4\}")),

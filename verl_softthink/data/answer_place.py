@@ -13,7 +13,7 @@ or the first word after a digit: ``#### 7 apples of the 12`` is 7.
 
 import re
 
-MARKER = "####"
+BOX, MARKER = "\\boxed{}", "####"
 # A backslash before any other character is looked at to step over it: \{ and \} are no braces.
 _BRACES = re.compile(r"(?P<box>\\{1,2}(?:boxed|fbox)\s*\{)|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
 _ANSWER_IS = re.compile(r"\banswer(?:\s+is\b\s*:?|\s*:)", re.IGNORECASE)

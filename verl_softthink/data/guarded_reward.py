@@ -33,19 +33,22 @@ class RewardSetupError(ValueError):
 SETUP_ERRORS = (RewardSetupError, ImportError, NotImplementedError)
 
 
+def no_answer(truth: object) -> bool:
+    """Whether it is None, NaN or blank, or such a value written as text."""
+    return str(truth).strip().lower() in ("", "none", "null", "nan")
+
+
 def check_ground_truth(truth: object) -> str:
     """The right answer as text.
 
     Raises:
-        RewardSetupError: it is None, NaN or blank, or such a value written as text.
+        RewardSetupError: there is none.
     """
-    text = str(truth).strip()
-    if text.lower() in ("", "none", "null", "nan"):
+    if no_answer(truth):
         raise RewardSetupError(
-            f"reward_model.ground_truth is {truth!r}, which every response could be measured against: give the row an "
-            "answer, or leave it out of the data"
+            f"reward_model.ground_truth is {truth!r}, which is no answer: give the row one, or leave it out of the data"
         )
-    return text
+    return str(truth).strip()
 
 
 def report_failure(answer: str, reason: str) -> None:
@@ -62,9 +65,9 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` with verl's signature, synchronous or not, that returns a verdict for every answer.
 
     Returns:
-        A function of the same kind that returns what the given one does, as a dict with ``grader_failure``. A bare score
-        becomes ``score`` and ``acc``, as verl's reward managers report it. A failure has score and acc 0, and 0 for the
-        other numbers of the last verdict, so that all rows have the same keys.
+        A function of the same kind that returns what the given one does, as a dict with ``grader_failure``. A bare
+        score becomes ``score`` and ``acc``, as verl's reward managers report it. A failure has 0 for both, and for the
+        other numbers of earlier verdicts, so that all rows have the same keys.
     """
     keys: set[str] = {"score", "acc"}
 

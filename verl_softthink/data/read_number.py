@@ -82,7 +82,7 @@ def read_number(text: str) -> Fraction | None:
 
 
 def _plain(text: str) -> str:
-    """The text without LaTeX: ``\\frac{1}{2}`` is ``1/2``, ``10^{3}`` is ``10^3`` and ``2 \\times 10^3`` is ``2@10^3``."""
+    """The text without LaTeX: ``\\frac{1}{2}`` becomes ``1/2``, and ``2 \\times 10^{3}`` becomes ``2@10^3``."""
     text = _THIN_SPACE.sub("~", _MINUS.sub("-", text))
     text = _TIMES.sub("@", _EXPONENT.sub(r"^\1", text))
     text = _repeat(_TEXT, r" \1 ", _INVISIBLE.sub("", text))

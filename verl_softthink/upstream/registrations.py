@@ -56,6 +56,8 @@ REGISTRATIONS: tuple[After, ...] = (
     After("verl.trainer.ppo.v1.utils", "verl_softthink.training.multi_row_responses:register"),
     After(_CORE_ALGOS, "verl_softthink.training.reinforce_sum:register"),
     After(_CORE_ALGOS, "verl_softthink.methods.variational.loss:register"),
+    # Reward functions: an exception is score 0 and counted.
+    After("verl.trainer.ppo.reward", "verl_softthink.data.guarded_reward:register"),
     # Per-sample weights in verl's SFT trainer.
     After("verl.workers.utils.losses", "verl_softthink.methods.variational.offline.sft_loss:register"),
     # Agent loop softthink_agent, before those that import it.
