@@ -120,8 +120,8 @@ def describe(source: Source, prompt: str) -> list[str]:
     else:
         fitting = " or ".join(name for name in PROMPTS if asks_for(name) == source.scorer_reads)
         graders = (
-            f"verl's own scorer of {source.data_source} reads {source.scorer_reads}, which this prompt does not ask for: "
-            f"take --prompt {fitting}, or set {ours}"
+            f"verl's own scorer of {source.data_source} reads {source.scorer_reads}, which this prompt does not ask "
+            f"for: take --prompt {fitting}, or set {ours}"
         )
     return [
         f"columns data_source ({source.data_source}), prompt, ability, reward_model.ground_truth and extra_info "
