@@ -150,7 +150,9 @@ class SoftThinkTrainer(PPOTrainerSync):
         return batch
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        verdicts = tq.kv_batch_get(real_keys(batch), partition_id=batch.partition_id, select_fields=["extra_fields"])
+        verdicts = tq.kv_batch_get(
+            keys=real_keys(batch), partition_id=batch.partition_id, select_fields=["extra_fields"]
+        )
         metrics.update(grader_failures(verdicts["extra_fields"]))
         batch = super()._compute_advantage(batch, metrics)
         for stage in self.stages:
