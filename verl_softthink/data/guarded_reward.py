@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 FAILURE = "grader_failure"
 #: Digests that a process remembers in order to log an answer once.
 REMEMBERED = 4_096
+#: Characters of a reason that are logged: exceptions may quote a whole response.
+LONGEST_REASON = 200
 
 
 class RewardSetupError(ValueError):
@@ -53,7 +55,7 @@ def check_ground_truth(truth: object) -> str:
 
 def report_failure(answer: str, reason: str) -> None:
     """Log that a grader failed on an answer, once for each answer; its digest tells which without quoting it."""
-    _report(hashlib.blake2s(answer.encode("utf-8", "surrogatepass")).hexdigest()[:16], reason)
+    _report(hashlib.blake2s(answer.encode("utf-8", "surrogatepass")).hexdigest()[:16], reason[:LONGEST_REASON])
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
