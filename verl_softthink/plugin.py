@@ -54,6 +54,8 @@ REGISTRATIONS: tuple[After, ...] = (
     # Responses of several rows, and the policy loss reinforce_sum.
     After("verl.trainer.ppo.v1.utils", "verl_softthink.training.multi_row_responses:register"),
     After(_CORE_ALGOS, "verl_softthink.training.reinforce_sum:register"),
+    # Reward functions: an exception is score 0 and counted.
+    After("verl.trainer.ppo.reward", "verl_softthink.data.guarded_reward:register"),
     # Agent loop softthink_agent, before those that import it.
     After("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.rollout.agent_loop:register"),
     # Trainer mode softthink_sync.

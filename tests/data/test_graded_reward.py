@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 
 from verl_softthink.data.graded_reward import compute_score
+from verl_softthink.data.guarded_reward import RewardSetupError
 
 needs_math_verify = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed"
@@ -21,12 +22,19 @@ needs_math_verify = pytest.mark.skipif(
         ("the answer is 7", 0),
         (r"it is 7 \boxed{}", 0),
         (r"it is \boxed{7", 0),
+        (r"first \boxed{7}, again \boxed{8", 100),
+        (r"\boxed{7, 8}", 10),
         ("", 0),
     ],
 )
 def test_number(solution, score):
     result = compute_score("any", solution, "7", grader="number")
-    assert result == {"score": score, "acc": float(score == 100), "answered": float(score > 0)}
+    assert result == {
+        "score": score,
+        "acc": float(score == 100),
+        "answered": float(score > 0),
+        "grader_failure": 0.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -56,6 +64,12 @@ def test_math_verify_is_the_default(solution, score):
 def test_unknown_grader():
     with pytest.raises(ValueError, match="grader='maths' is unknown; use one of number, math_verify, pocket"):
         compute_score("any", "", "1", grader="maths")
+
+
+@pytest.mark.parametrize("grader", ["number", "pocket"])
+def test_a_missing_ground_truth_is_a_mistake_of_the_data(grader):
+    with pytest.raises(RewardSetupError, match="reward_model.ground_truth is None, which is no answer"):
+        compute_score("any", "\\boxed{None}", None, grader=grader)
 
 
 @needs_math_verify

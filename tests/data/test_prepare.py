@@ -85,11 +85,14 @@ def test_published_files_become_verls_schema(tmp_path, name):
     assert path.name == f"{name}-{split}.parquet"
     rows = pyarrow.parquet.read_table(path).to_pylist()
     assert [row["reward_model"]["ground_truth"] for row in rows] == answers
-    assert {(row["data_source"], row["extra_info"]["split"]) for row in rows} == {(name, split)}
+    assert {(row["data_source"], row["extra_info"]["split"]) for row in rows} == {(SOURCES[name].data_source, split)}
     for row in rows:
         assert row["prompt"][-1]["role"] == "user" and row["extra_info"]["question"] in row["prompt"][-1]["content"]
+        truth = row["reward_model"]["ground_truth"]
         grader = "number" if SOURCES[name].number else "math_verify"
-        assert grader == "math_verify" or compute_score(name, f"#### {answers[0]}", answers[0]) == 1.0
+        for answer, score in ((truth, 1.0), (f"7{truth}", 0.0)):
+            for response in (f"#### {answer}", f"\\boxed{{{answer}}}"):
+                assert compute_score(row["data_source"], response, truth, grader=grader)["score"] == score
 
 
 def test_published_instructions_give_way_to_ours(tmp_path):
@@ -120,10 +123,21 @@ def test_published_instructions_give_way_to_ours(tmp_path):
         ("gsm8k", ".jsonl", '{"question": "a", "answer": "#### 4"}\n{"question"', r"f\.jsonl:2 is not JSON"),
         ("gsm8k", ".jsonl", "[1]", "record 1 is a list"),
         ("gsm8k", ".jsonl", "", "holds no records"),
-        ("math", ".json", '[{"problem": "a", "solution": "no box"}]', r"column solution: no \\boxed"),
+        ("math", ".json", '[{"problem": "a", "solution": "no box"}]', r"column solution: no complete \\boxed"),
         ("math", ".json", '{"problem": "a"}\n{"problem": "b"}', r"f\.json:2 is not JSON .* name the file \.jsonl"),
         ("aime24", ".json", '[{"problem": "a", "answer": ["1", "2"]}]', "2 answers"),
-        ("aime24", ".json", '[{"problem": "a", "answer": ""}]', "the answer is empty"),
+        ("aime24", ".json", '[{"problem": "a", "answer": ""}]', "the answer is '', which is none"),
+        ("aime24", ".json", '[{"problem": "a", "answer": null}]', "the answer is None, which is none"),
+        ("aime24", ".json", '[{"problem": "a", "answer": NaN}]', "the answer is nan, which is none"),
+        ("gsm8k", ".json", '[{"question": "a", "answer": null}]', "the answer is None, which is none"),
+        ("gsm8k", ".json", '[{"question": "a", "answer": "well ####"}]', "which is none"),
+        ("gsm8k", ".json", '[{"question": "a", "answer": 4}]', "column answer: no #### in '4'"),
+        (
+            "math",
+            ".json",
+            '[{"problem": "a", "solution": "\\\\boxed{ }"}]',
+            "column solution: the answer is .* is none",
+        ),
         ("aime24", ".json", '[{"problem": 3, "answer": "1"}]', "the question is 3, not a text"),
         ("aime24", ".parquet", "no parquet", "is not a parquet file"),
         ("aime24", ".csv", "a,b", "unknown kind of file"),
@@ -140,7 +154,9 @@ def test_what_cannot_be_read_is_named(tmp_path, name, suffix, content, message):
 
 def test_unreadable_records_are_left_out_on_request_and_counted(tmp_path, caplog):
     file = write(tmp_path / "f.jsonl", [{"problem": f"p{i}", "answer": "" if i == 1 else "3"} for i in range(3)])
-    with pytest.raises(ValueError, match="record 2: column answer: the answer is empty; .* --skip-unreadable"):
+    with pytest.raises(
+        ValueError, match="record 2: column answer: the answer is '', which is none; .* --skip-unreadable"
+    ):
         prepare("aime24", tmp_path / "out", files={"test": file})
     with caplog.at_level("INFO"):
         (path,) = prepare("aime24", tmp_path / "out", files={"test": file}, skip=True)
@@ -188,7 +204,7 @@ def test_reasoning_gym_problems_are_graded_by_their_task(tmp_path):
     for row in train:
         truth = row["reward_model"]["ground_truth"]
         score = [
-            reasoning_gym.compute_score(row["data_source"], text, truth, row["extra_info"])
+            reasoning_gym.compute_score(row["data_source"], text, truth, row["extra_info"])["score"]
             for text in (f"\\boxed{{{truth}}}", f"\\boxed{{{truth}1}}")
         ]
         assert score[0] == 1.0 > score[1]

@@ -63,7 +63,7 @@ def test_the_worked_examples_earn_their_reward_and_tell_no_held_out_fact():
     messages = PROMPTS["add_or_subtract"]("What is 2 plus 3?")
     assert [m["role"] for m in messages] == ["system", "user", "assistant", "user", "assistant", "user"]
     for solution, truth in ((messages[2]["content"], "8"), (messages[4]["content"], "4")):
-        assert f"\n{ANSWER_MARKER} " in solution and compute_score("any", solution, truth) == 1.0
+        assert f"\n{ANSWER_MARKER} " in solution and compute_score("any", solution, truth)["score"] == 1.0
     assert all(Fact(*fact).split == "train" for fact in ((3, "+", 5), (7, "-", 3)))
 
 
@@ -76,7 +76,7 @@ def test_word_problem_files_are_verls_schema(tmp_path):
     assert row["extra_info"]["split"] == "heldout" and row["extra_info"]["index"] == 3
     assert row["prompt"][-1] == {"role": "user", "content": row["extra_info"]["question"]}
     solution = f"think\n#### {row['reward_model']['ground_truth']}"
-    assert compute_score(row["data_source"], solution, row["reward_model"]["ground_truth"]) == 1.0
+    assert compute_score(row["data_source"], solution, row["reward_model"]["ground_truth"])["score"] == 1.0
 
 
 def test_verls_dataset_reads_the_files(tmp_path):

@@ -59,6 +59,7 @@ def test_verl_rows_keep_their_prompt_and_every_accepted_answer(tmp_path):
         ({"text": "2+2?"}, r"bench.jsonl, row 0: no question among the columns text"),
         ({"question": "2+2?"}, r"row 0: the answer is None"),
         ({"question": "2+2?", "answer": " "}, r"row 0: the answer is ' '"),
+        ({"question": "2+2?", "answer": float("nan")}, r"row 0: the answer is nan"),
         ({"problem": "2+2?", "solution": "no box"}, r"row 0: the answer is None"),
         ({"question": "2+2?", "answer": []}, r"row 0: the answer is \[\]"),
     ],

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from verl_softthink.cli import app
+from verl_softthink.data.guarded_reward import FAILURE
 from verl_softthink.methods.attnrl import metrics as branching
 from verl_softthink.methods.entropy_profile.metrics import profile_metrics
 from verl_softthink.methods.repro import metrics as repro
@@ -22,7 +23,7 @@ from verl_softthink.methods.variational.weighting import ScoredTraces, weight_me
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.metric_doc import PREFIX
 from verl_softthink.training.metric_docs import documentation, metrics
-from verl_softthink.training.metrics import soft_metrics
+from verl_softthink.training.metrics import grader_failures, soft_metrics
 from verl_softthink.training.trainer import RENAMED
 
 
@@ -91,7 +92,8 @@ def emitted() -> set[str]:
     """Full names, by running every function that makes metrics on data that reaches all of its branches."""
     profile = profile_metrics(torch.ones(2), torch.ones(2, dtype=torch.int64), [0])
     trees = (*branching.tree_metrics([], [], []), branching.LOG_PROB_LAG)
-    soft = (*soft_metrics(batch(), LAW), *RENAMED.values(), *profile)
+    failures = grader_failures([{"reward_extra_info": {FAILURE: 0.0}}])
+    soft = (*soft_metrics(batch(), LAW), *RENAMED.values(), *profile, *failures)
     return {*soft, *repro_metrics(), *variational_metrics(), *trees}
 
 

@@ -9,7 +9,7 @@ from tensordict import NonTensorStack, TensorDict
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, Candidates, LawParameters
 from verl_softthink.report.metric_doc import PREFIX
-from verl_softthink.training.metrics import noise_metrics, soft_metrics
+from verl_softthink.training.metrics import grader_failures, noise_metrics, soft_metrics
 
 LAW = LawSettings(name="gumbel", tau=0.5, noise_scale=2.0)
 
@@ -45,6 +45,13 @@ def batch() -> TensorDict:
     data = TensorDict({name: jagged(rows) for name, rows in tensors.items()}, batch_size=[2])
     data["extra_fields"] = NonTensorStack(*reasons)
     return data
+
+
+def test_grader_failures_are_counted_where_the_reward_reports_them():
+    rows = [{"reward_extra_info": {"acc": 0.0, "grader_failure": failure}} for failure in (1.0, 0.0, 1.0)]
+    assert grader_failures([*NonTensorStack(*rows)]) == {"softthink/grader_failures": 2.0}
+    assert grader_failures(rows[1:2]) == {"softthink/grader_failures": 0.0}
+    assert grader_failures([{"reward_extra_info": {"acc": 1.0}}, {}]) == {}
 
 
 @pytest.fixture(scope="module")

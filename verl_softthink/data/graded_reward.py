@@ -2,7 +2,7 @@
 
     reward.custom_reward_function.path=pkg://verl_softthink.data.graded_reward
 
-The place is the last ``\\boxed{...}``; what stands elsewhere is no answer, even if it is right. Graders:
+The place is the last complete ``\\boxed{...}``; what stands elsewhere is no answer, even if it is right. Graders:
 
 * ``math_verify`` (default): mathematical equality, by the package math-verify.
 * ``number``: equality of values, nothing beyond the standard library.
@@ -12,6 +12,9 @@ The place is the last ``\\boxed{...}``; what stands elsewhere is no answer, even
 """
 
 from verl_softthink.data import math_reward
+from verl_softthink.data.answer_place import last_boxed
+from verl_softthink.data.guarded_reward import FAILURE, RewardSetupError, check_ground_truth
+from verl_softthink.data.math_reward import Grade
 from verl_softthink.pocket import reward as pocket_reward
 
 RIGHT, WRONG, MISSING = 100.0, 10.0, 0.0
@@ -37,18 +40,28 @@ def compute_score(
         grader: one of ``GRADERS``.
 
     Returns:
-        ``score`` for training; ``acc`` (0 or 1), which verl reports in validation; ``answered`` (0 or 1).
+        ``score`` for training; ``acc`` (0 or 1), which verl reports in validation; ``answered`` (0 or 1);
+        ``grader_failure``, 1 where math-verify gave no verdict on the answer, which is then a wrong one.
 
     Raises:
-        ValueError: unknown grader, or a ground truth that the number grader cannot read.
+        RewardSetupError: unknown grader, no ground truth, or one that the number grader cannot read.
         ModuleNotFoundError: when math-verify is asked for and not installed.
     """
     if grader not in GRADERS:
-        raise ValueError(f"reward_kwargs.grader={grader!r} is unknown; use one of {', '.join(GRADERS)}")
+        raise RewardSetupError(f"reward_kwargs.grader={grader!r} is unknown; use one of {', '.join(GRADERS)}")
+    truth = check_ground_truth(ground_truth)
     answer = _answer(solution_str, grader)
-    right = answer is not None and _right(data_source, solution_str, answer, ground_truth, grader)
-    score = MISSING if answer is None else RIGHT if right else WRONG
-    return {"score": score, "acc": float(right), "answered": float(answer is not None)}
+    if grader == POCKET:
+        grade = Grade(right=pocket_reward.compute_score(data_source, solution_str, truth) == 1)
+    else:
+        grade = math_reward.grade_answer(answer, truth, grader=grader, source=data_source)
+    score = MISSING if answer is None else RIGHT if grade.right else WRONG
+    return {
+        "score": score,
+        "acc": float(grade.right),
+        "answered": float(answer is not None),
+        FAILURE: float(grade.failed),
+    }
 
 
 def _answer(solution: str, grader: str) -> str | None:
@@ -57,12 +70,5 @@ def _answer(solution: str, grader: str) -> str | None:
         before, marker, after = solution.partition(pocket_reward.THINK_END)
         found = after if marker and pocket_reward.THINK_END not in after else None
     else:
-        found = math_reward.last_boxed(solution)
-    return found if found is not None and found.strip() else None
-
-
-def _right(data_source: str, solution: str, answer: str, ground_truth: str, grader: str) -> bool:
-    if grader == POCKET:
-        return pocket_reward.compute_score(data_source, solution, ground_truth) == 1
-    boxed = f"\\boxed{{{answer}}}"
-    return math_reward.compute_score(data_source, boxed, ground_truth, grader=grader) == 1
+        found = last_boxed(solution)
+    return found.strip() if found is not None and found.strip() else None

@@ -1,25 +1,33 @@
-"""Reward of a mathematical answer: 1 when it is right, 0 when it is not. verl's signature, loadable by path.
+r"""Reward of a mathematical answer: 1 when it is right, 0 when it is not. verl's signature, loadable by path.
 
     reward.custom_reward_function.path=pkg://verl_softthink.data.math_reward
 
-Where the answer is looked for, first match wins: the last ``\\boxed{...}``; what follows the last ``####``; the last
-number of the text. Two graders:
+``answer_place.py`` says where the answer is looked for, the same for both graders:
 
-* ``number`` (default): compares values exactly, so 1,200 equals 1200.0 and 0.5 equals 1/2; nothing beyond the
-  standard library.
-* ``math_verify``: mathematical equality of expressions, sets and intervals, by the package math-verify;
-  ``+reward.custom_reward_function.reward_kwargs.grader=math_verify``.
+* ``number`` (default): equality of values, exactly, of what ``read_number.py`` reads as one number; so 1,200 equals
+  1200.0 and 0.5 equals ``\frac{1}{2}``. Nothing beyond the standard library.
+* ``math_verify``: equality of values, or else mathematical equality of expressions, sets and intervals, by the package
+  math-verify; ``+reward.custom_reward_function.reward_kwargs.grader=math_verify``.
+
+No answer ends a run: where math-verify fails, the score is 0, ``grader_failure`` is 1 and the answer is logged once.
 """
 
 import importlib.util
-import re
-from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+from verl_softthink.data.answer_place import find_answer
+from verl_softthink.data.guarded_reward import FAILURE, RewardSetupError, check_ground_truth, report_failure
+from verl_softthink.data.read_number import LONGEST, read_number
 
 GRADERS = ("number", "math_verify")
-# A minus right after a digit, a letter or a bracket is a subtraction, and the other sign is the typographical minus.
-_NUMBER = re.compile(r"(?:(?<![\w)\]])[-\u2212])?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?|(?<!\d)\.\d+")
-_MARKER = "####"
-_BOX = "\\boxed{"
+
+
+class Grade(NamedTuple):
+    """Whether an answer is right, and whether the grader failed on it, which makes it wrong."""
+
+    right: bool
+    failed: bool = False
 
 
 def compute_score(
@@ -30,7 +38,7 @@ def compute_score(
     *,
     grader: str = "number",
     **other: object,
-) -> float:
+) -> dict[str, float]:
     """1.0 for a right answer and 0.0 for a wrong or missing one.
 
     Args:
@@ -39,63 +47,48 @@ def compute_score(
         ground_truth: the right answer.
         grader: one of ``GRADERS``.
 
+    Returns:
+        ``score`` and ``acc``, both 0 or 1; ``grader_failure``, 1 where math-verify gave no verdict.
+
     Raises:
-        ValueError: unknown grader, or a ground truth that the number grader cannot read.
+        RewardSetupError: unknown grader, no ground truth, or one that the number grader cannot read.
         ModuleNotFoundError: when math-verify is asked for and not installed.
     """
-    if grader == "math_verify":
-        return _math_verify(solution_str, ground_truth)
-    if grader != "number":
-        raise ValueError(f"reward_kwargs.grader={grader!r} is unknown; use one of {', '.join(GRADERS)}")
-    expected = read_number(ground_truth)
-    if expected is None:
-        raise ValueError(
-            f"ground_truth={ground_truth!r} ({data_source}) is not a number; set "
+    grade = grade_answer(find_answer(solution_str), ground_truth, grader=grader, source=data_source)
+    return {"score": float(grade.right), "acc": float(grade.right), FAILURE: float(grade.failed)}
+
+
+def grade_answer(answer: str | None, ground_truth: str, *, grader: str, source: str) -> Grade:
+    """Grade an answer that has been found, or None for no answer; raises as ``compute_score`` does."""
+    if grader not in GRADERS:
+        raise RewardSetupError(f"reward_kwargs.grader={grader!r} is unknown; use one of {', '.join(GRADERS)}")
+    truth = check_ground_truth(ground_truth)
+    expected = _value_of(truth)
+    if grader == "number" and expected is None:
+        raise RewardSetupError(
+            f"ground_truth={ground_truth!r} ({source}) is not a number; set "
             "+reward.custom_reward_function.reward_kwargs.grader=math_verify for other answers"
         )
-    return float(extract_number(solution_str) == expected)
-
-
-def extract_number(text: str) -> Fraction | None:
-    """The number that the text gives as its answer, or None."""
-    boxed = last_boxed(text)
-    if boxed is not None:
-        return read_number(boxed)
-    if _MARKER in text:
-        return read_number(text.rsplit(_MARKER, 1)[1])
-    found = _NUMBER.findall(text)
-    return read_number(found[-1]) if found else None
-
-
-def read_number(text: str) -> Fraction | None:
-    """The first number in the text, exactly; None without one, and for a division by zero."""
-    match = _NUMBER.search(text)
-    if match is None:
-        return None
-    numerator, _, denominator = match.group().replace(",", "").replace("\u2212", "-").partition("/")
-    if not denominator:
-        return Fraction(numerator)
-    return Fraction(numerator.strip()) / int(denominator) if int(denominator) else None
-
-
-def last_boxed(text: str) -> str | None:
-    """The content of the last ``\\boxed{...}``, braces matched; None without one or where it is cut off."""
-    start = text.rfind(_BOX)
-    if start < 0:
-        return None
-    depth = 0
-    for position in range(start + len(_BOX) - 1, len(text)):
-        depth += (text[position] == "{") - (text[position] == "}")
-        if depth == 0:
-            return text[start + len(_BOX) : position]
-    return None
-
-
-def _math_verify(solution: str, ground_truth: str) -> float:
-    if importlib.util.find_spec("math_verify") is None:
+    if grader == "math_verify" and importlib.util.find_spec("math_verify") is None:
         raise ModuleNotFoundError(
             "reward_kwargs.grader='math_verify' needs math-verify; run: pip install 'verl-softthink[math]'"
         )
-    from verl_softthink.data.math_verify_pool import equal
+    if not answer or len(answer) > LONGEST:
+        return Grade(right=False)
+    if expected is not None and read_number(answer) == expected:
+        return Grade(right=True)
+    return _math_verify(answer, truth) if grader == "math_verify" else Grade(right=False)
 
-    return float(equal(solution, ground_truth))
+
+#: A truth is read once for all the responses of its group.
+_value_of = lru_cache(maxsize=1024)(read_number)
+
+
+def _math_verify(answer: str, truth: str) -> Grade:
+    from verl_softthink.data.math_verify_pool import GradingFailure, equal
+
+    try:
+        return Grade(right=equal(answer, truth))
+    except GradingFailure as failure:
+        report_failure(answer, str(failure))
+        return Grade(right=False, failed=True)

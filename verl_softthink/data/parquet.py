@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from verl_softthink.data.guarded_reward import check_ground_truth
+
 Message = dict[str, str]
 
 
@@ -11,15 +13,19 @@ def training_row(
     """One row as verl's ``RLHFDataset`` and reward loop read it.
 
     Args:
-        source: name of the data set; validation metrics carry it (``val-core/<source>/acc/mean@1``).
+        source: name of the data set, by which verl chooses its own scorer; validation metrics carry it
+            (``val-core/<source>/acc/mean@1``).
         messages: chat messages with ``role`` and ``content``.
         answer: what the reward function gets as ``ground_truth``.
+
+    Raises:
+        RewardSetupError: no answer.
     """
     return {
         "data_source": source,
         "prompt": messages,
         "ability": "math",
-        "reward_model": {"style": "rule", "ground_truth": answer},
+        "reward_model": {"style": "rule", "ground_truth": check_ground_truth(answer)},
         "extra_info": {"split": split, "index": index, "question": question},
     }
 

@@ -16,13 +16,11 @@ import typer
 from rich.progress import track
 
 from verl_softthink.data.parquet import training_row, write_rows
-from verl_softthink.data.prompts import PROMPTS
+from verl_softthink.data.prompts import PROMPTS, asks_for
 from verl_softthink.data.records import question_and_answer, read_records
 from verl_softthink.data.sources import SOURCES, Source
 
 logger = logging.getLogger(__name__)
-
-GRADER_HINT = "answers are expressions: set +reward.custom_reward_function.reward_kwargs.grader=math_verify"
 
 
 def convert(
@@ -31,7 +29,7 @@ def convert(
     """Records as rows of verl's schema; a question that comes again is left out.
 
     Args:
-        name: one of ``SOURCES``, which becomes ``data_source``.
+        name: one of ``SOURCES``.
         prompt: one of ``PROMPTS``; the data set's own by default.
         origin: what the records come from, for error messages.
         skip: leave out records that cannot be read, and say how many.
@@ -57,7 +55,12 @@ def convert(
         rows.setdefault(
             question,
             training_row(
-                source=name, messages=ask(question), answer=answer, split=split, index=len(rows), question=question
+                source=source.data_source,
+                messages=ask(question),
+                answer=answer,
+                split=split,
+                index=len(rows),
+                question=question,
             ),
         )
     again = count - unreadable - len(rows)
@@ -99,9 +102,33 @@ def prepare(
         write_rows(rows, path)
         logger.info("wrote %s: %d problems (%s)", path, len(rows), source.licence)
         written.append(path)
-    if not source.number:
-        logger.info("%s: %s", name, GRADER_HINT)
+    for sentence in describe(source, prompt or source.prompt):
+        logger.info("%s: %s", name, sentence)
     return written
+
+
+def describe(source: Source, prompt: str) -> list[str]:
+    """What the rows of a data set hold, and which reward functions grade them, in sentences."""
+    place = asks_for(prompt)
+    ours = "reward.custom_reward_function.path=pkg://verl_softthink.data.math_reward"
+    if not source.number:
+        ours += " +reward.custom_reward_function.reward_kwargs.grader=math_verify (answers are expressions)"
+    if source.scorer_reads is None:
+        graders = f"verl has no scorer of its own for {source.data_source}: set {ours}"
+    elif source.scorer_reads == place:
+        graders = f"graded by verl's own scorer of {source.data_source}, with nothing to set, or by {ours}"
+    else:
+        fitting = " or ".join(name for name in PROMPTS if asks_for(name) == source.scorer_reads)
+        graders = (
+            f"verl's own scorer of {source.data_source} reads {source.scorer_reads}, which this prompt does not ask "
+            f"for: take --prompt {fitting}, or set {ours}"
+        )
+    return [
+        f"columns data_source ({source.data_source}), prompt, ability, reward_model.ground_truth and extra_info "
+        "(split, index, question)",
+        f"--prompt {prompt} asks for the answer as {place}",
+        graders,
+    ]
 
 
 def _known(name: str, prompt: str | None, files: dict[str, Path]) -> Source:

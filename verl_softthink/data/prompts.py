@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from verl_softthink.data.answer_place import BOX, MARKER
 from verl_softthink.data.parquet import Message
 
 #: One token of SmolLM2's vocabulary at the start of a line: it ends thinking and announces the answer, as in GSM8K.
-ANSWER_MARKER = "####"
+ANSWER_MARKER = MARKER
 _EXAMPLES = (
     ("There are 3 hats in a bag and 5 hats in a box. How many hats are there in total?", "3 + 5 = 8\n#### 8"),
     ("Tim has 7 hats and gives 3 of them to Zoe. How many hats does Tim have left?", "7 - 3 = 4\n#### 4"),
@@ -58,3 +59,9 @@ PROMPTS: dict[str, Callable[[str], list[Message]]] = {
     "final_answer": final_answer,
     "final_answer_examples": final_answer_examples,
 }
+
+
+def asks_for(prompt: str) -> str:
+    """Where a prompt of ``PROMPTS`` asks for the answer: ``answer_place.BOX`` or ``MARKER``."""
+    asked = "".join(message["content"] for message in PROMPTS[prompt](""))
+    return MARKER if MARKER in asked else BOX

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from verl_softthink.data.guarded_reward import no_answer
 from verl_softthink.data.sources import Source, bare_question
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
@@ -80,9 +81,12 @@ def question_and_answer(record: dict, source: Source) -> tuple[str, str]:
     if not isinstance(question, str) or not question.strip():
         raise ValueError(f"the question is {question!r}, not a text")
     try:
-        return bare_question(question), read(answer)
+        text = "" if no_answer(answer) else read(answer)
     except ValueError as error:
         raise ValueError(f"column {column}: {error}") from error
+    if no_answer(text):
+        raise ValueError(f"column {column}: the answer is {answer!r}, which is none")
+    return bare_question(question), text
 
 
 def _verl(record: dict):

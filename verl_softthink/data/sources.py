@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from verl_softthink.data.math_reward import last_boxed
+from verl_softthink.data.answer_place import BOX, MARKER, last_boxed
 
-_GSM8K_MARKER = "####"
 #: Instructions that published prompts add to the problem; ours are added instead (``prompts.py``).
 _INSTRUCTIONS = (
     re.compile(
@@ -19,27 +18,27 @@ _INSTRUCTIONS = (
 )
 
 
-def after_marker(answer: str) -> str:
+def after_marker(answer: object) -> str:
     """GSM8K: the number after ``####``, without thousands separators.
 
     Raises:
         ValueError: when the marker is missing.
     """
-    _, marker, number = answer.rpartition(_GSM8K_MARKER)
+    _, marker, number = str(answer).rpartition(MARKER)
     if not marker:
-        raise ValueError(f"no {_GSM8K_MARKER} in {answer[-80:]!r}")
+        raise ValueError(f"no {MARKER} in {number[-80:]!r}")
     return number.strip().replace(",", "")
 
 
-def boxed_answer(solution: str) -> str:
+def boxed_answer(solution: object) -> str:
     """MATH: the content of the last box of a solution.
 
     Raises:
         ValueError: when there is none.
     """
-    answer = last_boxed(solution)
+    answer = last_boxed(str(solution))
     if answer is None:
-        raise ValueError(f"no \\boxed{{...}} in {solution[-80:]!r}")
+        raise ValueError(f"no complete \\boxed{{...}} in {str(solution)[-80:]!r}")
     return answer
 
 
@@ -47,16 +46,13 @@ def plain(answer: object) -> str:
     """An answer by itself: text, a number, or a list of one.
 
     Raises:
-        ValueError: an empty answer, or several.
+        ValueError: several answers, or none.
     """
     if isinstance(answer, list):
         if len(answer) != 1:
             raise ValueError(f"{len(answer)} answers {answer!r}, where a reward needs one")
         (answer,) = answer
-    text = str(answer).strip()
-    if answer is None or not text:
-        raise ValueError("the answer is empty")
-    return text
+    return str(answer).strip()
 
 
 def bare_question(text: str) -> str:
@@ -80,19 +76,25 @@ class Source:
     """One data set.
 
     Attributes:
+        data_source: its name in the rows, by which verl chooses one of its own scorers
+            (``verl.utils.reward_score.default_compute_score``).
         licence: as its publisher states it.
         splits: our name of each split, and where it is.
         question, answer: columns that may hold them, the first that is there wins.
         read_answer: from the answer's column to the answer.
+        scorer_reads: where verl's own scorer for ``data_source`` looks for the answer, the box or ``####``; None where
+            verl has no scorer for these data.
         prompt: how questions are asked by default, one of ``prompts.PROMPTS``.
         number: whether every answer is a number, which the default grader needs.
     """
 
+    data_source: str
     licence: str
     splits: dict[str, HubSplit]
     question: tuple[str, ...] = ("problem", "question", "prompt")
     answer: tuple[str, ...] = ("answer", "solution")
     read_answer: Callable[[object], str] = field(default=plain)
+    scorer_reads: str | None = BOX
     prompt: str = "boxed"
     number: bool = False
 
@@ -100,16 +102,19 @@ class Source:
 SOURCES: dict[str, Source] = {
     # Cobbe et al. 2021, arXiv 2110.14168
     "gsm8k": Source(
+        data_source="openai/gsm8k",
         licence="MIT",
         splits={"train": HubSplit("openai/gsm8k", "train", "main"), "test": HubSplit("openai/gsm8k", "test", "main")},
         question=("question",),
         answer=("answer",),
         read_answer=after_marker,
+        scorer_reads=MARKER,
         prompt="worked_examples",
         number=True,
     ),
     # Hendrycks et al. 2021, arXiv 2103.03874
     "math": Source(
+        data_source="DigitalLearningGmbH/MATH-lighteval",
         licence="MIT",
         splits={
             "train": HubSplit("DigitalLearningGmbH/MATH-lighteval", "train"),
@@ -120,23 +125,38 @@ SOURCES: dict[str, Source] = {
         read_answer=boxed_answer,
     ),
     # Lightman et al. 2023, arXiv 2305.20050
-    "math500": Source(licence="MIT", splits={"test": HubSplit("HuggingFaceH4/MATH-500", "test")}),
+    "math500": Source(
+        data_source="HuggingFaceH4/MATH-500",
+        licence="MIT",
+        splits={"test": HubSplit("HuggingFaceH4/MATH-500", "test")},
+    ),
     # 40,315 problems, the training set of SofT-GRPO's paper
-    "deepscaler": Source(licence="MIT", splits={"train": HubSplit("agentica-org/DeepScaleR-Preview-Dataset", "train")}),
+    "deepscaler": Source(
+        data_source="deepscaler",
+        licence="MIT",
+        splits={"train": HubSplit("agentica-org/DeepScaleR-Preview-Dataset", "train")},
+        scorer_reads=None,
+    ),
     # Yu et al. 2025, arXiv 2503.14476, deduplicated
     "dapo": Source(
+        data_source="math_dapo",
         licence="Apache-2.0",
         splits={"train": HubSplit("open-r1/DAPO-Math-17k-Processed", "train", "en")},
         question=("prompt", "problem"),
         number=True,
     ),
     "aime24": Source(
+        data_source="aime24",
         licence="Apache-2.0",
         splits={"test": HubSplit("HuggingFaceH4/aime_2024", "train")},
         answer=("answer",),
         number=True,
     ),
     "aime25": Source(
-        licence="Apache-2.0", splits={"test": HubSplit("math-ai/aime25", "test")}, answer=("answer",), number=True
+        data_source="aime25",
+        licence="Apache-2.0",
+        splits={"test": HubSplit("math-ai/aime25", "test")},
+        answer=("answer",),
+        number=True,
     ),
 }

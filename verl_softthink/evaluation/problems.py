@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from verl_softthink.data.math_reward import last_boxed
+from verl_softthink.data.answer_place import last_boxed
+from verl_softthink.data.guarded_reward import no_answer
 from verl_softthink.data.parquet import Message
 from verl_softthink.data.records import read_records
 from verl_softthink.data.sources import after_marker
@@ -89,7 +90,7 @@ def _texts(answer: object, path: Path, index: int) -> tuple[str, ...]:
     """One answer, or a list of accepted ones, as texts."""
     answers = answer if isinstance(answer, list) else [answer]
     texts = tuple(str(one).strip() for one in answers if one is not None)
-    if not texts or not all(texts):
+    if not texts or any(map(no_answer, texts)):
         raise ValueError(
             f"{path}, row {index}: the answer is {answer!r}; give it as `answer`, as reward_model.ground_truth, or as "
             "the \\boxed{...} of a solution"

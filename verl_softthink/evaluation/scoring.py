@@ -27,7 +27,7 @@ def grade(texts: Sequence[str], answers: Sequence[Sequence[str]], reward: str) -
         reward: one of ``REWARDS`` but ``auto``.
 
     Raises:
-        ValueError: a ground truth that the grader ``number`` cannot read.
+        RewardSetupError: an answer that is missing, or that the grader ``number`` cannot read.
         ModuleNotFoundError: math-verify is asked for and not installed.
     """
     # Sampled responses repeat themselves, and math-verify takes milliseconds.
@@ -41,4 +41,4 @@ def grade(texts: Sequence[str], answers: Sequence[Sequence[str]], reward: str) -
 def _score(text: str, answer: str, reward: str) -> float:
     if reward == "pocket":
         return pocket_reward.compute_score(POCKET, text, answer)
-    return math_reward.compute_score("evaluation", text, answer, grader=reward)
+    return math_reward.compute_score("evaluation", text, answer, grader=reward)["score"]

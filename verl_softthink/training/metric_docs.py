@@ -50,6 +50,12 @@ ROWS = (
         "set softthink.phase.budget below data.max_response_length, so that an answer has room",
     ),
     MetricDoc(
+        "grader_failures",
+        "responses of the step on which the reward function raised an exception, which are scored 0",
+        "0",
+        "search the log for the digest and the exception of each answer; mend reward.custom_reward_function",
+    ),
+    MetricDoc(
         "hard_fraction",
         "share of positions that are ordinary tokens of thinking (switching between soft and hard)",
         "0 without switching",

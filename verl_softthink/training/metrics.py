@@ -1,12 +1,14 @@
 """Metrics of soft rollouts, under ``softthink/`` in verl's own trackers; ``metric_docs.py`` says how to read them."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
+from verl_softthink.data.guarded_reward import FAILURE
 from verl_softthink.laws import LAWS, Action
 from verl_softthink.trace import END_REASONS
 
@@ -60,6 +62,17 @@ def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
         if where.sum() > 1:
             metrics[f"softthink/log_ratio_std{name}"] = float(gap[where].std())
     return metrics
+
+
+def grader_failures(extra_fields: Iterable[object]) -> dict[str, float]:
+    """How many rows the reward function failed on; nothing for rows without verdicts, as of a reward model.
+
+    Args:
+        extra_fields: verl's ``extra_fields`` of each row, bare or as the storage back end wraps it.
+    """
+    verdicts = [getattr(fields, "data", fields).get("reward_extra_info") or {} for fields in extra_fields]
+    failures = [verdict[FAILURE] for verdict in verdicts if FAILURE in verdict]
+    return {"softthink/grader_failures": float(sum(failures))} if failures else {}
 
 
 def noise_metrics(action: Action, law: LawSettings) -> dict[str, float]:

@@ -30,7 +30,7 @@ from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.training import collect
 from verl_softthink.training.check import check_config
-from verl_softthink.training.metrics import soft_metrics
+from verl_softthink.training.metrics import grader_failures, soft_metrics
 from verl_softthink.training.mini_batches import mini_batches_of
 from verl_softthink.training.stage_states import load_states, save_states
 
@@ -160,6 +160,10 @@ class SoftThinkTrainer(PPOTrainerSync):
         return batch
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        verdicts = tq.kv_batch_get(
+            keys=real_keys(batch), partition_id=batch.partition_id, select_fields=["extra_fields"]
+        )
+        metrics.update(grader_failures(verdicts["extra_fields"]))
         batch = super()._compute_advantage(batch, metrics)
         for stage in self.stages:
             batch = stage.after_advantage(batch, metrics)

@@ -72,7 +72,9 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.trainer.ppo.core_algos", "agg_loss", "called: token sums of responses"),
     # variational/
     Symbol("verl.experimental.agent_loop.single_turn_agent_loop", "SingleTurnAgentLoop", "subclassed: hint prompts"),
-    Symbol("verl.trainer.ppo.reward", "get_custom_reward_fn", "called: verdicts in the agent loop"),
+    Symbol("verl.trainer.ppo.reward", "get_custom_reward_fn", "called: verdicts; wrapped: an exception is score 0"),
+    # data/guarded_reward.py (it wraps the row above)
+    Symbol("verl.utils.reward_score", "get_default_compute_score", "called: verl's own scorers, guarded"),
     Symbol("verl.utils.reward_score", "default_compute_score", "called: verdicts in the agent loop"),
     Symbol("verl.workers.engine_workers", "ActorRolloutRefWorker.compute_log_prob", "called: the second likelihood"),
     Symbol("verl.workers.utils.padding", "response_from_nested", "called: the second likelihood"),

@@ -159,7 +159,7 @@ def test_an_interrupted_stage_continues_and_other_settings_are_refused(tmp_path)
 
 def test_bespoke_stratos(tmp_path, tokenizer):
     path = tmp_path / "stratos.jsonl"
-    unanswered = json.loads(json.dumps(STRATOS_ROW).replace("boxed{5}", "fbox{5}"))
+    unanswered = json.loads(json.dumps(STRATOS_ROW).replace("boxed{5}", "text{5}"))
     path.write_text("\n".join(json.dumps(row) for row in (STRATOS_ROW, unanswered)))
     (question,) = read_questions(path)
     assert question.messages == [{"role": "user", "content": STRATOS_ROW["conversations"][0]["value"]}]
@@ -176,6 +176,13 @@ def test_bespoke_stratos(tmp_path, tokenizer):
     best, original = training_rows([record], stages)
     assert best["response_ids"] == [21, 22, 6, 13, 1] and best["weight"] == original["weight"] == 1.0
     assert original["response"] == f"{question.thought}</think>{question.solution}<eos>"
+
+
+def test_rows_with_a_null_answer_are_left_out(tmp_path, caplog):
+    rows = [{"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": t}} for t in ("5", None)]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (question,) = read_questions(tmp_path / "q.jsonl")
+    assert question.answer == "5" and "1 of 2 rows have no answer to check" in caplog.text
 
 
 def test_files_that_are_no_questions_are_refused(tmp_path):

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from verl_softthink.data.math_reward import last_boxed
+from verl_softthink.data.answer_place import last_boxed
+from verl_softthink.data.guarded_reward import no_answer
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ def _question(index: int, row: Mapping[str, Any], path: Path) -> Question | None
     if "conversations" in row:
         return _stratos(index, row)
     if "prompt" in row and "reward_model" in row:
+        if no_answer(row["reward_model"].get("ground_truth")):
+            return None
         extra = row.get("extra_info") or {}
         return Question(
             index=index,
