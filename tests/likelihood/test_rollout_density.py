@@ -42,7 +42,7 @@ def roll_out(model, law: dict, prompts: list[list[int]], length: int):
             "phase": {"end_of_thinking": [3, 4], "budget": length - 4},
             "seed": 40 + number,
         }
-        request = resolve(settings, max_tokens=length, width=SLOTS, fed_embeddings=True, tokenize=None)
+        request = resolve(settings, max_tokens=length, width=SLOTS, carries_embeddings=True, tokenize=None)
         state = SoftState(slots=1, length=length, width=SLOTS, device=torch.device("cpu"), fed=(HIDDEN, torch.float32))
         state.add("r", request)
         slot = torch.tensor([state.slot("r")])
@@ -75,7 +75,7 @@ def batch_of(law: dict, samples, traces, *, packed: bool):
             FED: [trace.fed for trace, _ in traces],
             SEED: [torch.full((len(trace),), seed) for trace, seed in traces],
         }
-        for name in FED_FIELDS[settings.own("fed")]:
+        for name in (SCALE, FED if settings.carries_embedding else SEED):
             batch[name] = jagged(columns[name])
     return batch
 

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import PhaseSettings, SoftThinkSettings
+from verl_softthink.laws import get_law
 from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
 from verl_softthink.methods.registry import chosen_stages
@@ -65,14 +66,9 @@ def _law(config: DictConfig, settings: SoftThinkSettings) -> None:
             f"softthink.likelihood.positions_at_once={pieces} with {reader}, which reads all logits of a batch; set it "
             "to null"
         )
-    if settings.law.name != "gaussian":
-        return
-    if settings.law.own("gamma") == 0:
-        raise ValueError(
-            "softthink.law.gamma=0 feeds the mean embedding, which is certain and has no likelihood; train with "
-            "gamma above 0 (paper: 0.33) and keep 0 for evaluation"
-        )
-    if settings.law.own("fed") == "seed":
+    if problem := law.training_problem(settings.law.parameters):
+        raise ValueError(problem)
+    if settings.law.rebuilds_embedding:
         _rebuilt_embeddings(config)
 
 
@@ -140,8 +136,9 @@ def _whole_sequences(settings: SoftThinkSettings) -> list[str]:
         "softthink.repro": settings.repro is not None,
         "softthink.attnrl": settings.attnrl is not None,
         "softthink.likelihood.positions_at_once": settings.likelihood.positions_at_once is not None,
-        "softthink.law.name='gaussian'": settings.law is not None and settings.law.name == "gaussian",
     }
+    if settings.law is not None:
+        readers[f"softthink.law.name={settings.law.name!r}"] = get_law(settings.law.name).draws_embedding
     return [name for name, used in readers.items() if used]
 
 
