@@ -237,7 +237,7 @@ def test_a_prefix_fed_as_tokens_would_be_seen(run, monkeypatch):
     feed = soft_runner.SoftRunner._feed
 
     def own_only(self, rows, slots, index):
-        own = index.numpy() >= self.state.prefix_lengths[slots.numpy()]
+        own = index.numpy() >= self.state.soft_prefix_length[slots.numpy()]
         if own.any():
             feed(self, rows[own], slots[own], index[own])
 

@@ -46,9 +46,9 @@ class Parameter:
         """The values that it may have, in words."""
         if self.choices:
             return " or ".join(self.choices)
-        bounds = (("at least", self.at_least), ("above", self.above), ("at most", self.at_most))
-        words = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-        return f"{'a whole number' if self.dtype == torch.int64 else 'a number'} {words}".rstrip()
+        bounds = (("from", self.at_least), ("above", self.above), ("to", self.at_most))
+        words = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        return " ".join(("a whole number" if self.dtype == torch.int64 else "a number", *words))
 
     def parse(self, value: object) -> ParameterValue:
         """The value in the declared type.
