@@ -8,8 +8,8 @@ from verl_softthink.laws import LAWS
 
 PACKAGE = Path(verl_softthink.__file__).parent
 NAMES = {law.name for law in LAWS.own}
-#: ``softthink.rollout.validation`` may be "discrete", which is no law there.
-EXCEPTION = "validation"
+#: In lines with these the word is no law: a way to validate, and an argument of transformers' attention.
+EXCEPTIONS = ("validation: Literal", "rollout.validation ==", '"seq_idx", "deterministic"')
 
 
 def decisions(source: str) -> list[int]:
@@ -43,5 +43,6 @@ def test_no_module_outside_laws_decides_by_a_laws_name():
         if PACKAGE / "laws" not in path.parents:
             lines = path.read_text().splitlines()
             places = [(number, lines[number - 1].strip()) for number in decisions("\n".join(lines))]
-            found += [f"{path.relative_to(PACKAGE)}:{n}: {line}" for n, line in places if EXCEPTION not in line]
+            places = [place for place in places if not any(exception in place[1] for exception in EXCEPTIONS)]
+            found += [f"{path.relative_to(PACKAGE)}:{number}: {line}" for number, line in places]
     assert not found, "\n".join(found)
