@@ -46,7 +46,7 @@ def test_other_values_are_refused_in_a_sentence(parameter, value, sentence):
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(declaration):
-    with pytest.raises(ValueError, match="it must be|has dtype="):
+    with pytest.raises(ValueError, match="it must be|use dtype="):
         Parameter("name", "doc", **declaration)
 
 
