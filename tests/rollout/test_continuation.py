@@ -115,7 +115,7 @@ class Run:
     def inputs(self, case, tokens, trace):
         """Input embeddings [T, H] of a response, rebuilt from tokens and trace alone."""
         law = LawSettings(**CASES[case][0])
-        weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.parameters(len(trace)))
+        weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.columns(len(trace)))
         inputs = self.table[torch.tensor(tokens)].clone()
         for position in trace.soft.nonzero()[:, 0].tolist():
             count = int((trace.ids[position] != NO_CANDIDATE).sum())
