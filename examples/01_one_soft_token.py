@@ -5,7 +5,7 @@ python examples/01_one_soft_token.py
 
 import torch
 
-from verl_softthink.laws import FilterParameters, LawParameters, get_law, select_candidates
+from verl_softthink.laws import FilterParameters, get_law, select_candidates
 
 torch.manual_seed(0)
 vocabulary = ["seven", "eight", "six", "7", "the", "dog"]
@@ -24,7 +24,8 @@ print(
 )
 
 # 2. The draw: scores g' = log-probability + Gumbel noise, weights softmax(g' / tau).
-law, parameters = get_law("gumbel"), LawParameters.uniform(1, tau=0.5, noise_scale=1.0)
+law = get_law("gumbel")
+parameters = law.columns(1, tau=0.5, noise_scale=1.0)
 noise = -(-torch.rand(1, 4).log()).log()
 action = law.sample(candidates, parameters, noise)
 weights = law.weights(action, parameters)

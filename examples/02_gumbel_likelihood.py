@@ -7,11 +7,12 @@ import math
 
 import torch
 
-from verl_softthink.laws import Candidates, LawParameters, get_law
+from verl_softthink.laws import Candidates, get_law
 
 torch.manual_seed(0)
 DRAWS, WIDTH = 2_000_000, 0.1
-parameters = LawParameters.uniform(DRAWS, tau=0.5, noise_scale=1.0)
+# Both laws have the same parameters.
+parameters = get_law("gumbel").columns(DRAWS, tau=0.5, noise_scale=1.0)
 
 
 def draw(law, logits: torch.Tensor, noise: torch.Tensor):
@@ -31,7 +32,7 @@ scores = draw(law, logits, -(-torch.rand(DRAWS, 2).log()).log()).values
 for point in ([0.0, 0.0], [1.0, -1.0], [-0.5, 1.0]):
     inside = ((scores - torch.tensor(point)).abs() < WIDTH / 2).all(-1).double()
     action = type(draw(law, logits, torch.zeros(1, 2)))(ids=torch.tensor([[0, 1]]), values=torch.tensor([point]))
-    exact = law.log_prob(action, logits.log_softmax(-1)[None], parameters[torch.tensor([0])]).exp()
+    exact = law.log_prob(action, logits.log_softmax(-1)[None], law.columns(1, tau=0.5, noise_scale=1.0)).exp()
     check(
         f"density of the scores at {point}",
         float(exact),

@@ -13,7 +13,7 @@ def main() -> None:
     choose_platform()
     from vllm import SamplingParams
 
-    from verl_softthink.laws import Action, LawParameters, get_law
+    from verl_softthink.laws import Action, get_law
     from verl_softthink.trace import unpack_rows
 
     soft = {
@@ -36,9 +36,8 @@ def main() -> None:
     print("ordinary:", repr(ordinary.text), "| trace:", ordinary.routed_experts)
     print("soft:    ", repr(tokenizer.decode(list(thoughtful.token_ids))))
     trace = unpack_rows(thoughtful.routed_experts)
-    weights = get_law("gumbel").weights(
-        Action(ids=trace.ids.long(), values=trace.values), LawParameters.uniform(len(trace), tau=TAU)
-    )
+    law = get_law("gumbel")
+    weights = law.weights(Action(ids=trace.ids.long(), values=trace.values), law.columns(len(trace), tau=TAU))
     print("thinking ended by:", trace.end_reason)
     for position in range(min(12, len(trace))):
         if trace.soft[position]:

@@ -2,34 +2,36 @@
 
 python examples/07_your_own_law.py
 
-A law gives four functions, all pure torch. The two checks below are what every law has to pass: ``log_prob`` is the
-log-density of what ``sample`` draws, and its expected gradient is that of the expected reward. To train with it, put
-the class into a package of yours with an entry point, and install that in the environment of the run, where every
-process finds it:
+A law gives four functions, all pure torch, and declares its parameters, which become keys under ``softthink.law``. The
+two checks below are what every law has to pass: ``log_prob`` is the log-density of what ``sample`` draws, and its
+expected gradient is that of the expected reward. To train with it, put the class into a package of yours with an entry
+point, and install that in the environment of the run, where every process finds it:
 
     [project.entry-points."verl_softthink.laws"]
     blend = "my_package.blend:BlendLaw"
 
     pip install my_package
-    python -m verl.trainer.main_ppo +softthink=soft_grpo softthink.law.name=blend ...
+    python -m verl.trainer.main_ppo +softthink=soft_grpo softthink.law.name=blend +softthink.law.share=0.3 ...
 """
 
 import torch
 from torch import Tensor
 
-from verl_softthink.laws import Action, Candidates, Law, LawParameters
+from verl_softthink.laws import Action, Candidates, Law, LawParameters, Parameter
 
 
 class BlendLaw(Law):
-    """Weights (1 - a) one_hot(i) + a p with i drawn from p; a = 0.4 keeps the drawn token the heaviest."""
+    """Weights (1 - a) one_hot(i) + a p with i drawn from p; a < 1/2 keeps the drawn token the heaviest."""
 
     name = "blend"
-    share = 0.4
+    parameters = (
+        Parameter("share", "share a of the distribution in the blend", default=0.4, at_least=0, at_most=0.49),
+    )
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         drawn = (candidates.log_probs + noise).argmax(-1, keepdim=True)  # Gumbel-max: a draw from p
-        weights = self.share * candidates.log_probs.exp()
-        weights = weights.scatter_add(-1, drawn, torch.full_like(weights[:, :1], 1 - self.share))
+        share = parameters["share"][:, None]
+        weights = (share * candidates.log_probs.exp()).scatter_add(-1, drawn, 1 - share)
         return Action(ids=candidates.ids, values=weights)
 
     def weights(self, action: Action, parameters: LawParameters) -> Tensor:
@@ -45,7 +47,8 @@ class BlendLaw(Law):
 def main() -> None:
     torch.manual_seed(0)
     rows, logits = 400_000, torch.tensor([0.9, 0.1, -0.7])
-    law, parameters = BlendLaw(), LawParameters.uniform(rows)
+    law = BlendLaw()
+    parameters = law.columns(rows)
     log_probs = logits.log_softmax(-1).expand(rows, -1)
     noise = -(-torch.rand(rows, 3).log()).log()
     action = law.sample(Candidates(ids=torch.arange(3).expand(rows, -1), log_probs=log_probs), parameters, noise)

@@ -34,7 +34,7 @@ def ragged_batch(seed: int, rows: int = 24, width: int = 5, dtype: torch.dtype =
     scale = 0.5 * 4.0 ** torch.rand(rows, generator=generator, dtype=torch.float64)  # .5 .. 2
     return Batch(
         candidates=Candidates(ids=ids.masked_fill(~mask, NO_CANDIDATE), log_probs=normalised(logits, mask).to(dtype)),
-        parameters=LawParameters(tau=tau.to(dtype), noise_scale=scale.to(dtype)),
+        parameters={"tau": tau.to(dtype), "noise_scale": scale.to(dtype)},
         noise=(-(-uniform.log()).log()).to(dtype),
         other_logits=(logits + torch.randn(rows, width, generator=generator, dtype=torch.float64)).to(dtype),
     )

@@ -38,7 +38,7 @@ def score(
 ) -> np.ndarray:
     """d log p(action) / d logits, [N, V], with l normalised as the law asks unless told otherwise."""
     leaf = logits.clone().requires_grad_()
-    log_probs = candidate_log_probs(leaf, action.ids, normalise_over=normalise_over or LAWS[name].normalise_over)
+    log_probs = candidate_log_probs(leaf, action.ids, normalise_over=normalise_over or LAWS[name].normalisers[0])
     LAWS[name].log_prob(action, log_probs, parameters).sum().backward()
     return leaf.grad.double().numpy()
 

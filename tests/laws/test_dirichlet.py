@@ -27,7 +27,7 @@ def draw(logits: torch.Tensor, concentration: float, seed: int = 0) -> tuple[Act
     rows, width = logits.shape
     ids = torch.arange(width).expand(rows, width)
     candidates = Candidates(ids=ids, log_probs=logits.log_softmax(-1))
-    parameters = LawParameters.uniform(rows, concentration=concentration)
+    parameters = {"concentration": torch.full((rows,), concentration)}
     noise = LAW.noise(torch.full((rows,), seed), torch.arange(rows), candidates, width)
     return LAW.sample(candidates, parameters, noise), parameters
 
@@ -66,7 +66,7 @@ def test_noise_is_keyed_by_token_and_lane():
 def test_density_is_scipys():
     batch = ragged_batch(2)
     concentration = torch.linspace(0.5, 30, len(batch.noise), dtype=torch.float64)
-    parameters = LawParameters(concentration=concentration)
+    parameters = {"concentration": concentration}
     noise = LAW.noise(torch.arange(24), torch.arange(24), batch.candidates, 5)
     action = LAW.sample(batch.candidates, parameters, noise)
     weights = LAW.weights(action, parameters)
@@ -85,7 +85,7 @@ def test_density_is_scipys():
 
 def test_gradcheck():
     batch = ragged_batch(0, rows=15)
-    parameters = LawParameters(concentration=torch.linspace(0.5, 5, 15, dtype=torch.float64))
+    parameters = {"concentration": torch.linspace(0.5, 5, 15, dtype=torch.float64)}
     noise = LAW.noise(torch.arange(15), torch.arange(15), batch.candidates, 5)
     action = LAW.sample(batch.candidates, parameters, noise)
 

@@ -9,7 +9,7 @@ from oracles import quadrature
 from oracles.monte_carlo import deviation
 from scipy.stats import kstest
 
-from verl_softthink.laws import LAWS, Action, FilterParameters, LawParameters, candidate_log_probs, select_candidates
+from verl_softthink.laws import LAWS, Action, FilterParameters, candidate_log_probs, select_candidates
 from verl_softthink.laws.gaussian import check_scale, coordinate_noise, mean_embedding, perturb, root_mean_square
 
 LAW = LAWS["gaussian"]
@@ -55,7 +55,7 @@ def test_density_is_the_normal_density_but_for_its_constant(drawn, mixture):
 
 def _with_parameters(pair):
     log_probs, embeddings = pair
-    return log_probs, LawParameters(), embeddings
+    return log_probs, {}, embeddings
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
@@ -72,7 +72,7 @@ def test_gradient_is_the_published_one(drawn):
     """((h~ - h)^T dh) / sigma^2."""
     logits, action = drawn
     leaf, embeddings = logits.clone().requires_grad_(), table()
-    LAW.log_prob(action, leaf.log_softmax(-1), LawParameters(), embeddings).sum().backward()
+    LAW.log_prob(action, leaf.log_softmax(-1), {}, embeddings).sum().backward()
     for row in range(ROWS):
         p = logits[row].softmax(-1).numpy()
         jacobian = np.diag(p) - np.outer(p, p)
@@ -86,7 +86,7 @@ def test_unused_slots_weigh_nothing():
     log_probs = torch.tensor([[0.25, 0.75, 0.0]], dtype=torch.float64).log()
     embeddings = table()[ids.clamp(min=0)].requires_grad_()
     action = Action(ids=ids, values=torch.zeros(1, 3), fed=torch.ones(1, WIDTH), scale=torch.ones(1))
-    LAW.log_prob(action, log_probs, LawParameters(), embeddings).backward()
+    LAW.log_prob(action, log_probs, {}, embeddings).backward()
     assert (embeddings.grad[0, 2] == 0).all() and embeddings.grad[0, :2].abs().min() > 0
 
 
@@ -136,15 +136,13 @@ def test_fuzzy_without_noise_feeds_the_argmax():
     logits = 0.05 * torch.stack([torch.randperm(VOCABULARY, generator=generator) for _ in range(64)]).float()
     candidates = select_candidates(logits / 1e-4, FilterParameters.uniform(64, max_topk=5), width=5, fetch=5)
     embeddings = table().float()
-    action = LAW.sample(candidates, LawParameters(), torch.zeros(64, 5))
+    action = LAW.sample(candidates, {}, torch.zeros(64, 5))
     expected = embeddings[logits.argmax(-1)]
-    by_candidates = LAW.embed(LAW.weights(action, LawParameters()), embeddings[candidates.ids.clamp(min=0)])
+    by_candidates = LAW.embed(LAW.weights(action, {}), embeddings[candidates.ids.clamp(min=0)])
     torch.testing.assert_close(by_candidates, expected)
     torch.testing.assert_close(mean_embedding((logits / 1e-4).softmax(-1), embeddings), expected)
     torch.testing.assert_close(perturb(expected, torch.zeros(64), torch.randn(64, WIDTH)), expected)
-    assert torch.equal(
-        candidates.ids.gather(1, LAW.shown_slot(action, LawParameters())[:, None])[:, 0], logits.argmax(-1)
-    )
+    assert torch.equal(candidates.ids.gather(1, LAW.shown_slot(action, {})[:, None])[:, 0], logits.argmax(-1))
 
 
 def test_without_noise_the_draw_is_certain():
@@ -152,7 +150,7 @@ def test_without_noise_the_draw_is_certain():
         ids=torch.zeros(2, 1).long(), values=torch.zeros(2, 1), fed=torch.ones(2, 3), scale=torch.tensor([0.0, 1.0])
     )
     log_probs = torch.zeros(2, 1).requires_grad_()
-    density = LAW.log_prob(action, log_probs, LawParameters(), torch.zeros(2, 1, 3))
+    density = LAW.log_prob(action, log_probs, {}, torch.zeros(2, 1, 3))
     assert density.tolist() == [0.0, -1.5]
     density.sum().backward()
     assert torch.isfinite(log_probs.grad).all()
@@ -161,7 +159,7 @@ def test_without_noise_the_draw_is_certain():
 def test_a_density_needs_the_draw():
     action = Action(ids=torch.zeros(1, 1).long(), values=torch.zeros(1, 1))
     with pytest.raises(ValueError, match="give action.fed"):
-        LAW.log_prob(action, torch.zeros(1, 1), LawParameters())
+        LAW.log_prob(action, torch.zeros(1, 1), {})
 
 
 THETA = np.array([0.9, 0.2, -0.5])
@@ -183,7 +181,7 @@ def test_unbiased(temperature, sigma):
     action = Action(ids=torch.zeros(rows, 1).long(), values=torch.zeros(rows, 1), fed=fed, scale=scale)
     leaf = logits.clone().requires_grad_()
     log_probs = candidate_log_probs(leaf / temperature, torch.arange(3).expand(rows, 3), normalise_over="vocabulary")
-    LAW.log_prob(action, log_probs, LawParameters(), embeddings).sum().backward()
+    LAW.log_prob(action, log_probs, {}, embeddings).sum().backward()
     samples = smooth(fed.double().numpy())[:, None] * leaf.grad.double().numpy()
 
     def expected(theta: np.ndarray) -> float:

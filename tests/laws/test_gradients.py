@@ -7,7 +7,7 @@ from laws.batches import normalised, ragged_batch, same_row
 from oracles import concrete, gumbel
 from scipy.special import softmax
 
-from verl_softthink.laws import LAWS, Action, Candidates, LawParameters, candidate_log_probs, select_candidates
+from verl_softthink.laws import LAWS, Action, Candidates, candidate_log_probs, select_candidates
 from verl_softthink.laws.candidates import FilterParameters
 
 # The other laws draw from other noise, and have tests of their own.
@@ -47,7 +47,7 @@ def test_score_form(name: str) -> None:
         expected = SCORES[name](
             action.values[row, :used].numpy(),
             leaf.detach()[row, :used].numpy(),
-            float(batch.parameters.noise_scale[row]),
+            float(batch.parameters["noise_scale"][row]),
         )
         np.testing.assert_allclose(leaf.grad[row, :used].numpy(), expected, rtol=1e-9, atol=1e-12)
 
@@ -59,7 +59,7 @@ def test_gradient_reaches_the_logits(name: str, normalise_over: str) -> None:
     generator = torch.Generator().manual_seed(2)
     rollout, theta = torch.randn(12, 20, generator=generator), torch.randn(12, 20, generator=generator)
     candidates = select_candidates(rollout, FilterParameters.uniform(12, top_p=0.6), width=5, fetch=20)
-    parameters = LawParameters.uniform(12, tau=0.5, noise_scale=1.5)
+    parameters = LAWS[name].columns(12, tau=0.5, noise_scale=1.5)
     noise = -torch.empty(12, 5).exponential_(generator=generator).log()
     action = LAWS[name].sample(candidates, parameters, noise)
     leaf = theta.clone().requires_grad_()
@@ -82,10 +82,10 @@ def test_one_candidate_gives_no_gradient(name: str) -> None:
     log_probs = candidate_log_probs(logits, ids, normalise_over="candidates")
     action = LAWS[name].sample(
         Candidates(ids=ids, log_probs=log_probs.detach()),
-        LawParameters.uniform(4, tau=0.1),
+        LAWS[name].columns(4, tau=0.1),
         torch.tensor([[0.7, 0.0, 0.0]]).expand(4, 3),
     )
-    density = LAWS[name].log_prob(action, log_probs, LawParameters.uniform(4, tau=0.1))
+    density = LAWS[name].log_prob(action, log_probs, LAWS[name].columns(4, tau=0.1))
     density.sum().backward()
     assert torch.isfinite(density).all() and (logits.grad == 0).all()
     if name == "concrete":  # the simplex is one point, of density 1
@@ -109,7 +109,7 @@ def test_extremes_stay_finite(name: str, tau: float, logits: list[float]) -> Non
     ids = torch.tensor([[0, 1, 2]]).expand(rows, 3)
     log_probs = candidate_log_probs(leaf, ids, normalise_over="candidates")
     noise = -torch.empty(rows, 3).exponential_(generator=torch.Generator().manual_seed(4)).log()
-    parameters = LawParameters.uniform(rows, tau=tau)
+    parameters = LAWS[name].columns(rows, tau=tau)
     action = LAWS[name].sample(Candidates(ids=ids, log_probs=log_probs.detach()), parameters, noise)
     weights = LAWS[name].weights(action, parameters)
     torch.testing.assert_close(weights.sum(-1), torch.ones(rows))
@@ -125,6 +125,6 @@ def test_concrete_stays_finite_however_far_the_model_moved() -> None:
     """Its score is bounded by (K - 1) / s; the density of the scores has no such bound."""
     action = Action(ids=torch.tensor([[0, 1, 2]]), values=torch.tensor([[0.3, -1e4, -2e4]]))
     leaf = torch.tensor([[-2e4, -1e4, 0.0]]).requires_grad_()
-    density = LAWS["concrete"].log_prob(action, leaf, LawParameters.uniform(1, tau=0.1))
+    density = LAWS["concrete"].log_prob(action, leaf, LAWS["concrete"].columns(1, tau=0.1))
     density.sum().backward()
     assert torch.isfinite(density).all() and leaf.grad.abs().max() <= 2.0

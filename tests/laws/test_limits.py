@@ -10,7 +10,7 @@ from oracles.monte_carlo import deviation, mean_and_error
 from scipy.special import log_softmax, softmax
 from scipy.stats import chisquare
 
-from verl_softthink.laws import LAWS, Candidates, LawParameters
+from verl_softthink.laws import LAWS, Candidates
 from verl_softthink.laws.noise import gumbel
 
 THETA = [1.2, 0.4, 0.0, -0.7, -3.0]
@@ -19,7 +19,7 @@ ROWS = 200_000
 
 def winners_p_value(name: str, tau: float, scale: float, width: int) -> float:
     """p-value of the shown tokens' counts against softmax(l / s) over the ``width`` candidates."""
-    parameters = LawParameters.uniform(ROWS, tau=tau, noise_scale=scale)
+    parameters = LAWS["gumbel"].columns(ROWS, tau=tau, noise_scale=scale)
     action = draw(name, same_row(THETA, ROWS), width, parameters, seed=width)
     counts = np.bincount(shown_tokens(name, action, parameters), minlength=len(THETA))
     assert counts[width:].sum() == 0  # THETA is sorted: ids beyond the width are not candidates
@@ -45,7 +45,7 @@ def test_clamped_noise_distorts_the_shown_token() -> None:
 
 
 def test_discrete_draw_follows_the_vocabulary() -> None:
-    parameters = LawParameters.uniform(ROWS)
+    parameters = LAWS["discrete"].columns(ROWS)
     action = draw("discrete", same_row(THETA, ROWS), len(THETA), parameters, seed=3)
     counts = np.bincount(action.ids[:, 0].numpy(), minlength=len(THETA))
     assert chisquare(counts, ROWS * softmax(THETA)).pvalue > 1e-3
@@ -60,7 +60,7 @@ def smooth(y: np.ndarray) -> np.ndarray:
 def policy_gradient(name: str, tau: float, width: int) -> np.ndarray:
     """Per-sample R d log p / d theta, [N, V]."""
     rows = 200_000
-    logits, parameters = same_row(THETA, rows), LawParameters.uniform(rows, tau=tau)
+    logits, parameters = same_row(THETA, rows), LAWS["gumbel"].columns(rows, tau=tau)
     action = draw(name, logits, width, parameters, seed=11)
     rewards = smooth(weights_by_token(name, action, parameters, len(THETA)))
     return rewards[:, None] * score(name, action, logits, parameters)
@@ -83,7 +83,7 @@ def test_expected_policy_gradient_tends_to_the_categorical_one(name: str, width:
 def test_kl_between_two_gumbel_laws_is_closed_form(scale: float) -> None:
     """E[log p - log q] = sum_i (D_i - 1 + exp(-D_i)), D = (l - l_ref) / s; the weights alone carry less of it."""
     log_probs, reference = log_softmax([1.0, 0.2, -0.4, 0.0]), log_softmax([0.3, 0.4, -0.1, -0.8])
-    parameters = LawParameters.uniform(ROWS, tau=0.1, noise_scale=scale)
+    parameters = LAWS["gumbel"].columns(ROWS, tau=0.1, noise_scale=scale)
     p, q = same_row(log_probs.tolist(), ROWS, torch.float64), same_row(reference.tolist(), ROWS, torch.float64)
     ids = torch.arange(4).expand(ROWS, 4)
     noise = gumbel(torch.arange(ROWS), torch.zeros(ROWS, dtype=torch.int64), ids).double()

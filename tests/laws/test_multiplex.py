@@ -30,7 +30,7 @@ def draw(logits: torch.Tensor, parameters: LawParameters, width: int, seed: int 
 
 def test_draws_are_independent_and_follow_the_vocabulary():
     rows = 100_000
-    action = draw(same_row(THETA, rows), LawParameters.uniform(rows, draws=2), 2)
+    action = draw(same_row(THETA, rows), LAW.columns(rows, draws=2), 2)
     pairs = np.bincount((action.ids[:, 0] * 4 + action.ids[:, 1]).numpy(), minlength=16)
     assert chisquare(pairs, rows * np.outer(softmax(THETA), softmax(THETA)).ravel()).pvalue > 1e-3
 
@@ -38,7 +38,7 @@ def test_draws_are_independent_and_follow_the_vocabulary():
 def test_impossible_tokens_are_never_drawn():
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]])
     noise = torch.tensor([[2.0**-53, 0.25, 0.5, 1 - 2.0**-53]], dtype=torch.float64)
-    action = LAW.sample(whole(logits), LawParameters.uniform(1, draws=4), noise)
+    action = LAW.sample(whole(logits), LAW.columns(1, draws=4), noise)
     assert action.ids.tolist() == [[1, 1, 3, 3]]
 
 
@@ -47,18 +47,18 @@ def test_mixture_by_the_slow_reference(rows):
     """Rows differ in number of draws and weighting; the second size takes several chunks."""
     generator = torch.Generator().manual_seed(2)
     logits = 1.5 * torch.randn(rows, 7, generator=generator)
-    parameters = LawParameters(draws=1 + torch.arange(rows) % 5, by_probability=torch.arange(rows) % 2 == 0)
+    parameters = {"draws": 1 + torch.arange(rows) % 5, "weighting": torch.arange(rows) % 2}
     action = draw(logits, parameters, 5, seed=6)
     weights, shown = LAW.weights(action, parameters), LAW.shown_slot(action, parameters)
     log_probs = candidate_log_probs(logits, action.ids, normalise_over="vocabulary")
     density = LAW.log_prob(action, log_probs, parameters)
     repeated = 0
     for row in range(rows):
-        count = int(parameters.draws[row])
+        count = int(parameters["draws"][row])
         assert (action.ids[row, count:] == NO_CANDIDATE).all() and (weights[row, count:] == 0).all()
         draws, probs = action.ids[row, :count].tolist(), logits[row].double().softmax(-1).numpy()
         repeated += len(set(draws)) < count
-        by_probability = bool(parameters.by_probability[row])
+        by_probability = bool(parameters["weighting"][row])
         for token, weight in oracle.token_weights(draws, probs, by_probability).items():
             total = sum(float(w) for w, k in zip(weights[row], action.ids[row], strict=True) if k == token)
             assert total == pytest.approx(weight, rel=1e-5)
@@ -71,7 +71,7 @@ def test_one_draw_is_the_discrete_law():
     """The same score and the same gradient, to the last bit."""
     rows = 32
     logits = torch.randn(rows, 9, generator=torch.Generator().manual_seed(4))
-    parameters = LawParameters.uniform(rows, draws=1)
+    parameters = LAW.columns(rows, draws=1)
     action = draw(logits, parameters, 3)
     torch.testing.assert_close(LAW.weights(action, parameters), torch.eye(3)[:1].expand(rows, 3))
     outcomes = []
@@ -93,7 +93,7 @@ def test_unbiased(count, by_probability):
     """Also for a reward of the mixture whose weights depend on the model: what is fed is a constant of the draw."""
     rows = 300_000
     logits = same_row(THETA, rows)
-    parameters = LawParameters.uniform(rows, draws=count, by_probability=by_probability)
+    parameters = LAW.columns(rows, draws=count, weighting="probability" if by_probability else "uniform")
     action = draw(logits, parameters, count, seed=8)
     by_token = np.array([1.0, -0.4, 0.6, 0.2])
     linear = weights_by_token("multiplex", action, parameters, 4) @ by_token

@@ -6,7 +6,7 @@ import pytest
 import torch
 from laws.batches import ragged_batch
 
-from verl_softthink.laws import LAWS, NO_CANDIDATE, Candidates, LawParameters, candidate_log_probs
+from verl_softthink.laws import LAWS, NO_CANDIDATE, Candidates, candidate_log_probs
 
 
 def test_discrete_law_is_the_ordinary_token_log_prob() -> None:
@@ -15,7 +15,7 @@ def test_discrete_law_is_the_ordinary_token_log_prob() -> None:
     logits = torch.randn(32, 11, generator=generator)
     candidates = Candidates(ids=torch.arange(11).expand(32, 11), log_probs=logits.log_softmax(-1))
     noise = -torch.empty(32, 11).exponential_(generator=generator).log()
-    law, parameters = LAWS["discrete"], LawParameters.uniform(32, tau=0.1)
+    law, parameters = LAWS["discrete"], LAWS["discrete"].columns(32)
     action = law.sample(candidates, parameters, noise)
     drawn = (logits + noise).argmax(-1)
     assert torch.equal(action.ids[:, 0], drawn) and (action.ids[:, 1:] == NO_CANDIDATE).all()
@@ -49,7 +49,7 @@ def test_deterministic_weights_sum_to_one_whatever_the_normaliser() -> None:
     logits = torch.tensor([[1.0, 0.5, 0.0, -0.5]])
     ids = torch.tensor([[0, 1]])
     candidates = Candidates(ids=ids, log_probs=candidate_log_probs(logits, ids, normalise_over="vocabulary"))
-    parameters = LawParameters.uniform(1)
+    parameters = LAWS["deterministic"].columns(1)
     law = LAWS["deterministic"]
     weights = law.weights(law.sample(candidates, parameters, torch.zeros(1, 2)), parameters)
     torch.testing.assert_close(weights.sum(-1), torch.ones(1))
@@ -58,7 +58,7 @@ def test_deterministic_weights_sum_to_one_whatever_the_normaliser() -> None:
 def test_mixture_of_inputs_by_its_formula() -> None:
     batch = ragged_batch(10)
     beta = torch.linspace(0.0, 4.0, len(batch.noise), dtype=torch.float64)
-    law, parameters = LAWS["mixture_of_inputs"], LawParameters(beta=beta)
+    law, parameters = LAWS["mixture_of_inputs"], {"beta": beta}
     action = law.sample(batch.candidates, parameters, batch.noise)
     weights = law.weights(action, parameters)
     torch.testing.assert_close(weights.sum(-1), torch.ones(len(beta), dtype=torch.float64))

@@ -14,7 +14,7 @@ from laws.estimators import draw, score, weights_by_token
 from oracles import quadrature, two_step
 from oracles.monte_carlo import deviation, mean_and_error
 
-from verl_softthink.laws import LawParameters
+from verl_softthink.laws import LAWS
 
 ROWS = 150_000
 
@@ -22,7 +22,7 @@ ROWS = 150_000
 @cache
 def estimate(name: str, tau: float) -> tuple[np.ndarray, np.ndarray]:
     """Rewards [N] and d log p(rollout) / d theta, [N, 2, V]."""
-    parameters = LawParameters.uniform(ROWS, tau=tau)
+    parameters = LAWS["gumbel"].columns(ROWS, tau=tau)
     first_logits = same_row(two_step.THETA[0].tolist(), ROWS)
     first = draw(name, first_logits, two_step.VOCABULARY, parameters, seed=2, step=0)
     y1 = weights_by_token(name, first, parameters, two_step.VOCABULARY)

@@ -15,7 +15,7 @@ from oracles import gumbel_reference, quadrature
 from oracles.monte_carlo import deviation, mean_and_error
 from scipy.special import log_softmax, softmax
 
-from verl_softthink.laws import LawParameters
+from verl_softthink.laws import LAWS
 
 THETA = (0.9, 0.5, 0.0, -1.5, -2.0)  # sorted: the candidates are the first ``width`` ids
 WITH_TAIL = (1.5, 0.5, -1.6, -3.0, -3.0)  # the third candidate has p = .03, below the released code's exp(-3)
@@ -44,7 +44,7 @@ def estimate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rewards [N] and scores d log p / d theta [N, V]."""
     logits = same_row(list(at), ROWS)
-    parameters = LawParameters.uniform(ROWS, tau=tau, noise_scale=scale)
+    parameters = LAWS["gumbel"].columns(ROWS, tau=tau, noise_scale=scale)
     action = draw(name, logits, width, parameters, seed=5)
     if reward == "smooth":
         rewards = smooth(weights_by_token(name, action, parameters, len(THETA))[:, :width])
@@ -129,7 +129,7 @@ def test_scores_normalised_over_the_vocabulary(name: str, drawn_over: str) -> No
     """The weights' density does not see the constant between the two normalisations. The scores' does: it is unbiased
     when the draw was centred on the same l, and of another draw (a score of mean not 0) when it was not."""
     tau, scale, width = 1.0, 0.7, 3
-    logits, parameters = same_row(list(THETA), ROWS), LawParameters.uniform(ROWS, tau=tau, noise_scale=scale)
+    logits, parameters = same_row(list(THETA), ROWS), LAWS["gumbel"].columns(ROWS, tau=tau, noise_scale=scale)
     action = draw(name, logits, width, parameters, seed=5, normalise_over=drawn_over)
     rewards = smooth(weights_by_token(name, action, parameters, len(THETA))[:, :width])
     scores = score(name, action, logits, parameters, normalise_over="vocabulary")

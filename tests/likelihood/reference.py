@@ -54,7 +54,7 @@ def _mixture(sample: Sample, position: int, values: dict) -> tuple[list[int], li
     ids, actions = _candidates(sample, position)
     if values["law"] == "discrete":
         return ids, [1.0]
-    exponentials = [math.exp((a - max(actions)) / values["tau"]) for a in actions]
+    exponentials = [math.exp((a - max(actions)) / values["parameters"]["tau"]) for a in actions]
     return ids, [e / sum(exponentials) for e in exponentials]
 
 
@@ -65,7 +65,7 @@ def _drawn(scaled: Tensor, sample: Sample, position: int, kind: int, values: dic
     log_probs = [scaled[i] - normaliser for i in ids]
     if values["law"] == "discrete":
         return log_probs[0]
-    noise_scale, tau = values["noise_scale"], values["tau"]
+    noise_scale, tau = values["parameters"].get("noise_scale", 1.0), values["parameters"]["tau"]
     if kind == COLLAPSED:
         shown = ids.index(sample.response[position])
         powers = [(log_prob / noise_scale).exp() for log_prob in log_probs]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from verl.utils import tensordict_utils as tu
 
-from verl_softthink.laws import NO_CANDIDATE, Candidates, LawParameters, get_law
+from verl_softthink.laws import NO_CANDIDATE, Candidates, get_law
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
 
 from .models import VOCABULARY
@@ -34,13 +34,19 @@ class Sample:
         return torch.tensor([kind in (SOFT_POSITION, COLLAPSED) for kind in self.kinds])
 
 
+#: Where the law has it: warm enough for mixtures.
+TAU = 0.6
+
+
 def settings(law: str, **overrides) -> dict:
-    """The record that the trainer puts beside the traces."""
+    """The record that the trainer puts beside the traces; overrides of its keys or of the law's parameters."""
+    defaults = {parameter.name: parameter.default for parameter in get_law(law).parameters}
+    own = defaults | {key: value for key, value in {"tau": TAU, **overrides}.items() if key in defaults}
+    overrides = {key: value for key, value in overrides.items() if key not in defaults}
     return {
         "law": law,
-        "tau": 0.6,
-        "noise_scale": 1.0,
-        "normalise_over": get_law(law).normalise_over,
+        "parameters": own,
+        "normalise_over": get_law(law).normalisers[0],
         "temperature": 0.8,
         "detach_inputs": False,
         **overrides,
@@ -61,7 +67,7 @@ def random_sample(generator: torch.Generator, prompt: int, kinds: list[int], law
     log_probs = torch.randn(count, SLOTS, generator=generator).masked_fill(ids == NO_CANDIDATE, -torch.inf)
     candidates = Candidates(ids=ids, log_probs=log_probs.log_softmax(-1))
     noise = -torch.log(-torch.log(torch.rand(count, SLOTS, generator=generator)))
-    parameters = LawParameters.uniform(count, tau=values["tau"], noise_scale=values["noise_scale"])
+    parameters = get_law(law).columns(count, **values["parameters"])
     action = get_law(law).sample(candidates, parameters, noise)
     shown = ids.gather(-1, get_law(law).shown_slot(action, parameters)[:, None])[:, 0]
     drawn = torch.tensor([kind in (SOFT_POSITION, COLLAPSED) for kind in kinds])

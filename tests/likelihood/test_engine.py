@@ -5,7 +5,7 @@ import torch
 from verl.trainer.ppo.padding_utils import construct_minimal_padding_template
 from verl.utils import tensordict_utils as tu
 
-from verl_softthink.laws import Action, LawParameters, candidate_log_probs, get_law
+from verl_softthink.laws import Action, candidate_log_probs, get_law
 from verl_softthink.likelihood.fields import DRAWN, SETTINGS, TRACE_FIELDS
 
 from . import reference
@@ -70,7 +70,7 @@ def test_the_density_is_float32_arithmetic_on_bfloat16_logits(model_path, packed
             log_probs = candidate_log_probs(
                 (raw.float() / values["temperature"])[None], action.ids, normalise_over=normalise_over
             )
-            parameters = LawParameters.uniform(1, tau=values["tau"], noise_scale=values["noise_scale"])
+            parameters = get_law(values["law"]).columns(1, **values["parameters"])
             expected = law.log_prob(action, log_probs, parameters)[0]
             torch.testing.assert_close(scores[position], expected, rtol=1e-6, atol=1e-5)
     _, gradients = train(engine, batch, weighted_log_probs)

@@ -94,12 +94,23 @@ def test_text_models_pass(architecture):
             "softthink.law.name='deterministic' has no likelihood.*train with gumbel or concrete",
         ),
         ({"law": "gumble"}, "softthink.law.name='gumble' is unknown; use one of"),
-        ({"tau": 0.0}, "tau=0.0 must be a finite number above 0"),
-        ({"noise_scale": float("inf")}, "noise_scale=inf must be a finite number above 0"),
+        ({"parameters": {"tau": 0.0, "noise_scale": 1.0}}, "tau=0.0: it must be a number above 0"),
+        (
+            {"parameters": {"tau": 0.6, "noise_scale": float("inf")}},
+            "noise_scale=inf: it must be a number from 0.25 to 4",
+        ),
+        ({"parameters": {"tau": 0.6}}, r"\['parameters'\] has tau; the law 'gumbel' needs tau, noise_scale"),
+        ({"law": "discrete"}, "has tau, noise_scale; the law 'discrete' needs none"),
         ({"temperature": -1.0}, "temperature=-1.0 must be a finite number above 0"),
-        ({"normalise_over": "tokens"}, "normalise_over='tokens' is unknown; use candidates or vocabulary"),
-        ({"law": "discrete"}, "normalise_over='candidates' does not fit the law 'discrete'.*use 'vocabulary'"),
-        ({"tua": 1.0}, r"\['tua'\] is unknown; the keys are law, tau"),
+        (
+            {"normalise_over": "tokens"},
+            "normalise_over='tokens' does not fit the law 'gumbel'; use 'candidates'",
+        ),
+        (
+            {"law": "discrete", "parameters": {}},
+            "normalise_over='candidates' does not fit the law 'discrete'; use 'vocabulary'",
+        ),
+        ({"tua": 1.0}, r"\['tua'\] is unknown; the keys are law, parameters"),
     ],
 )
 def test_settings_are_checked(change, message):
@@ -111,7 +122,7 @@ def test_settings_are_checked(change, message):
 def test_every_setting_is_required(key):
     values = settings("gumbel")
     del values[key]
-    with pytest.raises(ValueError, match=f"lacks '{key}'; it needs law, tau"):
+    with pytest.raises(ValueError, match=f"lacks '{key}'; it needs law, parameters"):
         ScoringSettings.parse(values)
 
 

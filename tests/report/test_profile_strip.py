@@ -8,7 +8,7 @@ from support.awkward import NOISE_SCALE, TAU
 from support.chromium import find, opened
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS, Action, LawParameters
+from verl_softthink.laws import LAWS, Action
 from verl_softthink.report.profile_strip import LEAST_EFFECTIVE, LEAST_ENTROPY, MIDDLE
 from verl_softthink.report.trace_page import TracedResponse, render_page
 from verl_softthink.report.trace_view import END_REASONS
@@ -46,7 +46,7 @@ def test_bars_are_entropies_and_effective_tokens_on_one_scale(page, responses):
     trace = responses[0].trace
     weights = LAWS["gumbel"].weights(
         Action(ids=trace.ids.long(), values=trace.values),
-        LawParameters.uniform(len(trace), tau=TAU, noise_scale=NOISE_SCALE),
+        LAWS["gumbel"].columns(len(trace), tau=TAU, noise_scale=NOISE_SCALE),
     )
     effective = (1 / weights[trace.drawn].square().sum(-1)).tolist()
     (found,) = bars(page, "effective")

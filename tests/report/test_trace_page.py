@@ -12,7 +12,7 @@ from support.awkward import ATTRIBUTE, AWKWARD, MARKER, NOISE_SCALE, SCRIPT, TAU
 from support.chromium import find, opened
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS, Action, LawParameters
+from verl_softthink.laws import LAWS, Action
 from verl_softthink.report.token_text import token_writer, visible
 from verl_softthink.report.trace_page import TracedResponse, render_page
 from verl_softthink.trace import SoftTrace
@@ -87,7 +87,7 @@ def test_every_position_is_an_option_with_a_name_and_a_row(page, responses):
 
 def test_bars_and_numbers_are_the_laws_weights(page, responses):
     trace = responses[0].trace
-    parameters = LawParameters.uniform(len(trace), tau=TAU, noise_scale=NOISE_SCALE)
+    parameters = LAWS["gumbel"].columns(len(trace), tau=TAU, noise_scale=NOISE_SCALE)
     weights = LAWS["gumbel"].weights(Action(ids=trace.ids.long(), values=trace.values), parameters)
     labels = [option["attrs"]["aria-label"] for option in Outline(page).all(role="option")][: len(trace)]
     shown = [re.search(r"([\d.]+) effective tokens$", label) for label in labels]
@@ -234,7 +234,7 @@ def test_keyboard_in_a_browser(page, responses, tmp_path):
 
         weights = LAWS[LAW.name].weights(
             Action(ids=responses[0].trace.ids.long(), values=responses[0].trace.values),
-            LAW.parameters(len(responses[0].trace)),
+            LAW.columns(len(responses[0].trace)),
         )
         effective = (1 / weights.square().sum(-1)).where(responses[0].trace.drawn, 0.0)
         for _ in range(4):  # prompt, response text, profile, positions

@@ -88,7 +88,7 @@ def soft_runner(config: VllmConfig, requests, ranks: int) -> SoftRunner:
     settings = SimpleNamespace(
         model_config=SimpleNamespace(max_model_len=LENGTH),
         scheduler_config=SimpleNamespace(max_num_seqs=SLOTS),
-        additional_config={"softthink": {"max_candidates": WIDTH, "fed_embeddings": True}},
+        additional_config={"softthink": {"max_candidates": WIDTH, "carries_embeddings": True}},
     )
     runner = SoftRunner(settings, model, torch.device(DEVICE))
     for number, request in enumerate(requests):

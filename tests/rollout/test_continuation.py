@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from oracles.rollout import draw, teacher_forced_logits
 from support.engine import CANDIDATES, ON_V2, SMALL_CACHE
 from support.tiny_models import END_1, END_2, VOCABULARY, make_tiny_model
 from transformers import AutoModelForCausalLM
@@ -19,7 +20,6 @@ from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action
 from verl_softthink.laws.gaussian import coordinate_noise
 from verl_softthink.rollout.prefix import encode_prefix
-from verl_softthink.rollout.reference import draw, teacher_forced_logits
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.vllm import soft_runner
 from verl_softthink.trace import unpack_rows
@@ -115,7 +115,7 @@ class Run:
     def inputs(self, case, tokens, trace):
         """Input embeddings [T, H] of a response, rebuilt from tokens and trace alone."""
         law = LawSettings(**CASES[case][0])
-        weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.parameters(len(trace)))
+        weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.columns(len(trace)))
         inputs = self.table[torch.tensor(tokens)].clone()
         for position in trace.soft.nonzero()[:, 0].tolist():
             count = int((trace.ids[position] != NO_CANDIDATE).sum())
@@ -131,7 +131,7 @@ class Run:
         """The largest difference of a new position's log-density from the loop's, which must draw the same."""
         logits = teacher_forced_logits(self.model, self.prompts[case], self.inputs(case, tokens, trace))
         settings = {name: value for name, value in _settings(case, seed).items() if name != "prefix"}
-        request = resolve(settings, max_tokens=TOTAL, width=CANDIDATES, fed_embeddings=True, tokenize=None)
+        request = resolve(settings, max_tokens=TOTAL, width=CANDIDATES, carries_embeddings=True, tokenize=None)
         worst = 0.0
         for position in range(CASES[case][2], TOTAL):
             if trace.forced[position]:
@@ -152,7 +152,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, engine_factory):
     path = make_tiny_model(tmp_path_factory.mktemp("model") / "llama", "llama", tied=False)
-    config = {"softthink": {"max_candidates": CANDIDATES, "fed_embeddings": True}}
+    config = {"softthink": {"max_candidates": CANDIDATES, "carries_embeddings": True}}
     llm = engine_factory(path, additional_config=config, **SMALL_CACHE)
     return Run(llm, AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval())
 
@@ -237,7 +237,7 @@ def test_a_prefix_fed_as_tokens_would_be_seen(run, monkeypatch):
     feed = soft_runner.SoftRunner._feed
 
     def own_only(self, rows, slots, index):
-        own = index.numpy() >= self.state.prefix_lengths[slots.numpy()]
+        own = index.numpy() >= self.state.soft_prefix_length[slots.numpy()]
         if own.any():
             feed(self, rows[own], slots[own], index[own])
 

@@ -4,13 +4,13 @@ import random
 
 import pytest
 import torch
+from oracles.rollout import rollout, teacher_forced_logits
 from support.engine import CANDIDATES
 from support.tiny_models import EOS, VOCABULARY, make_tiny_model
 from transformers import AutoModelForCausalLM
 from vllm import SamplingParams
 from vllm.exceptions import VLLMValidationError
 
-from verl_softthink.rollout.reference import rollout, teacher_forced_logits
 from verl_softthink.rollout.request import resolve
 from verl_softthink.trace import unpack_rows
 

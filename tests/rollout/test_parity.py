@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from oracles.rollout import draw, rollout, teacher_forced_logits
 from support.engine import CANDIDATES, RANKS, SMALL_CACHE
 from support.tiny_models import END_1, END_2, VOCABULARY, make_tiny_model
 from transformers import AutoModelForCausalLM
@@ -12,7 +13,6 @@ from vllm import SamplingParams
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action
 from verl_softthink.laws.gaussian import coordinate_noise
-from verl_softthink.rollout.reference import draw, rollout, teacher_forced_logits
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.vllm import soft_runner
 from verl_softthink.trace import unpack_rows
@@ -66,7 +66,7 @@ def _settings(index: int) -> dict | None:
 
 
 def _request(settings: dict, max_tokens: int):
-    return resolve(settings, max_tokens=max_tokens, width=CANDIDATES, fed_embeddings=True, tokenize=None)
+    return resolve(settings, max_tokens=max_tokens, width=CANDIDATES, carries_embeddings=True, tokenize=None)
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m[0]}-{'tied' if m[1] else 'untied'}")
@@ -74,7 +74,7 @@ def run(request, tmp_path_factory, engine_factory):
     """One generation of 20 mixed requests, with every mixture that entered the model written down."""
     architecture, tied = request.param
     path = make_tiny_model(tmp_path_factory.mktemp("model") / architecture, architecture, tied=tied)
-    config = {"softthink": {"max_candidates": CANDIDATES, "fed_embeddings": True}}
+    config = {"softthink": {"max_candidates": CANDIDATES, "carries_embeddings": True}}
     llm = engine_factory(path, additional_config=config, **SMALL_CACHE)
     fed, refed = {}, 0
     mixture_embeddings = soft_runner.mixture_embeddings
@@ -241,14 +241,14 @@ def _inputs(model, trace, token_ids, i, max_tokens):
     """Input embeddings of the response, rebuilt from the trace alone (and the seed, where the trace says no more)."""
     table = model.get_input_embeddings().weight.detach()
     law = LawSettings(**_settings(i)["law"])
-    weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.parameters(len(trace)))
+    weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.columns(len(trace)))
     inputs = table[torch.tensor(list(token_ids))].clone()
     for position in trace.soft.nonzero()[:, 0].tolist():
         ids = _ids(trace, position)
         inputs[position] = (weights[position, : len(ids), None] * table[ids]).sum(0)
-    if law.draws_embedding:
+    if law.carries_embedding:
         inputs = torch.where(trace.soft[:, None], trace.fed, inputs)
-    elif law.name == "gaussian":
+    elif law.rebuilds_embedding:
         seed = torch.full((len(trace),), _request(_settings(i), max_tokens).seed)
         noise = coordinate_noise(seed, torch.arange(len(trace)), table.shape[1])
         inputs = torch.where(trace.soft[:, None], inputs + trace.scale[:, None] * noise, inputs)

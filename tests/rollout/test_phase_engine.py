@@ -17,7 +17,7 @@ pytestmark = pytest.mark.vllm
 @pytest.fixture(scope="module")
 def llm(engine_factory, tmp_path_factory):
     path = make_tiny_model(tmp_path_factory.mktemp("model") / "qwen3", "qwen3", tied=False)
-    config = {"softthink": {"max_candidates": CANDIDATES, "fed_embeddings": True}}
+    config = {"softthink": {"max_candidates": CANDIDATES, "carries_embeddings": True}}
     return engine_factory(path, block_size=16, additional_config=config)
 
 

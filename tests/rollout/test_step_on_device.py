@@ -23,7 +23,9 @@ def request(law: dict, **phase):
         "seed": 5,
         "record_entropy": True,
     }
-    return resolve(values, max_tokens=LENGTH, width=WIDTH, fed_embeddings=True, stop=1, tokenize=lambda text: [3, 4])
+    return resolve(
+        values, max_tokens=LENGTH, width=WIDTH, carries_embeddings=True, stop=1, tokenize=lambda text: [3, 4]
+    )
 
 
 REQUESTS = {

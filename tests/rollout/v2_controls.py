@@ -7,13 +7,13 @@ import random
 
 import pytest
 import torch
+from oracles.rollout import draw, teacher_forced_logits
 from support.engine import CANDIDATES, SMALL_CACHE
 from support.tiny_models import END_1, END_2, VOCABULARY, make_tiny_model
 from transformers import AutoModelForCausalLM
 from vllm import SamplingParams
 
-from verl_softthink.laws import LAWS, Action, LawParameters
-from verl_softthink.rollout.reference import draw, teacher_forced_logits
+from verl_softthink.laws import LAWS, Action
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.vllm.soft_runner import SoftRunner
 from verl_softthink.trace import unpack_rows
@@ -70,7 +70,7 @@ def worst_gap(engine) -> tuple[float, int]:
     worst = 0.0
     for prompt, one, output in zip(prompts, settings, outputs, strict=True):
         trace = unpack_rows(output.outputs[0].routed_experts)
-        parameters = LawParameters(tau=torch.full((len(trace),), TAU), noise_scale=torch.ones(len(trace)))
+        parameters = LAWS["gumbel"].columns(len(trace), tau=TAU)
         weights = LAWS["gumbel"].weights(Action(ids=trace.ids.long(), values=trace.values), parameters)
         weights = torch.where(trace.soft[:, None], weights, 0.0)
         mixed = (weights[..., None] * table[trace.ids.long().clamp(min=0)]).sum(1)

@@ -6,7 +6,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from support.awkward import ATTRIBUTE, MARKER, NOISE_SCALE, SCRIPT, TAU
-from verl_softthink.laws import LAWS, Candidates, LawParameters
+from verl_softthink.laws import LAWS, Candidates
 from verl_softthink.trace import SoftTrace
 
 
@@ -36,7 +36,8 @@ def soft_trace(tokenizer):
         logits = torch.randn(length, width, generator=generator).masked_fill(ids < 0, -torch.inf)
         candidates = Candidates(ids=ids, log_probs=logits.log_softmax(-1).nan_to_num(-torch.inf))
         noise = -(-torch.rand(length, width, generator=generator).log()).log()
-        law, parameters = LAWS["gumbel"], LawParameters.uniform(length, tau=TAU, noise_scale=NOISE_SCALE)
+        law = LAWS["gumbel"]
+        parameters = law.columns(length, tau=TAU, noise_scale=NOISE_SCALE)
         action = law.sample(candidates, parameters, noise)
         log_prob = law.log_prob(action, candidates.log_probs, parameters)
         entropy = torch.rand(length, generator=generator)

@@ -3,18 +3,18 @@
 import torch
 from torch import Tensor
 
+from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, LawParameters, candidate_log_probs
 from verl_softthink.methods.repro.fields import PIECE
 from verl_softthink.methods.repro.results import process_rewards
 
 
 def action_and_parameters(trace, law: dict) -> tuple[Action, LawParameters]:
-    parameters = LawParameters.uniform(len(trace), tau=law["tau"], noise_scale=law["noise_scale"])
-    return Action(ids=trace.ids.long(), values=trace.values), parameters
+    return Action(ids=trace.ids.long(), values=trace.values), LawSettings(**law).columns(len(trace))
 
 
 @torch.no_grad()
-def fed_embeddings(model, response, law: dict) -> Tensor:
+def input_embeddings(model, response, law: dict) -> Tensor:
     """[P + T, hidden] what the model was fed: the prompt, and the response with its mixtures."""
     table = model.get_input_embeddings().weight
     action, parameters = action_and_parameters(response.trace, law)
@@ -27,7 +27,7 @@ def fed_embeddings(model, response, law: dict) -> Tensor:
 @torch.no_grad()
 def logits_and_densities(model, response, law: dict) -> tuple[Tensor, Tensor]:
     """[T, V] logits before each response token, and [T] the law's log-densities."""
-    fed = fed_embeddings(model, response, law)
+    fed = input_embeddings(model, response, law)
     logits = model(inputs_embeds=fed[None]).logits[0, len(response.prompt_ids) - 1 : -1]
     action, parameters = action_and_parameters(response.trace, law)
     log_probs = candidate_log_probs(logits, action.ids, normalise_over="candidates")
@@ -37,7 +37,7 @@ def logits_and_densities(model, response, law: dict) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def rewards_of_tokens(model, response, law: dict, lead_in: list[int], answer: list[int], settings) -> Tensor:
     """[T] RePro's reward of each token's piece (0: none); pieces are those of the dump."""
-    fed, pieces = fed_embeddings(model, response, law), response.extra[PIECE].long()
+    fed, pieces = input_embeddings(model, response, law), response.extra[PIECE].long()
     count = int(pieces.max()) + 1
     cuts = [int((pieces == piece).nonzero()[0]) for piece in range(count)]
     cuts.append(int((pieces >= 0).nonzero()[-1]) + 1)

@@ -7,7 +7,7 @@ import torch
 from tensordict import NonTensorStack, TensorDict
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS, Action, Candidates, LawParameters
+from verl_softthink.laws import LAWS, Action, Candidates
 from verl_softthink.report.metric_doc import PREFIX
 from verl_softthink.training.metrics import grader_failures, noise_metrics, soft_metrics
 
@@ -94,7 +94,7 @@ def test_noise_metrics_estimate_what_the_trace_does_not_hold(name):
     ids = torch.tensor([3, 4, 5]).expand(rows, -1)
     generator = torch.Generator().manual_seed(0)
     noise = -(-torch.rand(rows, 3, generator=generator).log()).log()
-    parameters = LawParameters.uniform(rows, tau=0.1, noise_scale=scale)
+    parameters = LAWS[name].columns(rows, tau=0.1, noise_scale=scale)
     action = LAWS[name].sample(Candidates(ids=ids, log_probs=logits.expand(rows, -1)), parameters, noise)
     metrics = noise_metrics(action, LawSettings(name=name, noise_scale=scale))
     # Standard error of the gap: 0.7 * 1.81 / sqrt(200000) = 0.003.

@@ -22,6 +22,8 @@ from verl_softthink.bench.training_pass import (
     precision,
     write_model,
 )
+from verl_softthink.config.settings import LawSettings
+from verl_softthink.laws import DEFAULT
 from verl_softthink.standalone import choose_platform
 
 #: The shape of SmolLM2-135M, few layers: what differs is the head.
@@ -31,7 +33,7 @@ QUICK = Sizes(1, 64, 128, 2, 1, 16384, sequences=2, tokens=256, candidates=5, re
 POSITIONS_AT_ONCE = 128
 
 
-def run(sizes: Sizes = FULL, *, law: str = "gumbel", at_once: int = POSITIONS_AT_ONCE) -> dict:
+def run(sizes: Sizes = FULL, *, law: str = DEFAULT, at_once: int = POSITIONS_AT_ONCE) -> dict:
     """Measure both ways, alternating.
 
     Args:
@@ -46,14 +48,7 @@ def run(sizes: Sizes = FULL, *, law: str = "gumbel", at_once: int = POSITIONS_AT
     choose_platform()
     from verl.utils.device import get_device_name, get_torch_device
 
-    scoring = {
-        "law": law,
-        "tau": 0.1,
-        "noise_scale": 1.0,
-        "normalise_over": "candidates",
-        "temperature": TEMPERATURE,
-        "detach_inputs": False,
-    }
+    scoring = LawSettings(name=law).scoring() | {"temperature": TEMPERATURE, "detach_inputs": False}
     with tempfile.TemporaryDirectory() as folder:
         engine = build_engine(write_model(Path(folder), sizes))
     batches = {

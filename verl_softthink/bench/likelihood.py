@@ -23,7 +23,8 @@ from verl_softthink.bench.training_pass import (
     precision,
     write_model,
 )
-from verl_softthink.laws import get_law
+from verl_softthink.config.settings import LawSettings
+from verl_softthink.laws import DEFAULT
 from verl_softthink.standalone import choose_platform
 
 #: The shape of SmolLM2-135M.
@@ -32,7 +33,7 @@ FULL = Sizes(30, 576, 1536, 9, 3, 49152, sequences=4, tokens=256, candidates=5, 
 QUICK = Sizes(2, 128, 256, 2, 1, 2048, sequences=2, tokens=64, candidates=5, repeats=3)
 
 
-def run(sizes: Sizes = FULL, *, law: str = "gumbel", normalise_over: str | None = None) -> dict:
+def run(sizes: Sizes = FULL, *, law: str = DEFAULT, normalise_over: str | None = None) -> dict:
     """Time training passes over soft and over discrete tokens.
 
     Args:
@@ -46,14 +47,8 @@ def run(sizes: Sizes = FULL, *, law: str = "gumbel", normalise_over: str | None 
     choose_platform()
     from verl.utils.device import get_device_name, get_torch_device
 
-    scoring = {
-        "law": law,
-        "tau": 0.1,
-        "noise_scale": 1.0,
-        "normalise_over": normalise_over or get_law(law).normalise_over,
-        "temperature": TEMPERATURE,
-        "detach_inputs": False,
-    }
+    drawn_by = LawSettings(name=law, normalise_over=normalise_over)
+    scoring = drawn_by.scoring() | {"temperature": TEMPERATURE, "detach_inputs": False}
     with tempfile.TemporaryDirectory() as folder:
         engine = build_engine(write_model(Path(folder), sizes))
     batches = {"discrete": make_batch(sizes, None), "soft": make_batch(sizes, scoring)}

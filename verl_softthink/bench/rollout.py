@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from verl_softthink.config.settings import LawSettings
+from verl_softthink.laws import DEFAULT
 from verl_softthink.standalone import choose_platform, vllm_engine
 
 #: Prompt length in tokens; decoding dominates.
@@ -20,7 +21,7 @@ PROMPT_TOKENS = 32
 def run(
     model: Path,
     *,
-    law: str = "gumbel",
+    law: str = DEFAULT,
     batch: int = 32,
     tokens: int = 128,
     repeats: int = 5,
@@ -42,7 +43,7 @@ def run(
         additional_config={
             "softthink": {
                 "max_candidates": candidates,
-                "fed_embeddings": LawSettings(name=law).draws_embedding,
+                "carries_embeddings": LawSettings(name=law).carries_embedding,
                 "compile_step": compile_step,
             }
         },

@@ -5,40 +5,51 @@ The same three groups (law, filter, phase) are what one vLLM request carries in
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from verl_softthink.config.base import PositiveFloat, Probability, Settings, parse
-from verl_softthink.laws import LAWS, LawParameters
-from verl_softthink.laws.registry import SCORED_WITH
-
-#: Settings that single laws have, with their defaults.
-OWN_SETTINGS = {key: value for law in LAWS.own for key, value in law.own_settings.items()}
+from verl_softthink.laws import DEFAULT, LAWS, Law, LawParameters, ParameterValue, get_law
+from verl_softthink.laws.registry import COMMON_KEYS
 
 
 class LawSettings(Settings):
-    """Which law draws the soft positions."""
+    """Which law draws the soft positions, and its parameters: ``softthink.law``.
 
-    name: str = "gumbel"
-    tau: PositiveFloat = 0.1
-    # Below a quarter the Gumbel density overflows float32 once a log-probability rises 88 * noise_scale nats above
-    # a stored score, which a drifted policy then reaches; above four the draw hardly depends on the model.
-    noise_scale: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
+    Every key but the two below is a parameter of the law, checked by the law's own declaration. All of the law's
+    parameters are attributes of the result, those not given (or null) with their defaults.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = DEFAULT
     normalise_over: Literal["candidates", "vocabulary"] | None = None
-    # Settings of single laws, None for the law's default (``own_settings``).
-    # dirichlet: sum of its parameters; below a hundredth a draw is a token, above 1e4 it is the distribution.
-    concentration: Annotated[float, Field(ge=0.01, le=1e4)] | None = None
-    # mixture_of_inputs: weight of the sampled token.
-    beta: Annotated[float, Field(ge=0, le=1e3)] | None = None
-    # multiplex: tokens drawn at a position, and their weights.
-    draws: Annotated[int, Field(ge=1, le=64)] | None = None
-    weighting: Literal["uniform", "probability"] | None = None
-    # gaussian: length of the noise in embeddings; 0 feeds the mean. The paper reports a collapse at 3.
-    gamma: Annotated[float, Field(ge=0, le=10)] | None = None
-    # gaussian: what the trace carries of the draw, the fed embedding or the seed that rebuilds it.
-    fed: Literal["embedding", "seed"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parameters(cls, given: object) -> object:
+        """Replaces the parameters as given by those of the law, complete and in their declared types."""
+        law = _find(given.get("name", DEFAULT)) if isinstance(given, Mapping) else None
+        if law is None:
+            return given
+        settings = {key: given[key] for key in COMMON_KEYS if key in given}
+        declared = {parameter.name: parameter for parameter in law.parameters}
+        problems = []
+        for key, value in given.items():
+            foreign = key not in settings and key not in declared
+            if foreign and (value is not None or not _laws_with(key)):
+                problems.append(_problem(key, value, _unknown(key, law)))
+        for key, parameter in declared.items():
+            value = given.get(key)
+            try:
+                settings[key] = parameter.default if value is None else parameter.parse(value)
+            except ValueError as error:
+                problems.append(_problem(key, value, str(error)))
+        if problems:
+            raise ValidationError.from_exception_data(cls.__name__, problems)
+        return settings
 
     @field_validator("name")
     @classmethod
@@ -50,68 +61,73 @@ class LawSettings(Settings):
 
     @model_validator(mode="after")
     def _fits_the_law(self) -> Self:
-        if self.name == "discrete" and self.normalise_over == "candidates":
-            raise ValueError("the discrete law is scored over the vocabulary; remove law.normalise_over")
-        if self.name == "multiplex" and self.normalise_over == "candidates":
-            raise ValueError("multiplex draws are scored over the vocabulary; remove law.normalise_over")
-        if self.name in ("deterministic", "dirichlet", "mixture_of_inputs") and self.normalise_over == "vocabulary":
-            raise ValueError(f"the {self.name} mixture is renormalised over its candidates; remove law.normalise_over")
-        if self.name == "gaussian" and self.fed == "seed" and self.normaliser == "vocabulary":
+        law = LAWS[self.name]
+        if self.normaliser not in law.normalisers:
             raise ValueError(
-                "law.fed='seed' rebuilds the fed embedding from the candidates in the trace, but the mean is over the "
-                "vocabulary; set law.normalise_over=candidates or law.fed=embedding"
+                f"law.normalise_over={self.normaliser!r}: the law {self.name!r} is normalised over the "
+                f"{' or the '.join(law.normalisers)}; remove law.normalise_over"
             )
-        if self.name == "gumbel_reference" and self.noise_scale != 1:
-            raise ValueError(
-                "the released code that gumbel_reference repeats has no noise scale; set law.noise_scale=1"
-            )
-        for key in OWN_SETTINGS:
-            if getattr(self, key) is not None and key not in LAWS[self.name].own_settings:
-                users = [law.name for law in LAWS.own if key in law.own_settings]
-                raise ValueError(
-                    f"law.{key}={getattr(self, key)!r} is a setting of {', '.join(users)}, which the law {self.name!r} "
-                    "does not read; remove it"
-                )
+        if problem := law.problem(self.parameters, self.normaliser):
+            raise ValueError(problem)
         return self
+
+    @property
+    def parameters(self) -> dict[str, ParameterValue]:
+        """All of the law's parameters."""
+        return dict(self.model_extra)
 
     @property
     def normaliser(self) -> str:
         """What log-probabilities are normalised over: the setting, or else the law's own default."""
-        return self.normalise_over or LAWS[self.name].normalise_over
-
-    def own(self, key: str) -> float | int | str:
-        """A setting of single laws: as set, or the default of the law that reads it."""
-        value = getattr(self, key)
-        return LAWS[self.name].own_settings.get(key, OWN_SETTINGS[key]) if value is None else value
+        return self.normalise_over or LAWS[self.name].normalisers[0]
 
     @property
-    def draws_embedding(self) -> bool:
-        """Whether traces carry fed embeddings, [T, H] beside the candidates."""
-        return LAWS[self.name].draws_embedding and self.own("fed") == "embedding"
+    def slots(self) -> int:
+        """Candidate slots that a draw takes whatever the filter keeps; 0 where it takes the filter's candidates."""
+        return LAWS[self.name].slots(self.parameters)
 
-    def values(self) -> dict[str, str | bool | int | float]:
-        """The law's name and every parameter, with the law's own default where a key is null."""
-        return {
-            "law": self.name,
-            "tau": self.tau,
-            "noise_scale": self.noise_scale,
-            "normalise_over": self.normaliser,
-            "concentration": self.own("concentration"),
-            "beta": self.own("beta"),
-            "draws": self.own("draws"),
-            "by_probability": self.own("weighting") == "probability",
-            "gamma": self.own("gamma"),
-        }
+    @property
+    def carries_embedding(self) -> bool:
+        """Whether traces carry drawn embeddings, [T, H] beside the candidates."""
+        return LAWS[self.name].carries_embedding(self.parameters)
 
-    def parameters(self, rows: int) -> LawParameters:
+    @property
+    def rebuilds_embedding(self) -> bool:
+        """Whether drawn embeddings are rebuilt from their seeds, which traces carry instead."""
+        return LAWS[self.name].draws_embedding and not self.carries_embedding
+
+    def columns(self, rows: int) -> LawParameters:
         """The law's parameters for ``rows`` positions."""
-        values = self.values()
-        return LawParameters.uniform(rows, **{field.name: values[field.name] for field in fields(LawParameters)})
+        return LAWS[self.name].columns(rows, **self.parameters)
 
     def scoring(self) -> dict:
         """What the likelihood engine needs of the law, beside the temperature."""
-        values = self.values()
-        return {name: values[name] for name in ("law", "normalise_over", *SCORED_WITH)} | {"fed": self.own("fed")}
+        return {"law": self.name, "normalise_over": self.normaliser, "parameters": self.parameters}
+
+
+def _find(name: object) -> Law | None:
+    """The law of that name; None for one that its own validation will refuse."""
+    try:
+        return get_law(name) if isinstance(name, str) else None
+    except ValueError:
+        return None
+
+
+def _laws_with(key: str) -> list[str]:
+    """Our laws that have a parameter of that name."""
+    return [law.name for law in LAWS.own if any(parameter.name == key for parameter in law.parameters)]
+
+
+def _unknown(key: str, law: Law) -> str:
+    if owners := _laws_with(key):
+        return f"it is a parameter of {', '.join(owners)}, which the law {law.name!r} does not have; remove it"
+    known = (*COMMON_KEYS, *(parameter.name for parameter in law.parameters))
+    return f"unknown key; known keys of the law {law.name!r} are {', '.join(known)}"
+
+
+def _problem(key: str, value: object, reason: str) -> InitErrorDetails:
+    error = PydanticCustomError("parameter", "{reason}", {"reason": reason})
+    return InitErrorDetails(type=error, loc=(key,), input=value)
 
 
 class FilterSettings(Settings):

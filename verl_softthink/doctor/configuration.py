@@ -7,8 +7,6 @@ from verl_softthink.doctor.findings import Finding, failure, ok, warning
 from verl_softthink.standalone import choose_platform
 
 CHECK = "configuration"
-#: From here on the paper reports a collapse (arXiv 2511.06411).
-COLLAPSE_TAU, COLLAPSE_TOP_P = 0.25, 1.0
 
 
 def configuration_findings(overrides: list[str]) -> list[Finding]:
@@ -29,6 +27,7 @@ def configuration_findings(overrides: list[str]) -> list[Finding]:
 
 
 def _softthink(config) -> list[Finding]:
+    from verl_softthink.laws import get_law
     from verl_softthink.training.check import check_config
 
     if "softthink" not in config:
@@ -36,12 +35,15 @@ def _softthink(config) -> list[Finding]:
             warning(CHECK, "No soft recipe is selected, so this is an ordinary verl run: add +softthink=soft_grpo.")
         ]
     try:
-        check_config(config)
+        settings = check_config(config)
     except ValueError as error:
         lines = str(error).splitlines()
         # The first line of a list of problems announces it.
         return [failure(CHECK, line) for line in (lines[1:] if lines[0].endswith(":") else lines)]
-    return []
+    if settings.law is None:
+        return []
+    advice = get_law(settings.law.name).advice(settings.law.parameters, top_p=settings.filter.top_p)
+    return [warning(CHECK, sentence) for sentence in advice]
 
 
 def _verl(config) -> list[Finding]:
@@ -114,14 +116,4 @@ def _likely_mistakes(config) -> list[Finding]:
                 "baseline; set rollout.n to 8 or so.",
             )
         )
-    soft = config.get("softthink")
-    if soft is not None and soft.get("law") is not None and soft.law.get("name") in ("gumbel", "concrete"):
-        if soft.law.tau >= COLLAPSE_TAU:
-            problems.append(
-                warning(CHECK, f"softthink.law.tau={soft.law.tau}: the paper reports a collapse at 0.25; use 0.1.")
-            )
-        if soft.filter.top_p >= COLLAPSE_TOP_P:
-            problems.append(
-                warning(CHECK, f"softthink.filter.top_p={soft.filter.top_p}: the paper reports a collapse; use 0.95.")
-            )
     return problems

@@ -23,8 +23,8 @@ class EngineSettings:
     Attributes:
         max_prompt_length, max_tokens: longest prompt and response, in tokens.
         max_num_seqs: requests that run at once.
-        candidates: candidate slots, the largest ``filter.max_topk`` of the modes.
-        fed_embeddings: whether a mode's law draws embeddings, which the engine then keeps.
+        candidates: candidate slots, as many as any mode takes.
+        carries_embeddings: whether traces of some mode carry drawn embeddings, which the engine then keeps.
         tensor_parallel_size: accelerators that hold one copy of the model.
         answer_temperature: of the tokens after thinking; 0 is greedy.
     """
@@ -33,7 +33,7 @@ class EngineSettings:
     max_tokens: int
     max_num_seqs: int
     candidates: int
-    fed_embeddings: bool
+    carries_embeddings: bool
     tensor_parallel_size: int = 1
     answer_temperature: float = 0.0
 
@@ -58,7 +58,10 @@ class Engine:
             enable_prefix_caching=True,
             disable_log_stats=True,
             additional_config={
-                EXTRA_ARGS_KEY: {"max_candidates": settings.candidates, "fed_embeddings": settings.fed_embeddings}
+                EXTRA_ARGS_KEY: {
+                    "max_candidates": settings.candidates,
+                    "carries_embeddings": settings.carries_embeddings,
+                }
             },
         ) as llm:
             yield cls(llm, settings)

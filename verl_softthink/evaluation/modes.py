@@ -19,25 +19,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import FilterSettings, LawSettings, RequestSettings
-from verl_softthink.laws import LAWS
+from verl_softthink.laws import DISCRETE, LAWS
+from verl_softthink.laws.deterministic import DeterministicLaw
+from verl_softthink.laws.gaussian import GAMMA, GaussianLaw
 
 SOFT_TEMPERATURE, FUZZY_TEMPERATURE = 0.5, 1e-4
-#: Standard deviation of the noise per coordinate, in root mean squares of the embedding table.
-GAMMA = 0.33
 
 
 def _gaussian(temperature: float, gamma: float) -> dict:
-    return {"law": {"name": "gaussian", "gamma": gamma}, "filter": {"temperature": temperature}}
+    return {"law": {"name": GaussianLaw.name, GAMMA.name: gamma}, "filter": {"temperature": temperature}}
 
 
 #: Groups ``law`` and ``filter`` of one request, by mode, in the order of the table.
 SIX_SETTINGS: dict[str, dict] = {
-    "hard_greedy": {"law": {"name": "deterministic"}, "filter": {"top_k": 1, "max_topk": 1}},
-    "hard_sample": {"law": {"name": "discrete"}, "filter": {"temperature": 1.0}},
+    "hard_greedy": {"law": {"name": DeterministicLaw.name}, "filter": {"top_k": 1, "max_topk": 1}},
+    "hard_sample": {"law": {"name": DISCRETE}, "filter": {"temperature": 1.0}},
     "soft_greedy": _gaussian(SOFT_TEMPERATURE, 0.0),
-    "soft_sample": _gaussian(SOFT_TEMPERATURE, GAMMA),
+    "soft_sample": _gaussian(SOFT_TEMPERATURE, GAMMA.default),
     "fuzzy_greedy": _gaussian(FUZZY_TEMPERATURE, 0.0),
-    "fuzzy_sample": _gaussian(FUZZY_TEMPERATURE, GAMMA),
+    "fuzzy_sample": _gaussian(FUZZY_TEMPERATURE, GAMMA.default),
 }
 ALL = "all"
 
@@ -58,7 +58,7 @@ class Mode:
     @property
     def deterministic(self) -> bool:
         """Whether every sample would be the same, so that one is drawn."""
-        return self.law.name == "deterministic" or self.law.gamma == 0
+        return LAWS[self.law.name].certain(self.law.parameters)
 
 
 def read_modes(text: str, overrides: Iterable[str] = ()) -> list[Mode]:

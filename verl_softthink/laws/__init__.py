@@ -4,7 +4,7 @@ logits --select_candidates--> candidates --law.sample--> action --law.weights-->
 other logits, action.ids --candidate_log_probs--> l --law.log_prob(action, l)--> one number per position
 """
 
-from verl_softthink.laws.action import NO_CANDIDATE, Action, Candidates, LawParameters
+from verl_softthink.laws.action import NO_CANDIDATE, Action, Candidates
 from verl_softthink.laws.base import Law
 from verl_softthink.laws.candidates import FilterParameters, candidate_log_probs, select_candidates
 from verl_softthink.laws.concrete import ConcreteLaw
@@ -16,6 +16,7 @@ from verl_softthink.laws.gumbel import GumbelLaw
 from verl_softthink.laws.gumbel_reference import GumbelReferenceLaw
 from verl_softthink.laws.mixture_of_inputs import MixtureOfInputsLaw
 from verl_softthink.laws.multiplex import MultiplexLaw
+from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
 from verl_softthink.laws.registry import LawRegistry
 
 LAWS = LawRegistry(
@@ -31,6 +32,8 @@ LAWS = LawRegistry(
         MixtureOfInputsLaw(),
     )
 )
+#: The law of a request that names none, and that of ordinary tokens.
+DEFAULT, DISCRETE = GumbelLaw.name, DiscreteLaw.name
 
 
 def get_law(name: str) -> Law:
@@ -45,6 +48,8 @@ def get_law(name: str) -> Law:
 
 
 __all__ = [
+    "DEFAULT",
+    "DISCRETE",
     "LAWS",
     "NO_CANDIDATE",
     "Action",
@@ -52,6 +57,8 @@ __all__ = [
     "FilterParameters",
     "Law",
     "LawParameters",
+    "Parameter",
+    "ParameterValue",
     "candidate_log_probs",
     "get_law",
     "select_candidates",

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields
 
-import torch
 from torch import Tensor
 
 # Slots of a row beyond its candidates carry this id: no real token has it, so no token id is a sentinel.
@@ -49,60 +48,5 @@ class Action:
         return self.ids != NO_CANDIDATE
 
     def __getitem__(self, index: Tensor) -> "Action":
-        return Action(**_indexed(self, index))
-
-
-@dataclass(frozen=True)
-class LawParameters:
-    """Per-row parameters of a law: rows of one batch may differ. A field that no law at hand reads may be None.
-
-    Attributes:
-        tau: [N] float32 > 0, temperature of the Gumbel-softmax relaxation (tau_g in the paper).
-        noise_scale: [N] float32 > 0, scale of the Gumbel noise (``noise_factor`` in the published fork).
-        concentration: [N] float32 > 0, sum of the Dirichlet law's parameters.
-        beta: [N] float32 >= 0, weight of the sampled token in a mixture of inputs.
-        draws: [N] int64 >= 1, tokens that the multiplex law draws.
-        by_probability: [N] bool, multiplex weights follow the tokens' probabilities.
-    """
-
-    tau: Tensor | None = None
-    noise_scale: Tensor | None = None
-    concentration: Tensor | None = None
-    beta: Tensor | None = None
-    draws: Tensor | None = None
-    by_probability: Tensor | None = None
-
-    @classmethod
-    def uniform(
-        cls,
-        rows: int,
-        *,
-        tau: float = 1.0,
-        noise_scale: float = 1.0,
-        concentration: float = 1.0,
-        beta: float = 1.0,
-        draws: int = 1,
-        by_probability: bool = False,
-        device: torch.device | str | None = None,
-    ) -> "LawParameters":
-        """The same parameters for every one of ``rows`` rows."""
-
-        def column(value: float) -> Tensor:
-            return torch.full((rows,), value, dtype=torch.float32, device=device)
-
-        return cls(
-            tau=column(tau),
-            noise_scale=column(noise_scale),
-            concentration=column(concentration),
-            beta=column(beta),
-            draws=torch.full((rows,), draws, dtype=torch.int64, device=device),
-            by_probability=torch.full((rows,), by_probability, dtype=torch.bool, device=device),
-        )
-
-    def __getitem__(self, index: Tensor) -> "LawParameters":
-        return LawParameters(**_indexed(self, index))
-
-
-def _indexed(record: Action | LawParameters, index: Tensor) -> dict[str, Tensor | None]:
-    values = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {name: None if value is None else value[index] for name, value in values.items()}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Action(**{name: None if value is None else value[index] for name, value in values.items()})

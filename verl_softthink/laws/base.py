@@ -1,13 +1,15 @@
 """What every law is: draw an action from candidates, feed it, and score it under other candidates' log-probs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from verl_softthink.laws.action import Action, Candidates, LawParameters
+from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.noise import gumbel
+from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
 
 
 class Law(ABC):
@@ -21,14 +23,71 @@ class Law(ABC):
     trainable: ClassVar[bool] = True
     #: Whether the candidates must be the whole vocabulary: the filter does not apply, but for its temperature.
     whole_vocabulary: ClassVar[bool] = False
+    #: Whether the action is one token, which is fed as it is: ordinary decoding.
+    single_token: ClassVar[bool] = False
     #: Whether the draw is an embedding (``Action.fed``) rather than weights: see ``gaussian``.
     draws_embedding: ClassVar[bool] = False
-    #: What l is normalised over unless the settings say otherwise.
-    normalise_over: ClassVar[str] = "candidates"
-    #: The fields of ``LawParameters`` that the law reads.
-    reads: ClassVar[tuple[str, ...]] = ()
-    #: Settings that only this law has, with their defaults: keys of ``softthink.law``.
-    own_settings: ClassVar[dict[str, float | int | str]] = {}
+    #: What l may be normalised over, the default first.
+    normalisers: ClassVar[tuple[str, ...]] = ("candidates", "vocabulary")
+    #: Candidates less likely than this share of the first are left out at rollout, whatever the filter keeps.
+    smallest_share: ClassVar[float] = 0.0
+    #: All that the law can be set to.
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+
+    def columns(
+        self, rows: int, *, device: torch.device | str | None = None, **values: ParameterValue | None
+    ) -> LawParameters:
+        """Parameters of ``rows`` rows, all the same, with the default of each that is not given or None.
+
+        Raises:
+            ValueError: when a value is not one of the parameter's.
+            TypeError: when the law has no such parameter.
+        """
+        if unknown := values.keys() - {parameter.name for parameter in self.parameters}:
+            raise TypeError(f"the law {self.name!r} has no parameter {', '.join(sorted(unknown))}")
+        columns = {}
+        for parameter in self.parameters:
+            value = values.get(parameter.name)
+            try:
+                value = parameter.default if value is None else parameter.parse(value)
+            except ValueError as error:
+                raise ValueError(f"{parameter.name}={value!r}: {error}") from error
+            if parameter.dtype is not None:
+                columns[parameter.name] = parameter.column(rows, value, device)
+        return columns
+
+    # What depends on the values of the parameters. ``values`` has one for each of the law's.
+
+    def problem(self, values: Mapping[str, ParameterValue], normalise_over: str) -> str | None:
+        """Which of the settings, each allowed by itself, contradict each other, and the fix."""
+        return None
+
+    def training_problem(self, values: Mapping[str, ParameterValue]) -> str | None:
+        """Why these values serve inference only, and the fix."""
+        return None
+
+    def advice(self, values: Mapping[str, ParameterValue], *, top_p: float) -> list[str]:
+        """Warnings about values that are allowed and known to fail, a sentence each."""
+        return []
+
+    def slots(self, values: Mapping[str, ParameterValue]) -> int:
+        """Candidate slots that a draw takes whatever the filter keeps; 0 where it takes the filter's candidates."""
+        return 0
+
+    def certain(self, values: Mapping[str, ParameterValue]) -> bool:
+        """Whether the draw is a function of the logits, so that every sample is the same."""
+        return False
+
+    def carries_embedding(self, values: Mapping[str, ParameterValue]) -> bool:
+        """Whether the trace carries the drawn embedding, rather than the seed that rebuilds it."""
+        return self.draws_embedding
+
+    def score_noise(self, values: Mapping[str, ParameterValue]) -> float | None:
+        """Standard deviation, in nats, of the noise in the difference of two candidates' values.
+
+        None for a law whose values are not log-probabilities plus noise of the same mean.
+        """
+        return None
 
     def noise(self, seed: Tensor, index: Tensor, candidates: Candidates, width: int) -> Tensor:
         """The counter-based noise that ``sample`` takes: here one standard Gumbel variate per candidate, [N, K].

@@ -19,9 +19,10 @@ swallow the digits of a float32 ratio; the differences' density never exceeds ze
 import torch
 from torch import Tensor
 
-from verl_softthink.laws.action import Action, LawParameters
+from verl_softthink.laws.action import Action
 from verl_softthink.laws.base import finite, masked_sum
 from verl_softthink.laws.gumbel import GumbelLaw
+from verl_softthink.laws.parameters import LawParameters
 
 
 class ConcreteLaw(GumbelLaw):
@@ -31,7 +32,7 @@ class ConcreteLaw(GumbelLaw):
 
     def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         mask = action.mask
-        scale = parameters.noise_scale
+        scale = parameters["noise_scale"]
         gap = (finite(log_probs, mask) - action.values) / scale[:, None]
         count = mask.sum(-1).to(gap.dtype)
         return (
@@ -44,6 +45,6 @@ class ConcreteLaw(GumbelLaw):
     def log_jacobian(self, action: Action, parameters: LawParameters) -> Tensor:
         """[N] what turns ``log_prob`` into the density of the weights: log |d differences / d y|."""
         mask = action.mask
-        log_weights = (action.values / parameters.tau[:, None]).masked_fill(~mask, -torch.inf).log_softmax(-1)
+        log_weights = (action.values / parameters["tau"][:, None]).masked_fill(~mask, -torch.inf).log_softmax(-1)
         count = mask.sum(-1).to(log_weights.dtype)
-        return (count - 1) * parameters.tau.log() - masked_sum(finite(log_weights, mask), mask)
+        return (count - 1) * parameters["tau"].log() - masked_sum(finite(log_weights, mask), mask)

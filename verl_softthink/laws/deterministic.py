@@ -6,11 +6,14 @@ Given the logits the action is certain, so its log-probability is 0 and carries 
 inference and evaluation, and training refuses it.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from verl_softthink.laws.action import Action, Candidates, LawParameters
+from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.base import Law, finite
+from verl_softthink.laws.parameters import LawParameters, ParameterValue
 
 
 class DeterministicLaw(Law):
@@ -18,6 +21,10 @@ class DeterministicLaw(Law):
 
     name = "deterministic"
     trainable = False
+    normalisers = ("candidates",)
+
+    def certain(self, values: Mapping[str, ParameterValue]) -> bool:
+        return True
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         return Action(ids=candidates.ids, values=finite(candidates.log_probs, candidates.mask))

@@ -20,23 +20,29 @@ float32, and their weight is zero in any precision.
 import torch
 from torch import Tensor
 
-from verl_softthink.laws.action import Action, Candidates, LawParameters
+from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.base import Law, finite, masked_sum
 from verl_softthink.laws.noise import uniform
+from verl_softthink.laws.parameters import LawParameters, Parameter
 
 ROUNDS = 16
 #: Counters per candidate: two a round, and one for the boost.
 LANES = 2 * ROUNDS + 1
-#: At the smallest concentration of the settings, log U / a stays above -1e17.
+#: At the smallest concentration, log U / a stays above -1e17.
 SMALLEST_SHARE = 1e-12
+# Below a hundredth a draw is a token, above 1e4 it is the distribution.
+CONCENTRATION = Parameter(
+    "concentration", "sum c of the Dirichlet distribution's parameters", default=1.0, at_least=0.01, at_most=1e4
+)
 
 
 class DirichletLaw(Law):
     """Mixtures of K candidates; the action's values are the log-weights."""
 
     name = "dirichlet"
-    reads = ("concentration",)
-    own_settings = {"concentration": 1.0}
+    normalisers = ("candidates",)
+    smallest_share = SMALLEST_SHARE
+    parameters = (CONCENTRATION,)
 
     def noise(self, seed: Tensor, index: Tensor, candidates: Candidates, width: int) -> Tensor:
         """[N, K, LANES] float64 uniforms, keyed by token id and lane."""
@@ -45,7 +51,7 @@ class DirichletLaw(Law):
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         mask = candidates.mask
-        shape = parameters.concentration.double()[:, None] * finite(candidates.log_probs, mask).double().exp()
+        shape = parameters["concentration"].double()[:, None] * finite(candidates.log_probs, mask).double().exp()
         log_gamma = log_gamma_variate(shape, noise).masked_fill(~mask, -torch.inf)
         values = log_gamma.log_softmax(-1).to(candidates.log_probs.dtype)
         return Action(ids=candidates.ids, values=finite(values, mask))
@@ -55,7 +61,7 @@ class DirichletLaw(Law):
 
     def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:
         mask = action.mask
-        log_shape = finite(log_probs, mask) + parameters.concentration.log()[:, None]
+        log_shape = finite(log_probs, mask) + parameters["concentration"].log()[:, None]
         shape = log_shape.exp()
         total = masked_sum(shape, mask)
         return torch.lgamma(total) + masked_sum(log_shape - torch.lgamma(1 + shape) + shape * action.values, mask)

@@ -7,8 +7,9 @@ of every other law's machinery. The draw is Gumbel-max over the whole vocabulary
 import torch
 from torch import Tensor
 
-from verl_softthink.laws.action import NO_CANDIDATE, Action, Candidates, LawParameters
+from verl_softthink.laws.action import NO_CANDIDATE, Action, Candidates
 from verl_softthink.laws.base import Law
+from verl_softthink.laws.parameters import LawParameters
 
 
 class DiscreteLaw(Law):
@@ -16,7 +17,8 @@ class DiscreteLaw(Law):
 
     name = "discrete"
     whole_vocabulary = True
-    normalise_over = "vocabulary"
+    single_token = True
+    normalisers = ("vocabulary",)
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         drawn = (candidates.log_probs + noise).argmax(-1, keepdim=True)

@@ -14,18 +14,36 @@ greedy, for inference only. The shown token is the argmax of p, certain given th
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from verl_softthink.laws.action import Action, Candidates, LawParameters
+from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.base import Law, finite
 from verl_softthink.laws.noise import normal
+from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
 
 #: Rows of the table that are cast to float32 at a time: bounds the copy of a half-precision table.
 TABLE_ROWS = 16384
 # |sigma sqrt(d) / sqrt(mean |E_v|^2) - gamma| relative to gamma; the two routes differ by rounding only.
 _RATIO_TOLERANCE = 1e-3
+#: The default is the paper's, which reports a collapse at 3.
+GAMMA = Parameter(
+    "gamma",
+    "length of the noise in lengths of an embedding; 0 feeds the mean, for evaluation only",
+    default=0.33,
+    at_least=0,
+    at_most=10,
+)
+FED = Parameter(
+    "fed",
+    "what the trace carries of the fed embedding: itself, H numbers a position, or the seed that rebuilds it (one "
+    "update a batch, no reference model, mean over the candidates)",
+    default="embedding",
+    dtype=None,
+    choices=("embedding", "seed"),
+)
 
 
 class GaussianLaw(Law):
@@ -33,8 +51,30 @@ class GaussianLaw(Law):
 
     name = "gaussian"
     draws_embedding = True
-    normalise_over = "vocabulary"
-    own_settings = {"gamma": 0.33, "fed": "embedding"}
+    normalisers = ("vocabulary", "candidates")
+    parameters = (GAMMA, FED)
+
+    def problem(self, values: Mapping[str, ParameterValue], normalise_over: str) -> str | None:
+        if self.carries_embedding(values) or normalise_over == "candidates":
+            return None
+        return (
+            "law.fed='seed' rebuilds the fed embedding from the candidates in the trace, but the mean is over the "
+            "vocabulary; set law.normalise_over=candidates or law.fed=embedding"
+        )
+
+    def training_problem(self, values: Mapping[str, ParameterValue]) -> str | None:
+        if not self.certain(values):
+            return None
+        return (
+            "softthink.law.gamma=0 feeds the mean embedding, which is certain and has no likelihood; train with gamma "
+            f"above 0 (paper: {GAMMA.default}) and keep 0 for evaluation"
+        )
+
+    def certain(self, values: Mapping[str, ParameterValue]) -> bool:
+        return values["gamma"] == 0
+
+    def carries_embedding(self, values: Mapping[str, ParameterValue]) -> bool:
+        return values["fed"] == "embedding"
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         """The mean's candidates; ``perturb`` makes the draw once the mean embedding is known."""

@@ -10,8 +10,13 @@ the blend is no function of it alone, and the method is for inference.
 import torch
 from torch import Tensor
 
-from verl_softthink.laws.action import Action, Candidates, LawParameters
+from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.base import Law, finite
+from verl_softthink.laws.parameters import LawParameters, Parameter
+
+BETA = Parameter(
+    "beta", "weight beta of the sampled token, beside 1 for the distribution", default=1.0, at_least=0, at_most=1e3
+)
 
 
 class MixtureOfInputsLaw(Law):
@@ -19,8 +24,8 @@ class MixtureOfInputsLaw(Law):
 
     name = "mixture_of_inputs"
     trainable = False
-    reads = ("beta",)
-    own_settings = {"beta": 1.0}
+    normalisers = ("candidates",)
+    parameters = (BETA,)
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         mask = candidates.mask
@@ -33,7 +38,7 @@ class MixtureOfInputsLaw(Law):
         entropy = torch.special.entr(probs).sum(-1, keepdim=True)
         # One candidate has entropy 0, over log 2 as over anything.
         share = entropy / mask.sum(-1, keepdim=True).clamp(min=2).to(probs.dtype).log()
-        beta = parameters.beta[:, None]
+        beta = parameters["beta"][:, None]
         sampled = (slots == 0).to(probs.dtype)
         return Action(ids=ids, values=finite((share * probs + (beta + 1 - share) * sampled) / (beta + 1), mask))
 

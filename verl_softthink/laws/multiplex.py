@@ -11,15 +11,26 @@ function of the draws, and where it alone is fed the draws are scored all the sa
 Each draw inverts the cumulative distribution with one counter, (seed, output index, number of the draw).
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from verl_softthink.laws.action import NO_CANDIDATE, Action, Candidates, LawParameters
+from verl_softthink.laws.action import NO_CANDIDATE, Action, Candidates
 from verl_softthink.laws.base import Law, finite, masked_sum
 from verl_softthink.laws.noise import uniform
+from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
 
 #: Rows whose cumulative distribution [rows, V] is held in double precision at a time.
 ROWS_AT_ONCE = 64
+DRAWS = Parameter("draws", "tokens drawn at a position", default=3, dtype=torch.int64, at_least=1, at_most=64)
+WEIGHTING = Parameter(
+    "weighting",
+    "weights of the tokens drawn: the same for each draw, or by the tokens' probabilities",
+    default="uniform",
+    dtype=torch.int64,
+    choices=("uniform", "probability"),
+)
 
 
 class MultiplexLaw(Law):
@@ -27,9 +38,11 @@ class MultiplexLaw(Law):
 
     name = "multiplex"
     whole_vocabulary = True
-    normalise_over = "vocabulary"
-    reads = ("draws", "by_probability")
-    own_settings = {"draws": 3, "weighting": "uniform"}
+    normalisers = ("vocabulary",)
+    parameters = (DRAWS, WEIGHTING)
+
+    def slots(self, values: Mapping[str, ParameterValue]) -> int:
+        return values["draws"]
 
     def noise(self, seed: Tensor, index: Tensor, candidates: Candidates, width: int) -> Tensor:
         """[N, width] float64 uniforms, keyed by the number of the draw."""
@@ -44,11 +57,12 @@ class MultiplexLaw(Law):
                 )
             ]
         )
-        used = torch.arange(noise.shape[1], device=slot.device) < parameters.draws[:, None]
+        used = torch.arange(noise.shape[1], device=slot.device) < parameters["draws"][:, None]
         ids = candidates.ids.gather(-1, slot).masked_fill(~used, NO_CANDIDATE)
         repeats = ((ids[:, :, None] == ids[:, None, :]) & used[:, None, :]).sum(-1)
         log_weights = candidates.log_probs.gather(-1, slot) - repeats.to(candidates.log_probs.dtype).log()
-        values = torch.where(parameters.by_probability[:, None], log_weights, 0.0)
+        by_probability = parameters["weighting"] == WEIGHTING.number("probability")
+        values = torch.where(by_probability[:, None], log_weights, 0.0)
         return Action(ids=ids, values=finite(values, used))
 
     def weights(self, action: Action, parameters: LawParameters) -> Tensor:

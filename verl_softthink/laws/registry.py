@@ -16,8 +16,8 @@ from importlib.metadata import EntryPoint, entry_points
 from verl_softthink.laws.base import Law
 
 GROUP = "verl_softthink.laws"
-#: What training sends to the likelihood beside the action; a law that reads more there would get defaults.
-SCORED_WITH = ("tau", "noise_scale", "concentration")
+#: Keys of ``softthink.law`` that every law has.
+COMMON_KEYS = ("name", "normalise_over")
 
 
 class LawRegistry(Mapping[str, Law]):
@@ -32,7 +32,6 @@ class LawRegistry(Mapping[str, Law]):
     def __init__(self, own: Iterable[Law]):
         self.own = tuple(own)
         self._laws = {law.name: law for law in self.own}
-        self._own_settings = {key for law in self.own for key in law.own_settings}
 
     @cached_property
     def _installed(self) -> dict[str, list[EntryPoint]]:
@@ -97,11 +96,14 @@ class LawRegistry(Mapping[str, Law]):
             return f"has name = {getattr(law, 'name', None)!r}: give law and entry point the same name"
         if law.draws_embedding:
             return "has draws_embedding = True: only 'gaussian' can; draw weights"
-        if unknown := sorted(set(law.own_settings) - self._own_settings):
-            return f"has own_settings {unknown}: use keys of softthink.law ({', '.join(sorted(self._own_settings))})"
-        if law.trainable and (unseen := sorted(set(law.reads) - set(SCORED_WITH))):
-            return (
-                f"reads {unseen}, which training does not send to log_prob: read {', '.join(SCORED_WITH)}, or set "
-                "trainable = False"
-            )
+        for parameter in law.parameters:
+            if parameter.name in COMMON_KEYS:
+                return f"has a parameter {parameter.name!r}, a key that every law has: rename it"
+            # Requests of several laws share one column.
+            for other in self._laws.values():
+                if any(parameter.name == known.name and parameter != known for known in other.parameters):
+                    return (
+                        f"has a parameter {parameter.name!r} that is another than that of the law {other.name!r}: use "
+                        "the same object, or rename it"
+                    )
         return None

@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 
 from torch import Tensor
 
-from verl_softthink.laws import Law, LawParameters, get_law
+from verl_softthink.laws import Law, LawParameters, ParameterValue, get_law
 
 #: Key of the batch's non-tensor settings, a dict with the keys of ``ScoringSettings``.
 SETTINGS = "softthink"
@@ -24,10 +24,6 @@ SCALE, FED, SEED = "softthink_scale", "softthink_fed", "softthink_seed"
 #: [S] int64, where the token before each stands; only in a batch laid out as a tree (``tree_traces.py``).
 PREDECESSORS = "softthink_predecessors"
 
-NORMALISERS = ("candidates", "vocabulary")
-#: What the trace carries of a drawn embedding, with the fields that this takes.
-FED_FIELDS = {"embedding": (SCALE, FED), "seed": (SCALE, SEED)}
-
 
 @dataclass(frozen=True)
 class ScoringSettings:
@@ -35,24 +31,18 @@ class ScoringSettings:
 
     Attributes:
         law: the law that drew them.
-        tau: temperature of the Gumbel-softmax relaxation, > 0.
-        noise_scale: scale of the Gumbel noise, > 0.
-        normalise_over: what candidates' log-probabilities are normalised over, one of ``NORMALISERS``.
+        parameters: all of the law's, by name.
+        normalise_over: what candidates' log-probabilities are normalised over, one of the law's normalisers.
         temperature: what divided the raw logits at drawn positions, > 0; the answer has verl's own.
         detach_inputs: keep gradients out of the mixtures' embeddings; drawn embeddings are constants in any case.
-        concentration: sum of the Dirichlet law's parameters, > 0.
-        fed: what the trace carries of a drawn embedding, one of ``FED_FIELDS``.
         positions_at_once: of which the head's logits are held at a time; None holds all of them, as verl does.
     """
 
     law: Law
-    tau: float
-    noise_scale: float
+    parameters: dict[str, ParameterValue]
     normalise_over: str
     temperature: float
     detach_inputs: bool
-    concentration: float = 1.0
-    fed: str = "embedding"
     positions_at_once: int | None = None
 
     @classmethod
@@ -70,46 +60,58 @@ class ScoringSettings:
         for key in values:
             if key not in known:
                 raise ValueError(f"batch.extra_info[{SETTINGS!r}][{key!r}] is unknown; the keys are {', '.join(known)}")
-        for key in ("tau", "noise_scale", "temperature", "concentration"):
-            if key in values and not (values[key] > 0 and math.isfinite(values[key])):
-                raise ValueError(f"softthink: {key}={values[key]!r} must be a finite number above 0")
+        temperature = values["temperature"]
+        if not (temperature > 0 and math.isfinite(temperature)):
+            raise ValueError(f"softthink: temperature={temperature!r} must be a finite number above 0")
         law = trainable_law(values["law"])
+        parameters = _parameters(law, values["parameters"])
         normalise_over = values["normalise_over"]
-        if normalise_over not in NORMALISERS:
-            raise ValueError(f"softthink: normalise_over={normalise_over!r} is unknown; use {' or '.join(NORMALISERS)}")
-        if law.whole_vocabulary and normalise_over != "vocabulary":
+        if normalise_over not in law.normalisers:
             raise ValueError(
-                f"softthink: normalise_over={normalise_over!r} does not fit the law {law.name!r}, which is scored over "
-                "the vocabulary; use 'vocabulary'"
+                f"softthink: normalise_over={normalise_over!r} does not fit the law {law.name!r}; use "
+                f"{' or '.join(map(repr, law.normalisers))}"
             )
-        if values.get("fed", "embedding") not in FED_FIELDS:
-            raise ValueError(f"softthink: fed={values['fed']!r} is unknown; use {' or '.join(FED_FIELDS)}")
-        if law.draws_embedding and values.get("fed") == "seed" and normalise_over != "candidates":
-            raise ValueError(
-                "softthink: fed='seed' rebuilds drawn embeddings from the trace's candidates, but the mean is over the "
-                "vocabulary; use normalise_over='candidates' or fed='embedding'"
-            )
+        if problem := law.problem(parameters, normalise_over):
+            raise ValueError(f"softthink: {problem}")
         if law.draws_embedding and values.get("positions_at_once") is not None:
             raise ValueError(
                 f"softthink.likelihood.positions_at_once={values['positions_at_once']} does not cover the law "
                 f"{law.name!r}, which is scored in the embedding space; set it to null"
             )
-        return cls(**values | {"law": law})
+        return cls(**values | {"law": law, "parameters": parameters})
+
+    @property
+    def carries_embedding(self) -> bool:
+        """Whether traces carry drawn embeddings."""
+        return self.law.carries_embedding(self.parameters)
 
     @property
     def trace_fields(self) -> tuple[str, ...]:
         """The fields that the law's traces have."""
-        return TRACE_FIELDS + (FED_FIELDS[self.fed] if self.law.draws_embedding else ())
+        if not self.law.draws_embedding:
+            return TRACE_FIELDS
+        return (*TRACE_FIELDS, SCALE, FED if self.carries_embedding else SEED)
 
-    def parameters(self, positions: Tensor) -> LawParameters:
+    def columns(self, positions: Tensor) -> LawParameters:
         """The law's parameters for as many positions as ``positions`` has rows, on its device."""
-        return LawParameters.uniform(
-            len(positions),
-            tau=self.tau,
-            noise_scale=self.noise_scale,
-            concentration=self.concentration,
-            device=positions.device,
+        return self.law.columns(len(positions), device=positions.device, **self.parameters)
+
+
+def _parameters(law: Law, values: dict) -> dict[str, ParameterValue]:
+    """Exactly the law's parameters, checked: a default in place of one that was not sent would score another law."""
+    declared = {parameter.name: parameter for parameter in law.parameters}
+    if values.keys() != declared.keys():
+        raise ValueError(
+            f"batch.extra_info[{SETTINGS!r}]['parameters'] has {', '.join(values) or 'none'}; the law {law.name!r} "
+            f"needs {', '.join(declared) or 'none'}"
         )
+    parsed = {}
+    for name, parameter in declared.items():
+        try:
+            parsed[name] = parameter.parse(values[name])
+        except ValueError as error:
+            raise ValueError(f"softthink: {name}={values[name]!r}: {error}") from error
+    return parsed
 
 
 def trainable_law(name: str) -> Law:

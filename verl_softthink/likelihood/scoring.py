@@ -53,8 +53,8 @@ def log_density(
         log_probs = _candidate_log_probs(logits, rows, positions.action.ids, settings)
         slot = (positions.action.ids == positions.shown[:, None]).int().argmax(-1)
         action = positions.action
-        density = law.log_prob(action[soft], log_probs[soft], settings.parameters(soft))
-        token_log_prob = law.token_log_prob(action[token], slot[token], log_probs[token], settings.parameters(token))
+        density = law.log_prob(action[soft], log_probs[soft], settings.columns(soft))
+        token_log_prob = law.token_log_prob(action[token], slot[token], log_probs[token], settings.columns(token))
         return scores.index_copy(0, soft, density).index_copy(0, token, token_log_prob)
 
 
@@ -74,7 +74,7 @@ def log_density_in_tree(logits: Tensor, rows: Tensor, positions: DrawnPositions,
 
 def _of_embeddings(logits: Tensor, rows: Tensor, settings: ScoringSettings, fed: DrawnEmbeddings) -> Tensor:
     """[M] density of drawn embeddings, differentiable in the logits and in the table."""
-    action, parameters = fed.action, settings.parameters(rows)
+    action, parameters = fed.action, settings.columns(rows)
     if settings.normalise_over == "candidates":
         log_probs = _candidate_log_probs(logits, rows, action.ids, settings)
         return settings.law.log_prob(action, log_probs, parameters, fed.embeddings)

@@ -24,13 +24,13 @@ def soft_inputs(
         vocabulary: V, the rows of the table that a mean over the vocabulary takes.
     """
     action = soft.action
-    weights = settings.law.weights(action, settings.parameters(index))
+    weights = settings.law.weights(action, settings.columns(index))
     if not settings.law.draws_embedding:
         return Mixtures(index, action.ids, weights, settings.detach_inputs)
     if settings.normalise_over == "vocabulary":
         return DrawnEmbeddings(index, torch.arange(vocabulary, device=index.device), action)
     lookup = action.ids.clamp(min=0)
-    if settings.fed == "embedding":
+    if settings.carries_embedding:
         return DrawnEmbeddings(index, lookup, action)
     noise = partial(coordinate_noise, soft.seed, soft.index)
     return DrawnEmbeddings(index, lookup, action, weights, noise)

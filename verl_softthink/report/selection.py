@@ -39,7 +39,7 @@ def mixedness(response: DumpedResponse, law: LawSettings) -> float:
     if not trace.soft.any():
         return 0.0
     action = Action(ids=trace.ids[trace.soft].long(), values=trace.values[trace.soft])
-    parameters = law.parameters(len(action.ids))
+    parameters = law.columns(len(action.ids))
     weights = LAWS[law.name].weights(action, parameters)
     return float((1 / weights.square().sum(-1)).mean())
 

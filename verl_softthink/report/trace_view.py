@@ -127,19 +127,16 @@ def view(response: TracedResponse) -> dict[str, object]:
         "positions": positions,
         "most_mixed": max(mixed, key=lambda position: position.effective).number if mixed else None,
         "pair": response.pair,
-        "discrete": response.law.name == "discrete" or not bool(response.trace.drawn.any()),
+        "discrete": LAWS[response.law.name].single_token or not bool(response.trace.drawn.any()),
         "pieces": response.pieces is not None,
     }
 
 
 def _law(law: LawSettings) -> str:
-    """The law's name and the settings that it reads."""
-    known = LAWS[law.name]
-    values = {key: getattr(law, key) for key in ("tau", "noise_scale") if key in known.reads}
-    values |= {key: law.own(key) for key in known.own_settings}
+    """The law's name and parameters."""
     shown = (
         f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in values.items()
+        for key, value in law.parameters.items()
     )
     return ", ".join((law.name, *shown))
 
@@ -147,7 +144,7 @@ def _law(law: LawSettings) -> str:
 def _positions(response: TracedResponse) -> list[_Position]:
     trace, write = response.trace, token_writer(response.tokenizer)
     action = Action(ids=trace.ids.long(), values=trace.values)
-    weights = LAWS[response.law.name].weights(action, response.law.parameters(len(trace)))
+    weights = LAWS[response.law.name].weights(action, response.law.columns(len(trace)))
     largest = max((abs(reward) for reward in response.piece_rewards or ()), default=0.0)
     positions = []
     for index, token_id in enumerate(response.token_ids):

@@ -19,7 +19,7 @@ def load_prefix(state: SoftState, slot: int, request: SoftRequest, prompt: list[
         request: its settings, with a prefix that the frontend has checked.
         prompt: the request's prompt, which ends with the prefix's tokens.
     """
-    trace, tokens = decode_prefix(request.prefix), prompt[-request.prefix_length :]
+    trace, tokens = decode_prefix(request.prefix), prompt[-request.soft_prefix_length :]
     count, width = len(trace), min(trace.ids.shape[1], state.width)
     trace = trace.narrowed(width)
     text = state.markers.behind(request.marker_text, torch.tensor(tokens[:-1], dtype=torch.int64))

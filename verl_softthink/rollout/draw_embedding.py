@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from verl_softthink.laws import Action
-from verl_softthink.laws.gaussian import coordinate_noise, log_density, perturb
+from verl_softthink.laws.gaussian import GAMMA, coordinate_noise, log_density, perturb
 from verl_softthink.rollout.embedding import InputEmbedding
 from verl_softthink.rollout.state import SoftState
 
@@ -39,7 +39,8 @@ def draw_embedding(
     if "vocabulary" in state.means_alive:
         whole = embedding.vocabulary_mean(scaled.softmax(-1))
         mean = whole if mean is None else torch.where(state.over_vocabulary[slots][:, None], whole, mean)
-    scale = torch.where(own, state.gamma[slots] * embedding.root_mean_square(), 0.0)
+    gamma = state.parameters[GAMMA.name][slots]
+    scale = torch.where(own, gamma * embedding.root_mean_square(), 0.0)
     fed = _draw(mean, scale, state.seed[slots], index, embedding)
     log_prob = torch.where(own, log_density(fed, mean, scale), log_prob)
     return Action(ids=action.ids, values=action.values, fed=fed, scale=scale), log_prob
@@ -50,12 +51,12 @@ def embedding_of_history(
 ) -> Tensor:
     """[R, H] the embeddings that were drawn at already generated positions: kept, or rebuilt from mean and seed."""
     fed = None
-    if state.rebuilds_fed:
+    if state.rebuilds_embeddings:
         mean = embedding.mean(action.ids.clamp(min=0), _mean_weights(action))
         fed = _draw(mean, state.scale[slots, index], state.seeds[slots, index], index, embedding)
-    if state.keeps_fed:
+    if state.carries_embeddings:
         kept = state.fed[slots, index]
-        fed = kept if fed is None else torch.where(state.carries_fed[slots][:, None], kept, fed)
+        fed = kept if fed is None else torch.where(state.carries_embedding[slots][:, None], kept, fed)
     return fed
 
 

@@ -33,8 +33,9 @@ class PhaseParameters:
         cold_length: int64 consecutive cold steps that end thinking; 0 turns the cold stop off.
         lead_in: [N, F] int64 token ids placed when thinking is cut short, right-aligned, -1 in front.
         lead_in_length: int64, how many of the F are real; at least 1.
-        prefix: [N, F] int64 token ids placed after thinking ended by itself, right-aligned; None where no row has any.
-        prefix_length: int64, 0 places nothing.
+        answer_prefix: [N, F] int64 token ids placed after thinking ended by itself, right-aligned; None where no
+            row has any.
+        answer_prefix_length: int64, 0 places nothing.
         answer_budget: int64 answer tokens before the stop token is placed; 0 means no limit. None where no row has one.
         stop: int64 token id that ends the request.
         switching: settings of switching between soft steps and ordinary tokens; None where no row has any.
@@ -45,8 +46,8 @@ class PhaseParameters:
     cold_length: Tensor
     lead_in: Tensor
     lead_in_length: Tensor
-    prefix: Tensor | None
-    prefix_length: Tensor
+    answer_prefix: Tensor | None
+    answer_prefix_length: Tensor
     answer_budget: Tensor | None
     stop: Tensor
     switching: SwitchParameters | None = None
@@ -134,17 +135,18 @@ def advance(
     phase = torch.where(hard, HARD, THINKING)
     listed, list_length = leading, parameters.lead_in_length
     answering = (state.phase == ANSWERING) | ended_hard
-    if parameters.prefix is None:
+    if parameters.answer_prefix is None:
         phase = torch.where(completes, ANSWERING, phase)
         placing = FORCING
     else:
-        has_prefix = parameters.prefix_length > 0
+        prefix, prefix_length = parameters.answer_prefix, parameters.answer_prefix_length
+        has_prefix = prefix_length > 0
         prefixing = (ended_hard & has_prefix) | (state.phase == PREFIXING)
         answering = answering & ~prefixing
-        token = torch.where(prefixing, _listed(parameters.prefix, parameters.prefix_length, state.placed), token)
+        token = torch.where(prefixing, _listed(prefix, prefix_length, state.placed), token)
         phase = torch.where(completes, torch.where(has_prefix, PREFIXING, ANSWERING), phase)
         listed = leading | prefixing
-        list_length = torch.where(leading, parameters.lead_in_length, parameters.prefix_length)
+        list_length = torch.where(leading, parameters.lead_in_length, prefix_length)
         placing = torch.where(leading, FORCING, PREFIXING)
     answered, cut, stopped = state.answered, torch.zeros_like(broken), broken
     if parameters.answer_budget is not None:

@@ -47,8 +47,8 @@ def control(
         cold_length=settings["cold_length"],
         lead_in=state.lead_in[slots],
         lead_in_length=settings["lead_in_length"],
-        prefix=state.prefix[slots] if state.prefixes else None,
-        prefix_length=settings["prefix_length"],
+        answer_prefix=state.answer_prefix[slots] if state.answer_prefixes else None,
+        answer_prefix_length=settings["answer_prefix_length"],
         answer_budget=settings["answer_budget"] if state.answer_budgets else None,
         stop=settings["stop"],
         switching=SwitchParameters(limit=settings["switches"], window=settings["switch_window"])

@@ -11,12 +11,14 @@ first request it repeats that one. A mixture is formed from the table of the wei
 candidates and weights are the same, their embeddings the updated ones, as they are for a token.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS, NO_CANDIDATE
+from verl_softthink.laws import LAWS, NO_CANDIDATE, ParameterValue
 from verl_softthink.trace import END_REASONS, SoftTrace, embedding_columns, pack_rows, slots_of_rows, unpack_rows
 
 #: Fields of an encoded prefix: positions, the law that drew them, packed rows of int32, and seeds of int64 where
@@ -65,15 +67,17 @@ def encode_prefix(trace: SoftTrace, law: LawSettings) -> dict:
     seeds = None if trace.seed is None else trace.seed.long().contiguous().numpy().tobytes()
     return {
         LENGTH: len(trace),
-        LAW: law_values(law.values()),
+        LAW: law_values(law.name, law.parameters),
         ROWS: rows.contiguous().numpy().tobytes(),
         SEEDS: seeds,
     }
 
 
-def law_values(values: dict) -> dict:
-    """Of all values that a request has, the law's name and the parameters that the law reads."""
-    return {name: values[name] for name in ("law", *LAWS[values["law"]].reads)}
+def law_values(law: str, parameters: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
+    """What a prefix records of its law: the name, and the parameters that its formulas read."""
+    return {"law": law} | {
+        declared.name: parameters[declared.name] for declared in LAWS[law].parameters if declared.dtype is not None
+    }
 
 
 def prefix_rows(prefix: dict) -> np.ndarray:

@@ -6,12 +6,12 @@ engine and its workers read the resolved form and validate nothing again.
 
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 from verl_softthink.config.base import parse
-from verl_softthink.config.settings import RequestSettings
-from verl_softthink.laws import LAWS
-from verl_softthink.laws.dirichlet import SMALLEST_SHARE
+from verl_softthink.config.settings import LawSettings, RequestSettings
+from verl_softthink.laws import LAWS, ParameterValue
 
 #: Key of ``SamplingParams.extra_args`` under which a soft request travels.
 EXTRA_ARGS_KEY = "softthink"
@@ -23,19 +23,14 @@ NO_STOP = 0
 class SoftRequest:
     """What a worker needs to know about a request; plain values only, so that it travels by msgpack.
 
-    ``prefix`` is what ``prefix.encode_prefix`` gives, of the positions that the prompt ends with; None as a rule.
+    ``parameters`` has all of the law's, by name. ``prefix`` is what ``prefix.encode_prefix`` gives, of the positions
+    that the prompt ends with; None as a rule.
     """
 
     law: str
-    tau: float
-    noise_scale: float
     normalise_over: str
-    concentration: float
-    beta: float
-    draws: int
-    by_probability: bool
-    gamma: float
-    fed_embedding: bool
+    # A dictionary has no hash; two requests that differ here alone are still unequal.
+    parameters: dict[str, ParameterValue] = field(hash=False)
     temperature: float
     top_k: int
     top_p: float
@@ -56,8 +51,18 @@ class SoftRequest:
     record_entropy: bool
     prefix: dict | None = None
 
+    @cached_property
+    def carries_embedding(self) -> bool:
+        """Whether its trace carries drawn embeddings."""
+        return LAWS[self.law].carries_embedding(self.parameters)
+
     @property
-    def prefix_length(self) -> int:
+    def rebuilds_embedding(self) -> bool:
+        """Whether its drawn embeddings are rebuilt from their seeds."""
+        return LAWS[self.law].draws_embedding and not self.carries_embedding
+
+    @property
+    def soft_prefix_length(self) -> int:
         """Positions of the response that the prompt ends with."""
         return 0 if self.prefix is None else self.prefix["length"]
 
@@ -76,7 +81,7 @@ def resolve(
     *,
     max_tokens: int,
     width: int,
-    fed_embeddings: bool = False,
+    carries_embeddings: bool = False,
     stop: int | None = None,
     tokenize: Callable[[str], list[int]] | None,
 ) -> SoftRequest:
@@ -87,7 +92,7 @@ def resolve(
         max_tokens: cap of the response, in tokens, a prefix included; the default soft budget.
         width: candidate slots of the engine.
         stop: the token id that ends a request; None if nothing but max_tokens does.
-        fed_embeddings: whether the engine keeps and returns fed embeddings.
+        carries_embeddings: whether the engine keeps drawn embeddings and returns them in traces.
         tokenize: text to token ids without special tokens; None if the engine has no tokenizer.
 
     Raises:
@@ -99,7 +104,8 @@ def resolve(
             f"softthink.filter.max_topk={settings.filter.max_topk} exceeds the engine's {width} candidate slots; raise "
             f"additional_config.softthink.max_candidates or lower max_topk"
         )
-    _check_law(settings, width, fed_embeddings)
+    _check_law(settings.law, width, carries_embeddings)
+    law = LAWS[settings.law.name]
     phase = settings.phase
     marker = _tokens("end_of_thinking", phase.end_of_thinking, tokenize)
     prefix = () if phase.answer_prefix is None else _tokens("answer_prefix", phase.answer_prefix, tokenize)
@@ -117,12 +123,13 @@ def resolve(
         )
     seed = settings.seed if settings.seed is not None else secrets.randbits(63)
     return SoftRequest(
-        **settings.law.values(),
-        fed_embedding=settings.law.draws_embedding,
+        law=law.name,
+        normalise_over=settings.law.normaliser,
+        parameters=settings.law.parameters,
         temperature=settings.filter.temperature,
-        top_k=0 if LAWS[settings.law.name].whole_vocabulary else settings.filter.top_k,
+        top_k=0 if law.whole_vocabulary else settings.filter.top_k,
         top_p=settings.filter.top_p,
-        min_p=_min_p(settings),
+        min_p=max(settings.filter.min_p, law.smallest_share),
         max_topk=settings.filter.max_topk,
         marker=marker,
         marker_text=phase.end_of_thinking if phase.match == "text" else "",
@@ -152,22 +159,14 @@ def _tokens(key: str, value: str | list[int], tokenize: Callable[[str], list[int
     return tuple(tokenize(value))
 
 
-def _check_law(settings: RequestSettings, width: int, fed_embeddings: bool) -> None:
-    law = settings.law
-    if law.name == "multiplex" and law.own("draws") > width:
+def _check_law(law: LawSettings, width: int, carries_embeddings: bool) -> None:
+    if law.slots > width:
         raise ValueError(
-            f"softthink.law.draws={law.own('draws')} exceeds the engine's {width} candidate slots; raise "
-            "additional_config.softthink.max_candidates or lower law.draws"
+            f"softthink.law={law.model_dump(exclude_none=True)} takes {law.slots} candidate slots, and the engine has "
+            f"{width}; raise additional_config.softthink.max_candidates, or lower what the law takes"
         )
-    if law.draws_embedding and not fed_embeddings:
+    if law.carries_embedding and not carries_embeddings:
         raise ValueError(
-            "softthink.law.name='gaussian' with law.fed='embedding': the engine keeps no fed embeddings; set "
-            "additional_config.softthink.fed_embeddings=true, or law.normalise_over=candidates with law.fed=seed"
+            f"softthink.law={law.model_dump(exclude_none=True)}: the engine keeps no drawn embeddings; set "
+            "additional_config.softthink.carries_embeddings=true, or law.normalise_over=candidates with law.fed=seed"
         )
-
-
-def _min_p(settings: RequestSettings) -> float:
-    """The filter's, or the least share of which the Dirichlet law's log-weights are finite."""
-    if settings.law.name == "dirichlet":
-        return max(settings.filter.min_p, SMALLEST_SHARE)
-    return settings.filter.min_p

@@ -43,9 +43,8 @@ class SoftVLLMServer(vLLMHttpServer):
         additional = dict(engine_kwargs.get("additional_config") or {})
         settings = dict(additional.get(EXTRA_ARGS_KEY) or {})
         recipe = SoftThinkSettings.of_node(self.config.custom[EXTRA_ARGS_KEY])
-        draws = recipe.law.own("draws") if recipe.law.name == "multiplex" else 0
-        settings.setdefault("max_candidates", max(recipe.filter.max_topk, draws))
-        settings.setdefault("fed_embeddings", recipe.law.draws_embedding)
+        settings.setdefault("max_candidates", max(recipe.filter.max_topk, recipe.law.slots))
+        settings.setdefault("carries_embeddings", recipe.law.carries_embedding)
         engine_kwargs["additional_config"] = additional | {EXTRA_ARGS_KEY: settings}
 
     async def run_server(self, args) -> None:

@@ -28,7 +28,7 @@ PHASE_SETTINGS = (
     "budget",
     "cold_length",
     "lead_in_length",
-    "prefix_length",
+    "answer_prefix_length",
     "answer_budget",
     "stop",
     "switches",
@@ -70,14 +70,10 @@ class SoftState:
         self.law = table(dtype=torch.int64)
         self.over_vocabulary = table(dtype=torch.bool)
         self.seed = table(dtype=torch.int64)
-        self.tau = table(dtype=torch.float32, fill=1)
-        self.noise_scale = table(dtype=torch.float32, fill=1)
-        self.concentration = table(dtype=torch.float32, fill=1)
-        self.beta = table(dtype=torch.float32, fill=1)
-        self.draws = table(dtype=torch.int64, fill=1)
-        self.by_probability = table(dtype=torch.bool)
-        self.gamma = table(dtype=torch.float32)
-        self.carries_fed = table(dtype=torch.bool)
+        #: Parameters of the laws, [rows] by name. A law's appear with its first request; a row whose law does not have
+        #: a parameter holds some valid value.
+        self.parameters: dict[str, Tensor] = {}
+        self.carries_embedding = table(dtype=torch.bool)
         self.temperature = table(dtype=torch.float32, fill=1)
         self.top_k = table(dtype=torch.int64, fill=1)
         self.top_p = table(dtype=torch.float32, fill=1)
@@ -88,7 +84,7 @@ class SoftState:
         self.cold_entropy = table(dtype=torch.float32)
         self.marker = table(MAX_MARKER, dtype=torch.int64, fill=-1)
         self.lead_in = table(MAX_PLACED, dtype=torch.int64, fill=-1)
-        self.prefix = table(MAX_PLACED, dtype=torch.int64, fill=-1)
+        self.answer_prefix = table(MAX_PLACED, dtype=torch.int64, fill=-1)
         # History, one row a request and output index.
         self.ids = table(length, width, dtype=torch.int32, fill=NO_CANDIDATE)
         self.values = table(length, width, dtype=torch.float32)
@@ -99,7 +95,7 @@ class SoftState:
         self.fed = None if fed is None else table(length, fed[0], dtype=fed[1])
 
         #: On the host, of every slot: positions of the response that the prompt ends with.
-        self.prefix_lengths = np.zeros(rows, dtype=np.int64)
+        self.soft_prefix_length = np.zeros(rows, dtype=np.int64)
         self._free = list(range(slots - 1, -1, -1))
         self._slot_of: dict[str, int] = {}
         self._requests: dict[str, SoftRequest] = {}
@@ -113,7 +109,7 @@ class SoftState:
     @property
     def nbytes(self) -> int:
         """Bytes of all tables on the device."""
-        tables = (*vars(self).values(), *vars(self.phases).values())
+        tables = (*vars(self).values(), *self.parameters.values(), *vars(self.phases).values())
         return sum(table.nbytes for table in tables if isinstance(table, Tensor))
 
     def slot(self, request_id: str, ordinary: int | None = None) -> int | None:
@@ -138,30 +134,16 @@ class SoftState:
         self._requests[request_id] = request
         self.law[slot] = LAWS.number(request.law)
         self.over_vocabulary[slot] = request.normalise_over == "vocabulary"
-        self.carries_fed[slot] = request.fed_embedding
-        self.prefix_lengths[slot] = request.prefix_length
-        for name in (
-            "seed",
-            "tau",
-            "noise_scale",
-            "concentration",
-            "beta",
-            "draws",
-            "by_probability",
-            "gamma",
-            "temperature",
-            "top_k",
-            "top_p",
-            "min_p",
-            "max_topk",
-            "cold_entropy",
-        ):
+        self._set_parameters(slot, request)
+        self.carries_embedding[slot] = request.carries_embedding
+        self.soft_prefix_length[slot] = request.soft_prefix_length
+        for name in ("seed", "temperature", "top_k", "top_p", "min_p", "max_topk", "cold_entropy"):
             getattr(self, name)[slot] = getattr(request, name)
         phase = {
             "budget": request.budget,
             "cold_length": request.cold_length,
             "lead_in_length": len(request.lead_in),
-            "prefix_length": len(request.answer_prefix),
+            "answer_prefix_length": len(request.answer_prefix),
             "answer_budget": request.answer_budget,
             "stop": request.stop,
             "switches": request.switches,
@@ -170,7 +152,11 @@ class SoftState:
             "text_marker": self.markers.number(request.marker_text),
         }
         self.phase_settings[slot] = to_device(torch.tensor([phase[name] for name in PHASE_SETTINGS]), self.device)
-        lists = ((self.marker, request.marker), (self.lead_in, request.lead_in), (self.prefix, request.answer_prefix))
+        lists = (
+            (self.marker, request.marker),
+            (self.lead_in, request.lead_in),
+            (self.answer_prefix, request.answer_prefix),
+        )
         for lists_of_rows, tokens in lists:
             lists_of_rows[slot] = -1
             lists_of_rows[slot, lists_of_rows.shape[1] - len(tokens) :] = to_device(
@@ -181,9 +167,17 @@ class SoftState:
         if self._kinds[kind] == 1:
             self._refresh()
 
+    def _set_parameters(self, slot: int, request: SoftRequest) -> None:
+        for parameter in LAWS[request.law].parameters:
+            if parameter.dtype is None:
+                continue
+            if parameter.name not in self.parameters:
+                self.parameters[parameter.name] = parameter.column(self.slots + 1, parameter.default, self.device)
+            self.parameters[parameter.name][slot] = parameter.number(request.parameters[parameter.name])
+
     def row_columns(self, request_id: str) -> int:
-        """Columns of a request's packed rows: fed embeddings only where it asked for them."""
-        embedding = self.fed.shape[-1] if self._requests[request_id].fed_embedding else 0
+        """Columns of a request's packed rows: drawn embeddings only where it carries them."""
+        embedding = self.fed.shape[-1] if self._requests[request_id].carries_embedding else 0
         return row_width(self.width, embedding)
 
     def drop(self, request_id: str) -> None:
@@ -201,14 +195,16 @@ class SoftState:
         """What a step must compute for the requests alive now; known on the host, so it costs no synchronisation."""
         alive = self._kinds.keys()
         self.laws_alive = tuple(sorted({request.law for request in alive}))
-        self.parameters_read = {name for law in self.laws_alive for name in LAWS[law].reads}
+        laws = [LAWS[name] for name in self.laws_alive]
+        declared = {parameter.name for law in laws for parameter in law.parameters if parameter.dtype is not None}
+        self.parameters_alive = tuple(sorted(declared))
         drawn = [request for request in alive if LAWS[request.law].draws_embedding]
         #: What the means of drawn embeddings are over, "candidates" and "vocabulary".
         self.means_alive = {request.normalise_over for request in drawn}
-        self.keeps_fed = any(request.fed_embedding for request in drawn)
-        self.rebuilds_fed = any(not request.fed_embedding for request in drawn)
+        self.carries_embeddings = any(request.carries_embedding for request in drawn)
+        self.rebuilds_embeddings = any(request.rebuilds_embedding for request in drawn)
         self.normalisers_alive = {request.normalise_over for request in alive}
-        self.whole_vocabulary = any(LAWS[name].whole_vocabulary for name in self.laws_alive)
+        self.whole_vocabulary = any(law.whole_vocabulary for law in laws)
         self.fetch = max((max(self.width, request.top_k) for request in alive), default=self.width)
         # Rows without a soft request read the trash slot, whose top-k is 1.
         self.limited = all(request.top_k > 0 for request in alive)
@@ -216,15 +212,15 @@ class SoftState:
         self.needs_entropy = any(
             request.record_entropy or request.cold_length > 0 or request.switches > 0 for request in alive
         )
-        self.prefixes = any(request.answer_prefix for request in alive)
+        self.answer_prefixes = any(request.answer_prefix for request in alive)
         self.answer_budgets = any(request.answer_budget > 0 for request in alive)
         self.switching = any(request.switches > 0 for request in alive)
         self.matches_tokens = any(not request.marker_text for request in alive)
         self.matches_text = any(request.marker_text for request in alive)
 
     def law_parameters(self, slots: Tensor) -> LawParameters:
-        """Law parameters of rows, [N]."""
-        return LawParameters(**{name: getattr(self, name)[slots] for name in self.parameters_read})
+        """Parameters of the laws alive, [N] each."""
+        return {name: self.parameters[name][slots] for name in self.parameters_alive}
 
     def drawing_embeddings(self, slots: Tensor) -> Tensor:
         """[N] bool, rows whose law draws an embedding."""

@@ -82,7 +82,7 @@ def soft_step(
     if action.scale is not None:
         state.scale[at] = scale
         state.seeds[at] = state.seed[slots]
-        if state.keeps_fed:
+        if state.carries_embeddings:
             fed = torch.where(step.drawn[:, None], action.fed, 0.0)
             state.fed[at] = fed
     return StepResult(

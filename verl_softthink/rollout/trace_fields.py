@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS
-from verl_softthink.likelihood.fields import DRAWN, FED, FED_FIELDS, IDS, SCALE, SEED, SOFT, VALUES
+from verl_softthink.likelihood.fields import DRAWN, FED, IDS, SCALE, SEED, SOFT, VALUES
 from verl_softthink.rollout.fields import ANSWER_CUT, END_REASON, ENTROPY, FORCED, HARD, HARD_POSITIONS
 from verl_softthink.trace import SoftTrace
 
@@ -26,9 +25,10 @@ def to_fields(trace: SoftTrace, law: LawSettings) -> dict[str, Tensor]:
         VALUES: trace.values,
         ENTROPY: trace.entropy,
     }
-    if LAWS[law.name].draws_embedding:
-        drawn = {SCALE: trace.scale, FED: trace.fed, SEED: trace.seed}
-        fields |= {name: drawn[name] for name in FED_FIELDS[law.own("fed")]}
+    if law.carries_embedding:
+        fields |= {SCALE: trace.scale, FED: trace.fed}
+    elif law.rebuilds_embedding:
+        fields |= {SCALE: trace.scale, SEED: trace.seed}
     return fields
 
 
@@ -62,5 +62,4 @@ def from_row(row: dict) -> SoftTrace:
 
 def with_seed(trace: SoftTrace, law: LawSettings, seed: int) -> SoftTrace:
     """The trace of one request, with its seed where drawn embeddings are rebuilt from it."""
-    rebuilt = LAWS[law.name].draws_embedding and not law.draws_embedding
-    return replace(trace, seed=torch.full((len(trace),), seed)) if rebuilt else trace
+    return replace(trace, seed=torch.full((len(trace),), seed)) if law.rebuilds_embedding else trace

@@ -7,6 +7,7 @@ from types import ModuleType
 from omegaconf import DictConfig, OmegaConf
 
 from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.laws import get_law
 from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
 from verl_softthink.methods import registry
@@ -75,14 +76,9 @@ def _law(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
             f"softthink.likelihood.positions_at_once={pieces} with {', '.join(readers)}, which reads all logits of a "
             "batch; set it to null"
         )
-    if settings.law.name != "gaussian":
-        return problems
-    if settings.law.own("gamma") == 0:
-        problems.append(
-            "softthink.law.gamma=0 feeds the mean embedding, which is certain and has no likelihood; train with "
-            "gamma above 0 (paper: 0.33) and keep 0 for evaluation"
-        )
-    if settings.law.own("fed") == "seed":
+    if problem := law.training_problem(settings.law.parameters):
+        problems.append(problem)
+    if settings.law.rebuilds_embedding:
         problems += _rebuilt_embeddings(config)
     return problems
 
@@ -158,8 +154,9 @@ def _whole_sequences(settings: SoftThinkSettings) -> list[str]:
     """Settings in use that read more of a sequence than one Ulysses rank holds."""
     readers = {
         "softthink.likelihood.positions_at_once": settings.likelihood.positions_at_once is not None,
-        "softthink.law.name='gaussian'": settings.law is not None and settings.law.name == "gaussian",
     }
+    if settings.law is not None:
+        readers[f"softthink.law.name={settings.law.name!r}"] = get_law(settings.law.name).draws_embedding
     used = [name for name, reads in readers.items() if reads]
     return [*_methods_in_need_of(registry.WHOLE_SEQUENCES, settings), *used]
 

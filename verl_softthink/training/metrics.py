@@ -1,6 +1,5 @@
 """Metrics of soft rollouts, under ``softthink/`` in verl's own trackers; ``metric_docs.py`` says how to read them."""
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -11,9 +10,6 @@ from verl_softthink.config.settings import LawSettings
 from verl_softthink.data.guarded_reward import FAILURE
 from verl_softthink.laws import LAWS, Action
 from verl_softthink.trace import END_REASONS
-
-#: Laws whose values are log-probabilities plus Gumbel noise; gumbel_reference clamps the noise, which biases its gaps.
-_PERTURBED_SCORES = ("gumbel", "concrete")
 
 
 def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
@@ -79,26 +75,27 @@ def noise_metrics(action: Action, law: LawSettings) -> dict[str, float]:
     """How much of the draws is noise, for laws whose values are perturbed scores g' = l + s eps; else empty.
 
     Candidates are stored most likely first, so the most likely is in slot 0. The noise of two candidates has the same
-    mean, hence E[g'_0 - g'_1] = l_0 - l_1, and their difference is logistic with standard deviation s pi / sqrt(3).
+    mean, hence E[g'_0 - g'_1] = l_0 - l_1.
 
     Args:
         action: [N, K], what was drawn at soft positions.
         law: the law that drew it.
     """
     several = action.mask.sum(-1) > 1
-    if law.name not in _PERTURBED_SCORES or not several.any():
+    noise = LAWS[law.name].score_noise(law.parameters)
+    if noise is None or not several.any():
         return {}
     values = action.values[several]
     gap = float((values[:, 0] - values[:, 1]).mean())
     heaviest = action.values.masked_fill(~action.mask, -torch.inf).argmax(-1)
     metrics = {"softthink/logit_gap/mean": gap, "softthink/noise_wins": float((heaviest != 0).float().mean())}
     if gap > 0:  # an estimate from few positions may be below 0, where the quotient means nothing
-        metrics["softthink/noise_to_logit_gap"] = law.noise_scale * math.pi / math.sqrt(3) / gap
+        metrics["softthink/noise_to_logit_gap"] = noise / gap
     return metrics
 
 
 def _weights(action: Action, law: LawSettings) -> Tensor:
-    return LAWS[law.name].weights(action, law.parameters(len(action.ids)))
+    return LAWS[law.name].weights(action, law.columns(len(action.ids)))
 
 
 def _flat(field: Tensor) -> Tensor:

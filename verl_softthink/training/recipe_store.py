@@ -5,14 +5,18 @@
 
 The files are put into Hydra's ConfigStore as group ``softthink`` with package ``_global_``: they are written like
 verl's own configuration from its root, override it, and are overridden by later recipes and by the command line.
+
+A recipe that chooses a law is completed with the parameters of all our laws, null where it does not set them: Hydra
+then takes ``softthink.law.gamma=0.5`` without a ``+``, and a recipe with another law resets those of the one before.
 """
 
 from importlib import resources
 from importlib.abc import Traversable
 from types import ModuleType
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from verl_softthink.laws import LAWS
 from verl_softthink.methods import registry
 
 GROUP = "softthink"
@@ -35,10 +39,17 @@ def register_recipes(config_store: ModuleType) -> None:
         store.store(
             group=GROUP,
             name=name,
-            node=OmegaConf.create(recipe_text(name)),
+            node=_completed(OmegaConf.create(recipe_text(name))),
             package="_global_",
             provider="verl_softthink",
         )
+
+
+def _completed(recipe: DictConfig) -> DictConfig:
+    if OmegaConf.select(recipe, "softthink.law.name") is not None:
+        for parameter in (parameter for law in LAWS.own for parameter in law.parameters):
+            recipe.softthink.law.setdefault(parameter.name, None)
+    return recipe
 
 
 def _files() -> dict[str, Traversable]:

@@ -22,6 +22,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl_softthink.batch import real_keys
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import dump_path, write_dump
+from verl_softthink.laws import DISCRETE
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
 from verl_softthink.liveness import guard
 from verl_softthink.methods import registry
@@ -209,7 +210,7 @@ class SoftThinkTrainer(PPOTrainerSync):
         keys = real_keys(batch)
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=names)
         responses = collect.responses(keys, data, extra=extra)
-        drawn_with = (law or LawSettings(name="discrete")).model_dump()
+        drawn_with = (law or LawSettings(name=DISCRETE)).model_dump()
         write_dump(responses, drawn_with, dump_path(Path(rollout_data_dir), self.global_steps))
 
     def _soft_metrics(self, batch: KVBatchMeta) -> dict[str, float]:

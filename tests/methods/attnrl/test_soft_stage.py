@@ -7,7 +7,7 @@ import pytest
 import torch
 from verl.workers.rollout.replica import TokenOutput
 
-from verl_softthink.laws import LAWS, Action, LawParameters, candidate_log_probs
+from verl_softthink.laws import LAWS, Action, candidate_log_probs
 from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
 from verl_softthink.methods.attnrl.engine import INFLUENCE, STEPS
 from verl_softthink.methods.attnrl.fields import BRANCH, NODE
@@ -107,7 +107,7 @@ class SoftDriver(Driver):
                 row |= {INFLUENCE: torch.zeros(len(row[STEPS]))} if STEPS in row else {}
                 continue
             action = Action(ids=row[IDS].long(), values=row[VALUES])
-            parameters = LawParameters.uniform(length, tau=self.softthink.law.tau)
+            parameters = self.softthink.law.columns(length)
             weights = law.weights(action, parameters)
             for place in row[SOFT].nonzero()[:, 0].tolist():
                 used = action.ids[place] >= 0

@@ -89,7 +89,7 @@ def test_it_is_measured_on_what_was_fed(model_path, shared_engine, packed):
         fed = table[tokens].clone()
         for position in sample.soft.nonzero()[:, 0].tolist():
             used = sample.ids[position] >= 0
-            weights = (sample.values[position][used] / values["tau"]).softmax(-1)
+            weights = (sample.values[position][used] / values["parameters"]["tau"]).softmax(-1)
             fed[len(sample.prompt) + position] = weights @ table[sample.ids[position][used].long()]
         with torch.no_grad(), ForwardContextInfluence(model, sequence) as soft:
             model(inputs_embeds=fed[None])

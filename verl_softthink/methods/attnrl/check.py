@@ -64,7 +64,7 @@ def _soft(settings) -> list[str]:
             f"softthink.likelihood.positions_at_once={settings.likelihood.positions_at_once} with softthink.attnrl."
             "shared_prefix='dedup', which scores branches on all logits; set it to null, or shared_prefix=repeat"
         )
-    if method.off_policy and LAWS[law.name].draws_embedding and law.own("fed") == "seed":
+    if method.off_policy and law.rebuilds_embedding:
         problems.append(
             f"softthink.law.fed='seed' with softthink.attnrl.off_policy={method.off_policy}: a prefix would be rebuilt "
             "from the table of another update than the one that drew it; set softthink.law.fed=embedding, or "

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import LawSettings
+from verl_softthink.laws import DISCRETE
 from verl_softthink.methods.repro.chain import ScoredChain, score_chain
 from verl_softthink.methods.repro.settings import ReproSettings
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
@@ -52,7 +53,7 @@ def report_chain(
             trace=SoftTrace.of_tokens(chain.log_probs),
             token_ids=ids.tolist(),
             tokenizer=tokenizer,
-            law=LawSettings(name="discrete"),
+            law=LawSettings(name=DISCRETE),
             prompt=tokenizer.decode(prompt),
             answer=answer,
             pieces=piece.tolist(),

@@ -12,7 +12,7 @@ from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
 from verl_softthink.rollout.resumed_phase import resumed_phase
 from verl_softthink.rollout.state import MAX_PLACED
 from verl_softthink.rollout.text_marker import check_text_marker
-from verl_softthink.rollout.vllm.limits import candidate_slots, check_engine, fed_embeddings
+from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, check_engine
 from verl_softthink.thinking import MAX_MARKER
 
 
@@ -58,7 +58,7 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
         values,
         max_tokens=limit if params.max_tokens is None else params.max_tokens + _prefix_length(values),
         width=candidate_slots(processor.vllm_config),
-        fed_embeddings=fed_embeddings(processor.vllm_config),
+        carries_embeddings=carries_embeddings(processor.vllm_config),
         stop=_stop_token(params, None if tokenizer is None else tokenizer.eos_token_id),
         tokenize=None if tokenizer is None else functools.partial(_tokenize, tokenizer),
     )
@@ -85,13 +85,13 @@ def _check_prefix(processor, request: SoftRequest, prompt: list[int]) -> None:
     if request.prefix is None:
         return
     config = processor.model_config
-    check_law(request.prefix, law_values(vars(request)))
+    check_law(request.prefix, law_values(request.law, request.parameters))
     trace = decode_prefix(request.prefix)
     check_prefix(
         trace,
         prompt,
         law=request.law,
-        rebuilt=not request.fed_embedding,
+        rebuilt=request.rebuilds_embedding,
         width=candidate_slots(processor.vllm_config),
         vocabulary=config.get_vocab_size(),
     )

@@ -12,9 +12,9 @@ def candidate_slots(vllm_config) -> int:
     return int(settings.get("max_candidates", DEFAULT_CANDIDATE_SLOTS))
 
 
-def fed_embeddings(vllm_config) -> bool:
-    """Whether the engine keeps and returns fed embeddings, [max_num_seqs, max_model_len, H] in the model's dtype."""
-    return bool(_settings(vllm_config).get("fed_embeddings", False))
+def carries_embeddings(vllm_config) -> bool:
+    """Whether the engine keeps and returns drawn embeddings, [max_num_seqs, max_model_len, H] in the model's dtype."""
+    return bool(_settings(vllm_config).get("carries_embeddings", False))
 
 
 def compiled_step(vllm_config) -> bool:
@@ -25,11 +25,11 @@ def compiled_step(vllm_config) -> bool:
 def _settings(vllm_config) -> dict:
     additional = vllm_config.additional_config
     settings = additional.get("softthink", {}) if isinstance(additional, dict) else {}
-    unknown = set(settings) - {"max_candidates", "fed_embeddings", "compile_step"}
+    unknown = set(settings) - {"max_candidates", "carries_embeddings", "compile_step"}
     if unknown:
         raise ValueError(
             f"additional_config.softthink has unknown keys {sorted(unknown)}; the keys are max_candidates, "
-            "fed_embeddings and compile_step"
+            "carries_embeddings and compile_step"
         )
     return settings
 

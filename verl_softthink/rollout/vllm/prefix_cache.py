@@ -12,7 +12,6 @@ from hashlib import blake2b
 
 import numpy as np
 
-from verl_softthink.laws import LAWS
 from verl_softthink.rollout.prefix import law_values, prefix_rows, prefix_seeds
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
 from verl_softthink.trace import fed_of_row
@@ -31,8 +30,8 @@ class FedPositions:
     def __init__(self, request: SoftRequest, start: int):
         self.start = start
         #: What turns candidates and values into weights.
-        self._law = tuple(law_values(vars(request)).values())
-        self._rebuilt = LAWS[request.law].draws_embedding and not request.fed_embedding
+        self._law = tuple(law_values(request.law, request.parameters).values())
+        self._rebuilt = request.rebuilds_embedding
         self._seed = request.seed
         self._digests: dict[int, bytes | None] = {}
         if request.prefix is not None:
@@ -72,7 +71,7 @@ def fed_positions_of(request) -> FedPositions | None:
         if values is None:
             return None
         settings = SoftRequest.from_dict(values)
-        found = FedPositions(settings, request.num_prompt_tokens - settings.prefix_length)
+        found = FedPositions(settings, request.num_prompt_tokens - settings.soft_prefix_length)
         request._softthink_fed = found
     return found
 

@@ -18,7 +18,7 @@ from verl_softthink.rollout.step import StepResult, soft_step
 from verl_softthink.rollout.text_marker import text_marker_table, token_bytes
 from verl_softthink.rollout.to_device import to_device
 from verl_softthink.rollout.vllm.embedding import find_token_embedding
-from verl_softthink.rollout.vllm.limits import candidate_slots, compiled_step, fed_embeddings
+from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, compiled_step
 from verl_softthink.rollout.vllm.return_path import attach_rows
 from verl_softthink.rollout.vllm.sampled import override_sampled
 
@@ -46,7 +46,7 @@ class SoftRunner:
             length=config.model_config.max_model_len,
             width=candidate_slots(config),
             device=device,
-            fed=(self.embedding.width, self.embedding.dtype) if fed_embeddings(config) else None,
+            fed=(self.embedding.width, self.embedding.dtype) if carries_embeddings(config) else None,
         )
         if (taken := self.state.nbytes) > LARGE_HISTORY_BYTES:
             logger.warning(
@@ -107,7 +107,7 @@ class SoftRunner:
         if not soft.any():
             return
         self._columns = {int(row): state.row_columns(request_ids[row]) for row in np.flatnonzero(soft)}
-        first = computed.astype(np.int64) - prompts + state.prefix_lengths[slot_of]
+        first = computed.astype(np.int64) - prompts + state.soft_prefix_length[slot_of]
         after = first + np.diff(starts)
         drawing = soft & samples
         batch = np.stack((np.where(drawing, slot_of, state.trash), np.where(drawing, after, 0)))

@@ -1,16 +1,39 @@
 """The reference rollout's arithmetic for the laws beyond Gumbel's: scalar loops over the formulas, float64."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from verl_softthink.laws.noise import uniform
-from verl_softthink.rollout.reference_position import ReferencePosition
 from verl_softthink.rollout.request import SoftRequest
 
 #: Proposals per Gamma variate, and counters per token: part of the noise's definition.
 GAMMA_ROUNDS, GAMMA_LANES = 16, 33
+
+
+@dataclass
+class ReferencePosition:
+    """What the law does at one position, in float64.
+
+    Attributes:
+        ids: ids of the action, most likely first unless the law has an order of its own.
+        values: the action's values.
+        weights: mixture weights.
+        log_prob: log-density of the action.
+        shown_log_prob: what scores the position where only the shown token is fed.
+        shown: the token that the text shows.
+        fed: [H] the drawn embedding; None where the mixture is fed.
+    """
+
+    ids: list[int]
+    values: list[float]
+    weights: list[float]
+    log_prob: float
+    shown_log_prob: float
+    shown: int
+    fed: Tensor | None = None
 
 
 def _uniforms(request: SoftRequest, index: int, lanes: list[int]) -> list[float]:
@@ -19,18 +42,19 @@ def _uniforms(request: SoftRequest, index: int, lanes: list[int]) -> list[float]
 
 def multiplex(probs: Tensor, request: SoftRequest, index: int) -> ReferencePosition:
     """Independent draws by inversion of the cumulative distribution."""
+    by_probability = request.parameters["weighting"] == "probability"
     draws = []
-    for target in _uniforms(request, index, list(range(request.draws))):
+    for target in _uniforms(request, index, list(range(request.parameters["draws"]))):
         mass = 0.0
         for token, probability in enumerate(probs.tolist()):
             mass += probability
             if mass > target:
                 draws.append(token)
                 break
-    shares = {token: float(probs[token]) if request.by_probability else draws.count(token) for token in draws}
+    shares = {token: float(probs[token]) if by_probability else draws.count(token) for token in draws}
     total = sum(shares.values())
     weights = [shares[token] / total / draws.count(token) for token in draws]
-    values = [math.log(float(probs[token]) / draws.count(token)) if request.by_probability else 0.0 for token in draws]
+    values = [math.log(float(probs[token]) / draws.count(token)) if by_probability else 0.0 for token in draws]
     log_prob = sum(math.log(float(probs[token])) for token in draws)
     shown = max(draws, key=lambda token: (shares[token], -draws.index(token)))
     return ReferencePosition(draws, values, weights, log_prob, log_prob, shown)
@@ -38,7 +62,7 @@ def multiplex(probs: Tensor, request: SoftRequest, index: int) -> ReferencePosit
 
 def dirichlet(kept: list[int], log_probs: list[float], request: SoftRequest, index: int) -> ReferencePosition:
     """Normalised Gamma variates, one proposal after another."""
-    shapes = [request.concentration * math.exp(value) for value in log_probs]
+    shapes = [request.parameters["concentration"] * math.exp(value) for value in log_probs]
     log_gammas = [
         _log_gamma(shape, _uniforms(request, index, [token * GAMMA_LANES + lane for lane in range(GAMMA_LANES)]))
         for token, shape in zip(kept, shapes, strict=True)
@@ -72,7 +96,7 @@ def mixture_of_inputs(
     winner = max(range(len(kept)), key=lambda slot: log_probs[slot] + noise[slot])
     entropy = -sum(math.exp(value) * value for value in log_probs)
     share = entropy / math.log(len(kept)) if len(kept) > 1 else 0.0
-    beta = request.beta
+    beta = request.parameters["beta"]
     weights = [share * math.exp(value) / (beta + 1) for value in log_probs]
     weights[winner] += (beta + 1 - share) / (beta + 1)
     order = [winner, *(slot for slot in range(len(kept)) if slot != winner)]
@@ -90,7 +114,7 @@ def gaussian(
         mean = probs @ table
     else:
         mean = sum(weight * table[token] for weight, token in zip(weights, kept, strict=True))
-    sigma = request.gamma * float(table.square().mean().sqrt())
+    sigma = request.parameters["gamma"] * float(table.square().mean().sqrt())
     lanes = _uniforms(request, index, list(range(table.shape[1])))
     noise = torch.special.ndtri(torch.tensor(lanes, dtype=torch.float64))
     density = -float(noise.square().sum()) / 2 if sigma > 0 else 0.0

@@ -10,9 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from oracles.rollout_laws import ReferencePosition, dirichlet, gaussian, mixture_of_inputs, multiplex
 from verl_softthink.laws.noise import gumbel
-from verl_softthink.rollout.reference_laws import dirichlet, gaussian, mixture_of_inputs, multiplex
-from verl_softthink.rollout.reference_position import ReferencePosition
 from verl_softthink.rollout.request import SoftRequest
 
 
@@ -72,7 +71,7 @@ def _nucleus(kept: list[int], probs: Tensor, top_p: float) -> list[int]:
 def _gumbel_position(
     kept: list[int], log_probs: list[float], noise: list[float], request: SoftRequest
 ) -> ReferencePosition:
-    scale, tau, count = request.noise_scale, request.tau, len(kept)
+    scale, tau, count = request.parameters["noise_scale"], request.parameters["tau"], len(kept)
     scores = [log_prob + scale * eps for log_prob, eps in zip(log_probs, noise, strict=True)]
     log_weights = torch.tensor([score / tau for score in scores], dtype=torch.float64).log_softmax(-1).tolist()
     if request.law == "gumbel":
@@ -88,7 +87,7 @@ def _gumbel_position(
         )
     else:
         raise ValueError(
-            f"the reference does not know the law {request.law!r}; give it a position of its own in reference_laws"
+            f"the reference does not know the law {request.law!r}; give it a position in oracles.rollout_laws"
         )
     winner = max(range(count), key=lambda slot: scores[slot])
     tempered = torch.tensor([lp / scale for lp in log_probs], dtype=torch.float64).log_softmax(-1)
