@@ -1,4 +1,4 @@
-"""Every registration of ``plugin.py``, in the process that asks: import what each waits for, and see that it ran."""
+"""Every registration of ``upstream``, in the process that asks: import what each waits for, and see that it ran."""
 
 import importlib
 
@@ -12,14 +12,14 @@ def registration_findings(process: str) -> list[Finding]:
     import verl  # noqa: F401  (loads the plugin)
 
     from verl_softthink.upstream.hooks import applied
-    from verl_softthink.upstream.registrations import REGISTRATIONS
+    from verl_softthink.upstream.registrations import registrations
 
-    wanted = [registration for registration in REGISTRATIONS if registration.wanted()]
+    wanted = registrations()
     missing = []
-    for registration in wanted:
-        importlib.import_module(registration.module)
-        if registration.function not in applied(registration.module):
-            missing.append(registration.function)
+    for module, function in wanted:
+        importlib.import_module(module)
+        if function not in applied(module):
+            missing.append(function)
     if missing:
         return [
             failure(
