@@ -83,7 +83,8 @@ def check_versions(_module: ModuleType | None = None) -> list[str]:
 def check_module(module: ModuleType) -> list[str]:
     """The rows of the table that belong to one module that has just been imported."""
     rows = [row for row in SYMBOLS if row.module == module.__name__ and _applies(row)]
-    return _report([_missing(row) for row in rows if not _has(module, row.name)], None)
+    # Attributes of instances and keys of dictionaries are in the source alone.
+    return _report(symbol_problems([row for row in rows if not _has(module, row.name)]), None)
 
 
 def version_problems() -> list[str]:
