@@ -2,6 +2,7 @@
 
 import pytest
 
+from upstream.sources import source
 from upstream.touched import Touched, touched
 from verl_softthink.upstream.symbols import STABLE, SYMBOLS
 
@@ -34,6 +35,18 @@ def test_rows_that_the_installed_releases_lack_are_bounded(found):
 def test_private_attributes_of_unknown_owners_have_a_row(found):
     last_parts = {name.rpartition(".")[2] for _, name in ROWS}
     assert {name: path for name, path in found.private.items() if name not in last_parts} == {}
+
+
+#: Groups of entry points, which are spelt like modules.
+GROUPS = {"verl.plugins", "vllm.general_plugins"}
+
+
+def test_modules_named_in_strings_exist(found):
+    """What waits for the import of a module that is not there never happens."""
+    bounded = {row.module for row in SYMBOLS if row.since or row.until}
+    modules = found.strings.keys() - GROUPS - bounded
+    assert len(modules) > 20
+    assert [f"{name} ({found.strings[name]})" for name in sorted(modules) if source(name) is None] == []
 
 
 @pytest.mark.parametrize(

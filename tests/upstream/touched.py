@@ -6,6 +6,7 @@ and keys of the dictionaries in ``DICTIONARIES``. Private attributes that nothin
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from verl_softthink.upstream.symbols import STABLE
 PACKAGE = Path(verl_softthink.__file__).parent
 UPSTREAM = ("verl", "vllm", "transformers")
 Name = tuple[str, str]
+_DOTTED = re.compile(rf"({'|'.join(UPSTREAM)})(\.\w+)+")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Touched:
     #: Attributes that the installed release of their class does not have.
     absent: set[Name] = field(default_factory=set)
     private: dict[str, str] = field(default_factory=dict)
+    #: Dotted names of upstream packages in strings, by file.
+    strings: dict[str, str] = field(default_factory=dict)
 
 
 def touched() -> Touched:
@@ -60,6 +64,8 @@ def touched() -> Touched:
         for node in ast.walk(parsed):
             if isinstance(node, ast.Attribute) and _is_private(node.attr) and node.attr not in ours:
                 found.private[node.attr] = path
+            elif isinstance(node, ast.Constant) and _DOTTED.fullmatch(str(node.value)):
+                found.strings[node.value] = path
     for (path, text), name in CALLED_BY_NAME.items():
         if any(isinstance(node, ast.Constant) and node.value == text for node in ast.walk(files[path])):
             found.names[name] = path
@@ -106,8 +112,9 @@ class _File(ast.NodeVisitor):
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
-            if alias.name in UPSTREAM:
-                self.scopes[-1][alias.asname or alias.name] = Module(alias.name)
+            package = alias.name.partition(".")[0]
+            if package in UPSTREAM:
+                self.scopes[-1][alias.asname or package] = Module(alias.name if alias.asname else package)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         bases = [base for base in map(self.resolved, node.bases) if isinstance(base, Instance)]
@@ -117,7 +124,7 @@ class _File(ast.NodeVisitor):
         scope: dict[str, Module | Instance] = {}
         if self.base is not None:
             theirs = members(self.base.module, self.base.name)
-            own = frozenset(own_attributes(node))
+            own = own_attributes(node)
             if (self.base.module, self.base.name) not in INTERFACES:
                 for name in sorted(own & theirs.keys()):
                     if not name.startswith("__"):
