@@ -34,7 +34,16 @@ def test_method_code_needs_torch_only(part):
     assert not top_level(loaded_by(f"import {part}")) & set(HEAVY)
 
 
-@pytest.mark.parametrize("part", ["verl_softthink", "verl_softthink.upstream.hooks", "verl_softthink.upstream.symbols"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "verl_softthink",
+        "verl_softthink.upstream.hooks",
+        "verl_softthink.upstream.symbols",
+        "verl_softthink.cpu.registrations",
+        "verl_softthink.liveness.registrations",
+    ],
+)
 def test_start_up_code_does_not_even_need_torch(part):
     assert "torch" not in top_level(loaded_by(f"import {part}"))
 
@@ -56,9 +65,10 @@ def test_plugin_imported_by_itself_loads_neither_verl_nor_vllm():
 def test_our_module_may_be_imported_before_the_upstream_module_it_registers_with():
     """Its import of upstream sets off its own registration, half-way through."""
     loaded_by(
-        "from verl_softthink.liveness.weight_sync import BoundedCheckpointEngineManager as ours\n"
-        "import verl_softthink.liveness.weight_sync as module\n"
-        "import verl.checkpoint_engine.base as upstream\n"
-        "assert upstream.CheckpointEngineManager is ours is module.BoundedCheckpointEngineManager",
+        "from verl_softthink.liveness.weight_transfer import BoundedWeightSender as ours\n"
+        "import verl_softthink.liveness.weight_transfer as module\n"
+        "import verl.workers.rollout.vllm_rollout.bucketed_weight_transfer as upstream\n"
+        "assert upstream.BucketedWeightSender is ours is module.BoundedWeightSender",
         VERL_PLATFORM="cpu",
+        VERL_SOFTTHINK_BOUNDED_WAITS="1",
     )

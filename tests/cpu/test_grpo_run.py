@@ -27,6 +27,7 @@ def struck_run(tmp_path_factory):
         *("actor_rollout_ref.actor.strategy=fsdp", "actor_rollout_ref.ref.strategy=fsdp"),
         *("trainer.total_training_steps=4", "trainer.save_freq=2", "trainer.test_freq=2"),
         fault="3:sync:VLLM::EngineCore:SIGSTOP",
+        VERL_SOFTTHINK_BOUNDED_WAITS="1",
         VERL_SOFTTHINK_TRANSFER_TIMEOUT_S=TRANSFER_TIMEOUT_S,
     )
 

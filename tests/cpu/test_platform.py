@@ -62,7 +62,7 @@ def test_kill_switch_leaves_verl_alone():
     code = (
         "import verl, sys\n"
         "from verl.plugin.platform.platform_manager import PlatformRegistry\n"
-        "from verl_softthink import hooks\n"
+        "from verl_softthink.upstream import hooks\n"
         "assert 'cpu' not in PlatformRegistry.registered_names()\n"
         "assert not hooks._entries\n"
     )

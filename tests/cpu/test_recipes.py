@@ -63,7 +63,9 @@ def test_recipe_files_explain_themselves(name):
 
 def test_strict_mode_stops_the_run_on_an_untested_version(tmp_path):
     """compat is asked as soon as the entry point imports Hydra."""
-    (tmp_path / "sitecustomize.py").write_text("from verl_softthink import compat\ncompat.VERL_TESTED = '0.0.0'\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "from verl_softthink.upstream import compat\ncompat.VERL_TESTED = '0.0.0'\n"
+    )
     run = compose("+softthink=cpu", VERL_PLATFORM="cpu", VERL_SOFTTHINK_STRICT="1", PYTHONPATH=str(tmp_path))
     assert run.returncode != 0
     assert "is untested with verl_softthink" in run.stderr

@@ -10,7 +10,17 @@ import pytest
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.verl
 
-SILENCE_S = 5.0
+SILENCE_S = "5"
+SILENCE = "VERL_SOFTTHINK_SILENCE_TIMEOUT_S"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Short bounds, and a question at every poll."""
+    from verl_softthink.liveness import watch
+
+    monkeypatch.setenv(SILENCE, SILENCE_S)
+    monkeypatch.setattr(watch, "PROBE_EVERY_S", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +56,7 @@ class DeadEngine:
 def watch_over(servers=(), workers=()):
     from verl_softthink.liveness.watch import RolloutWatch
 
-    return RolloutWatch(dict(servers), dict(workers), silence_s=SILENCE_S, probe_every_s=0.0)
+    return RolloutWatch(dict(servers), dict(workers))
 
 
 def started(kind):
@@ -77,7 +87,11 @@ def test_live_processes_pass_again_and_again(cluster):
             lambda: {"worker 3": struck(signal.SIGKILL)},
             "worker 3 is dead: Actor(Died|Unavailable)Error: T",
         ),
-        (lambda: {"server 7": struck(signal.SIGSTOP)}, dict, "server 7 has not answered for 5 s"),
+        (
+            lambda: {"server 7": struck(signal.SIGSTOP)},
+            dict,
+            rf"server 7 has not answered for 5 s \({SILENCE}\)",
+        ),
     ],
 )
 def test_dead_and_hung_processes_are_named(cluster, servers, workers, message):
@@ -92,6 +106,7 @@ def test_dead_and_hung_processes_are_named(cluster, servers, workers, message):
 
 
 def test_hung_trainer_worker_ends_the_weight_sync(cluster, monkeypatch):
+    from verl.checkpoint_engine import CheckpointEngineManager
     from verl.workers.config import CheckpointEngineConfig
 
     from verl_softthink.liveness import limits
@@ -100,7 +115,8 @@ def test_hung_trainer_worker_ends_the_weight_sync(cluster, monkeypatch):
     monkeypatch.setenv(limits.SYNC, "1")
     hung = started(Actor)
     workers = SimpleNamespace(update_weights=lambda global_steps, mode: [hung.update_weights.remote()])
-    manager = BoundedCheckpointEngineManager(CheckpointEngineConfig(backend="naive"), workers, replicas=[])
+    stock = CheckpointEngineManager(CheckpointEngineConfig(backend="naive"), workers, replicas=[])
+    manager = BoundedCheckpointEngineManager.of(stock)
     with pytest.raises(WeightSyncTimeout, match=rf"step 5 was not done after 1 s \({limits.SYNC}\)"):
         manager.update_weights(global_steps=5)
 
@@ -133,8 +149,8 @@ def sample(queue, watch, statuses: list[str], **options):
             queue.kv_batch_put(
                 keys=[f"{prompt}_0_0"], partition_id=partition, fields=fields, tags=[{"status": "success"}]
             )
-    buffer = ReplayBuffer("sync", {}, max_off_policy_threshold=None, max_off_policy_strategy="drop", sampler_kwargs={})
-    guard.attach(buffer, watch, poll_interval_s=0.05, **options)
+    stock = ReplayBuffer("sync", {}, max_off_policy_threshold=None, max_off_policy_strategy="drop", sampler_kwargs={})
+    buffer = guard.watched(stock, watch, poll_interval_s=0.05, **options)
     return buffer.sample(global_steps=1, partition_id=partition, batch_size=len(statuses))
 
 

@@ -11,11 +11,12 @@ import pytest
 from verl_softthink.liveness import limits
 
 TIMEOUT_S = "1"
+SWITCHES = {"VERL_PLATFORM": "cpu", "VERL_SOFTTHINK_BOUNDED_WAITS": "1"}
 
 
 @pytest.fixture(scope="module")
 def results():
-    environment = {**os.environ, "VERL_PLATFORM": "cpu", limits.TRANSFER: TIMEOUT_S, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **SWITCHES, limits.TRANSFER: TIMEOUT_S, "OMP_NUM_THREADS": "1"}
     script = Path(__file__).with_name("transfer_scenarios.py")
     run = subprocess.run(
         [sys.executable, str(script), TIMEOUT_S], env=environment, capture_output=True, text=True, timeout=240

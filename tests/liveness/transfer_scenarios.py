@@ -1,4 +1,6 @@
-"""Run by test_weight_transfer.py in a process with VERL_PLATFORM=cpu: prints one JSON object, scenario to outcome.
+"""Run by test_weight_transfer.py in a process with VERL_PLATFORM=cpu and bounded waits.
+
+It prints one JSON object, scenario to outcome.
 
 Sender and receiver are verl's real classes as this package replaces them, in two threads, over a real ZeroMQ socket
 and real shared memory.
@@ -43,11 +45,15 @@ def send(address: str) -> None:
     asyncio.run(sender.async_send_weights(iter(WEIGHTS.items())))
 
 
-def receive_into(callback, base=None):
-    receiver_class = base or transfer.BucketedWeightReceiver
-
+def receive_into(callback, stock: bool = False):
     def receive(address: str) -> None:
-        receiver_class(address, device=torch.device("cpu"), use_shm=True).receive_weights(callback)
+        receiver = transfer.BucketedWeightReceiver(address, device=torch.device("cpu"), use_shm=True)
+        if stock:
+            # What the CPU platform wraps.
+            wrapped = type(receiver).__mro__[1].receive_weights.__wrapped__
+            wrapped(receiver, callback)
+        else:
+            receiver.receive_weights(callback)
 
     return receive
 
@@ -86,14 +92,13 @@ def main() -> dict:
 
     # What verl's own receiver hands out is overwritten by the next bucket: the reason for the copy.
     aliased: dict[str, torch.Tensor] = {}
-    stock = transfer.BucketedWeightReceiver.__mro__[1]
     seen: list[bool] = []
 
     def keep_and_compare(weights, is_last):
         seen.append(all(torch.equal(tensor, WEIGHTS[name]) for name, tensor in aliased.items()))
         aliased.update(weights)
 
-    exchange(send, receive_into(keep_and_compare, stock))
+    exchange(send, receive_into(keep_and_compare, stock=True))
     results["stock_aliases"] = not all(seen)
 
     results["no_receiver"] = exchange(send, None)

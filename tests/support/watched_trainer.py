@@ -12,8 +12,6 @@ import psutil
 
 from verl_softthink.upstream.hooks import when_imported
 
-SILENCE_S = 60.0
-
 
 @when_imported("verl.trainer.ppo.v1.trainer_sync")
 def register(trainer_sync) -> None:
@@ -26,8 +24,8 @@ def register(trainer_sync) -> None:
             super().__init__(config)
 
         def fit(self, agent_loop_manager):
-            self.watch = guard.watch_of(self, agent_loop_manager, silence_s=SILENCE_S, probe_every_s=1.0)
-            guard.attach(self.replay_buffer, self.watch, poll_interval_s=0.1)
+            self.watch = guard.watch_of(self, agent_loop_manager)
+            self.replay_buffer = guard.watched(self.replay_buffer, self.watch, poll_interval_s=0.1)
             super().fit(agent_loop_manager)
 
         def on_sample_begin(self):

@@ -1,4 +1,4 @@
-"""Every registration of ``plugin.py``, in the process that asks: import what each waits for, and see that it ran."""
+"""Every registration of ``upstream``, in the process that asks: import what each waits for, and see that it ran."""
 
 import importlib
 
@@ -11,15 +11,15 @@ def registration_findings(process: str) -> list[Finding]:
     """Import every upstream module of the list; ``process`` names this process in the sentences."""
     import verl  # noqa: F401  (loads the plugin)
 
-    from verl_softthink.plugin import REGISTRATIONS
+    from verl_softthink.plugin import registrations
     from verl_softthink.upstream.hooks import applied
 
-    wanted = [registration for registration in REGISTRATIONS if registration.wanted()]
+    wanted = registrations()
     missing = []
-    for registration in wanted:
-        importlib.import_module(registration.module)
-        if registration.function not in applied(registration.module):
-            missing.append(registration.function)
+    for module, function in wanted:
+        importlib.import_module(module)
+        if function not in applied(module):
+            missing.append(function)
     if missing:
         return [
             failure(

@@ -25,7 +25,7 @@ def switch_findings() -> list[Finding]:
 
 def _disabled() -> list[Finding]:
     problems = []
-    for switch in (compat.disabled, compat.strict):
+    for switch in (compat.disabled, compat.strict, compat.bounded_waits):
         try:
             on = switch()
         except ValueError as error:

@@ -1,15 +1,16 @@
-"""Put the watch into the place where verl's trainer waits: its replay buffer.
+"""Put the watch where verl's trainer waits: into its replay buffer.
 
-A trainer mode calls this once, at the start of ``fit``:
+A trainer mode does this once, at the start of ``fit``:
 
     watch = guard.watch_of(self, agent_loop_manager)
-    guard.attach(self.replay_buffer, watch, poll_interval_s=0.1)
+    self.replay_buffer = guard.watched(self.replay_buffer, watch, poll_interval_s=0.1)
 
 and may call ``watch.require_alive()`` before it sends weights, so that a dead engine is named as such and not as a
 silent receiver.
 """
 
 from ray.actor import ActorHandle
+from transfer_queue import KVBatchMeta
 from verl.experimental.agent_loop import AgentLoopManager
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
@@ -17,10 +18,8 @@ from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 from verl_softthink.liveness.watch import RolloutLost, RolloutWatch
 
 
-def watch_of(
-    trainer: PPOTrainer, agent_loop_manager: AgentLoopManager, silence_s: float = 120.0, probe_every_s: float = 5.0
-) -> RolloutWatch:
-    """The watch over a trainer's vLLM engines, agent workers and reward workers; seconds as in RolloutWatch."""
+def watch_of(trainer: PPOTrainer, agent_loop_manager: AgentLoopManager) -> RolloutWatch:
+    """The watch over a trainer's vLLM engines, agent workers and reward workers."""
     servers: dict[str, ActorHandle] = {}
     workers: dict[str, ActorHandle] = {}
     for replica in trainer.llm_server_manager.get_replicas():
@@ -32,55 +31,84 @@ def watch_of(
         workers[f"agent worker {index}"] = worker
     for index, worker in enumerate(trainer.get_reward_handles() or []):
         workers[f"reward worker {index}"] = worker
-    return RolloutWatch(servers, workers, silence_s, probe_every_s)
+    return RolloutWatch(servers, workers)
 
 
-def attach(
-    replay_buffer: ReplayBuffer,
-    watch: RolloutWatch,
-    poll_interval_s: float | None = None,
-    tolerate_failed_prompts: bool = False,
-) -> None:
-    """Make ``replay_buffer.sample`` end with an error when the rollout cannot be completed.
+class WatchedSampling:
+    """What is put in front of verl's replay buffer, or of a sampler that a run brings.
 
-    Args:
-        replay_buffer: verl's, of any trainer mode.
-        watch: asked on every poll, and whenever a rollout ends with failed prompts.
-        poll_interval_s: pause between two polls; verl's 2 s when None.
+    Attributes:
+        watch: asked before every pause, and whenever a rollout ends with failed prompts.
+        pause_s: seconds between two polls.
         tolerate_failed_prompts: train on without the trajectories of failed sessions, as verl does.
-
-    Raises:
-        RolloutLost: from ``sample``; see :class:`RolloutWatch`, and for failed prompts unless they are tolerated.
     """
-    stock_wait, stock_sample = replay_buffer._wait_for_next_poll, replay_buffer.sample
 
-    def wait_for_next_poll(partition_id: str, last_debug_time: float) -> float:
-        watch.check()
-        return stock_wait(partition_id, last_debug_time)
+    watch: RolloutWatch
+    pause_s: float
+    tolerate_failed_prompts: bool
 
-    def sample(global_steps: int, partition_id: str, batch_size: int):
+    @property
+    def poll_interval(self) -> float:
+        """``pause_s``. verl reads this before each of its pauses, which makes it the place to ask the watch.
+
+        Raises:
+            RolloutLost: see :class:`RolloutWatch`.
+        """
+        self.watch.check()
+        return self.pause_s
+
+    def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict]:
+        """verl's ``sample``, which ends with an error when the rollout cannot be completed.
+
+        Raises:
+            RolloutLost: see :class:`RolloutWatch`; and for failed prompts, unless they are tolerated.
+        """
         try:
-            sampled = stock_sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
+            sampled = super().sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
         except RolloutLost:
             raise
         except RuntimeError as error:
             # verl's own message does not say why there are no trajectories.
-            raise_lost(global_steps, partition_id, batch_size, error)
+            self._require_no_failures(global_steps, partition_id, batch_size, error)
             raise
-        if not tolerate_failed_prompts:
-            raise_lost(global_steps, partition_id, batch_size)
+        if not self.tolerate_failed_prompts:
+            self._require_no_failures(global_steps, partition_id, batch_size)
         return sampled
 
-    def raise_lost(global_steps: int, partition_id: str, batch_size: int, cause: RuntimeError | None = None) -> None:
-        failed = len(replay_buffer.failure_keys[partition_id])
+    def _require_no_failures(
+        self, global_steps: int, partition_id: str, batch_size: int, cause: RuntimeError | None = None
+    ) -> None:
+        failed = len(self.failure_keys[partition_id])
         if failed:
-            watch.require_alive()
+            self.watch.require_alive()
             raise RolloutLost(
                 f"step {global_steps}: {failed} of {batch_size} prompts ({partition_id}) have failed sessions; "
                 "the logs of the agent workers say why (search for 'Error in _run_prompt')."
             ) from cause
 
-    replay_buffer._wait_for_next_poll = wait_for_next_poll
-    replay_buffer.sample = sample
-    if poll_interval_s is not None:
-        replay_buffer.poll_interval = poll_interval_s
+
+def watched(
+    buffer: ReplayBuffer,
+    watch: RolloutWatch,
+    poll_interval_s: float | None = None,
+    tolerate_failed_prompts: bool = False,
+) -> ReplayBuffer:
+    """``buffer`` as an instance of its own class with :class:`WatchedSampling` in front.
+
+    Args:
+        buffer: of any trainer mode; not to be used any more.
+        watch: of the processes that fill it.
+        poll_interval_s: pause between two polls; the buffer's own when None.
+        tolerate_failed_prompts: see :class:`WatchedSampling`.
+    """
+    kind = type(buffer)
+    twin = object.__new__(type(f"Watched{kind.__name__}", (WatchedSampling, kind), {}))
+    state = dict(vars(buffer))
+    pause_s = state.pop("poll_interval")
+    vars(twin).update(
+        state,
+        watch=watch,
+        pause_s=pause_s if poll_interval_s is None else poll_interval_s,
+        tolerate_failed_prompts=tolerate_failed_prompts,
+    )
+    return twin

@@ -1,13 +1,20 @@
-"""Bounds on waiting, in seconds, read from the environment because both sides of a transfer need them."""
+"""Bounds on waiting, in seconds: environment variables, because both sides of a transfer need them."""
 
 import math
 import os
 
 TRANSFER = "VERL_SOFTTHINK_TRANSFER_TIMEOUT_S"
 SYNC = "VERL_SOFTTHINK_SYNC_TIMEOUT_S"
+SILENCE = "VERL_SOFTTHINK_SILENCE_TIMEOUT_S"
 
-# One bucket takes well under a second to copy; a first bucket may wait for FSDP to gather a large layer.
-_DEFAULT_S = {TRANSFER: 120.0, SYNC: 900.0}
+_DEFAULT_S = {
+    # One bucket takes well under a second to copy; a first bucket may wait for FSDP to gather a large layer.
+    TRANSFER: 120.0,
+    # All buckets of a large model.
+    SYNC: 900.0,
+    # An engine answers between two of its steps; a long prefill is one step.
+    SILENCE: 120.0,
+}
 
 
 def transfer_timeout_s() -> float:
@@ -18,6 +25,11 @@ def transfer_timeout_s() -> float:
 def sync_timeout_s() -> float:
     """Longest duration of one whole weight sync."""
     return _seconds(SYNC)
+
+
+def silence_timeout_s() -> float:
+    """Longest wait for a sign of life from a vLLM server, an agent worker or a reward worker."""
+    return _seconds(SILENCE)
 
 
 def _seconds(name: str) -> float:

@@ -15,6 +15,11 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
+from verl_softthink.liveness import limits
+
+#: Seconds between two questions to one process, at least.
+PROBE_EVERY_S = 5.0
+
 
 class RolloutLost(RuntimeError):
     """A process that the rollout needs is dead or does not answer, or sessions failed."""
@@ -37,14 +42,12 @@ class RolloutWatch:
     Args:
         servers: actors with verl's ``vLLMHttpServer.collective_rpc``.
         workers: any Ray actors.
-        silence_s: longest wait for an answer. An engine answers between two of its steps.
-        probe_every_s: time between two questions to one process, at least.
+        silence_s: longest wait for an answer; VERL_SOFTTHINK_SILENCE_TIMEOUT_S.
     """
 
     servers: Mapping[str, ActorHandle]
     workers: Mapping[str, ActorHandle]
-    silence_s: float = 120.0
-    probe_every_s: float = 5.0
+    silence_s: float = field(default_factory=limits.silence_timeout_s, init=False)
     _probes: list[Probe] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +64,7 @@ class RolloutWatch:
             now = time.monotonic()
             if probe.pending is not None and not self._collect(probe) and now - probe.asked_at >= self.silence_s:
                 raise self._silent(probe)
-            if probe.pending is None and now - probe.asked_at >= self.probe_every_s:
+            if probe.pending is None and now - probe.asked_at >= PROBE_EVERY_S:
                 probe.pending, probe.asked_at = probe.ask(), now
 
     def require_alive(self) -> None:
@@ -88,7 +91,10 @@ class RolloutWatch:
         return bool(answered)
 
     def _silent(self, probe: Probe) -> RolloutLost:
-        return RolloutLost(f"{probe.name} has not answered for {self.silence_s:g} s: it hangs.")
+        return RolloutLost(
+            f"{probe.name} has not answered for {self.silence_s:g} s ({limits.SILENCE}): it hangs, or "
+            "is slower than that."
+        )
 
 
 def _engine_question(server: ActorHandle) -> Callable[[], ObjectRef]:

