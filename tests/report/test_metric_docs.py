@@ -14,7 +14,7 @@ from verl_softthink.cli import app
 from verl_softthink.methods.attnrl import metrics as branching
 from verl_softthink.methods.entropy_profile.metrics import profile_metrics
 from verl_softthink.methods.repro import metrics as repro
-from verl_softthink.methods.repro.results import process_rewards
+from verl_softthink.methods.repro.rewards import process_rewards
 from verl_softthink.methods.repro.settings import ReproSettings
 from verl_softthink.methods.variational import metrics as variational
 from verl_softthink.methods.variational.fields import FROM_MODEL, HINT_TEXT
