@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import pytest
 import scipy.stats
 import torch
@@ -37,6 +38,13 @@ def test_magnitude_falls_with_the_negative_log_likelihood():
     n, n_0 = torch.tensor([0.0, 0.3, 5.0]), 4.0
     released = ((n_0 - n) / n_0 - 1).tanh() + 1
     torch.testing.assert_close(magnitude(-torch.cat((torch.tensor([n_0]), n))[None])[0, 1:], released)
+
+
+def test_shapes_are_checked():
+    with pytest.raises(jaxtyping.TypeCheckError, match="responses points"):
+        magnitude(torch.zeros(3))
+    with pytest.raises(jaxtyping.TypeCheckError, match="responses"):
+        piece_rewards(torch.zeros(3, 4), torch.ones(2, dtype=torch.int64))
 
 
 def test_magnitude_of_an_answer_that_is_certain_from_the_start():
