@@ -1,7 +1,7 @@
 """A model with three thoughts and two answers, small enough to write every expectation as a sum over all outcomes.
 
-Answer 1 is right. The parameters are the logits of the thoughts and, for each thought, of the answers. A group is a tuple
-of K outcomes (thought, answer), and expectations sum over all 6^K groups.
+Answer 1 is right. The parameters are the logits of the thoughts and, for each thought, of the answers. A group is a
+tuple of K outcomes (thought, answer), and expectations sum over all 6^K groups.
 """
 
 import itertools

@@ -100,7 +100,7 @@ _ROWS = (
         "effective_sample_size/*",
         "1 / sum of squared weights, over the questions that have weight: mean and smallest; 1 is a single thought",
         "mean above a third of actor_rollout_ref.rollout.n",
-        "near 1: one thought has all weight; use importance=length_normalised, more model_share, or train the posterior",
+        "near 1: one thought has all weight; use importance=length_normalised, raise model_share, train the posterior",
     ),
     MetricDoc(
         "largest_weight/mean",
