@@ -9,9 +9,12 @@ import math
 import torch
 from torch import Tensor
 
-from verl_softthink.methods.variational.answers import log_accuracy
-from verl_softthink.methods.variational.groups import effective_sample_size, self_normalise
-from verl_softthink.methods.variational.importance import log_ratio
+from verl_softthink.methods.variational.weighting import (
+    effective_sample_size,
+    log_accuracy,
+    log_ratio,
+    self_normalise,
+)
 
 torch.set_default_dtype(torch.float64)
 # A question with three thoughts. The last one nearly always leads to the right answer and is hardly ever thought of.

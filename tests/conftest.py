@@ -1,8 +1,27 @@
-"""The tests run on a CPU: verl and the plugin read the platform when they are imported."""
+"""The tests run on a CPU: verl and the plugin read the platform when they are imported.
+
+Shape annotations of the modules in ``SHAPE_CHECKED`` are checked at every call; they must be listed before their first
+import.
+"""
 
 import os
+
+import jaxtyping
 
 os.environ.setdefault("VERL_PLATFORM", "cpu")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # vLLM and verl compile a few helpers on first use: minutes of a C++ compiler that a test machine may not have.
 os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+
+#: Modules of tensor functions, with their whole names.
+SHAPE_CHECKED = (
+    "verl_softthink.methods.repro.advantage",
+    "verl_softthink.methods.repro.answer_attention",
+    "verl_softthink.methods.repro.cuts",
+    "verl_softthink.methods.repro.delimiters",
+    "verl_softthink.methods.repro.rewards",
+    "verl_softthink.methods.repro.scoring",
+    "verl_softthink.methods.variational.advantage",
+    "verl_softthink.methods.variational.weighting",
+)
+jaxtyping.install_import_hook(SHAPE_CHECKED, "beartype.beartype")

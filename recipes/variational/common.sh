@@ -1,6 +1,6 @@
 # Sourced by the run scripts: the arms of this recipe.
 #
-#   METHOD=variational_b  traces of a posterior that sees a hint (default)
+#   METHOD=variational_b  thoughts of a posterior that sees a hint (default)
 #   METHOD=variational_a  the on-policy form: verl's own rollouts and PPO loss, another advantage
 #   METHOD=rft            twin: rejection-sampling fine-tuning, right responses alone
 #   METHOD=grpo           twin: verl's GRPO

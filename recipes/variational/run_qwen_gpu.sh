@@ -35,7 +35,7 @@ shared=(
 )
 posterior=(
     softthink.variational.hint.source=solution
-    # Answers judged after the model's own reading of the trace, without the hint in sight.
+    # Answers are sampled from the model after the thought, without the hint, and then scored.
     softthink.variational.resampled_answers=4
 )
 run gpu "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The offline pipeline on the pocket reasoner: weighted traces of the posterior, then verl's own SFT trainer on them.
+# The offline pipeline on the pocket reasoner: weighted thoughts of the posterior, then verl's own SFT trainer on them.
 #
 #   bash recipes/variational/run_sft_pocket_cpu.sh [verl SFT overrides ...]
 #
@@ -21,17 +21,17 @@ fi
 cat > "$OUT/settings.yaml" <<'YAML'
 hint: {source: solution, template: "{question}|{hint}"}
 reward: pkg://verl_softthink.pocket.reward
-max_trace_tokens: 56
+max_thought_tokens: 56
 max_answer_tokens: 4
 YAML
 # Continues where an interrupted one stopped.
 "$PYTHON" -c 'from verl_softthink.cli import app; app()' data variational --questions "$OUT/data/train.parquet" \
-    --model "$MODEL" --work "$OUT/traces" --settings "$OUT/settings.yaml"
+    --model "$MODEL" --work "$OUT/thoughts" --settings "$OUT/settings.yaml"
 
 export VERL_FILE_LOGGER_PATH=$OUT/metrics.jsonl
 exec "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node=1 -m verl.trainer.sft_trainer \
-    "data.train_files=$OUT/traces/train.parquet" \
-    data.custom_cls.path=pkg://verl_softthink.methods.variational.offline.dataset data.custom_cls.name=WeightedTraces \
+    "data.train_files=$OUT/thoughts/train.parquet" \
+    data.custom_cls.path=pkg://verl_softthink.methods.variational.offline.sft data.custom_cls.name=WeightedThoughts \
     data.pad_mode=no_padding +data.token_scale=64 data.max_length=128 data.num_workers=0 \
     data.train_batch_size=32 data.micro_batch_size_per_gpu=32 data.use_dynamic_bsz=False \
     "model.path=$MODEL" model.use_remove_padding=False model.enable_gradient_checkpointing=False \

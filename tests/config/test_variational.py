@@ -1,4 +1,4 @@
-"""The recipe composes on verl's own configuration, and what posterior traces cannot work with is refused by name."""
+"""The recipe composes on verl's own configuration, and what posterior thoughts do not support is refused by name."""
 
 import re
 
@@ -42,7 +42,7 @@ def test_every_key_of_the_recipe_is_commented():
         ("softthink.variational.hint.source=oracle", "softthink.variational.hint.source='oracle'"),
         ("softthink.variational.hint.template='{question}'", "must contain {hint} exactly once"),
         ("softthink.variational.model_share=1.5", "softthink.variational.model_share=1.5"),
-        ("softthink.variational.model_share=0.3", "model_share=0.3 of actor_rollout_ref.rollout.n=4 responses is no"),
+        ("softthink.variational.model_share=0.3", "model_share=0.3 of actor_rollout_ref.rollout.n=4 responses is not"),
         ("+softthink.variational.posterior_model=x", "softthink.variational.posterior_model='x': unknown key"),
         ("actor_rollout_ref.rollout.top_p=0.9", "actor_rollout_ref.rollout.top_p=0.9: softthink.variational needs 1.0"),
         ("actor_rollout_ref.rollout.calculate_log_probs=false", "calculate_log_probs=False"),
@@ -74,10 +74,10 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_fix(override, message):
             "must contain {answer}",
         ),
         (["softthink.variational.resampled_answers=4", "softthink.phase.end_of_thinking='❄'"], "cannot produce it"),
-        (["+softthink.repro={}"], "softthink.repro with softthink.variational: the weights of posterior traces"),
+        (["+softthink.repro={}"], "softthink.repro with softthink.variational: the weights of posterior thoughts"),
         (
             ["softthink.variational.resampled_answers=4", "reward.reward_model.enable=true"],
-            "reward.reward_model.enable=True: answers after a cut trace",
+            "reward.reward_model.enable=True: answers after a cut thought",
         ),
     ],
 )
@@ -87,7 +87,7 @@ def test_combinations_are_refused(overrides, message):
     assert message in str(error.value)
 
 
-def test_soft_laws_are_refused_with_posterior_traces_and_welcome_in_the_on_policy_form():
+def test_soft_laws_are_refused_with_posterior_thoughts_and_welcome_in_the_on_policy_form():
     with pytest.raises(ValueError) as error:
         check_config(_config("softthink.law={name: gumbel}"))
     assert "softthink.law.name='gumbel' with softthink.variational: " in str(error.value)

@@ -37,7 +37,7 @@ def rows(tmp_path):
 def dataset(path, **overrides):
     """As verl's SFT trainer makes it."""
     config = {
-        "custom_cls": {"path": "pkg://verl_softthink.methods.variational.offline.dataset", "name": "WeightedTraces"},
+        "custom_cls": {"path": "pkg://verl_softthink.methods.variational.offline.sft", "name": "WeightedThoughts"},
         "pad_mode": "no_padding",
         "max_length": 32,
         "token_scale": SCALE,

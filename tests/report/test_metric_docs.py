@@ -15,11 +15,11 @@ from verl_softthink.data.guarded_reward import FAILURE
 from verl_softthink.methods.attnrl import metrics as branching
 from verl_softthink.methods.entropy_profile.metrics import profile_metrics
 from verl_softthink.methods.repro import metrics as repro
-from verl_softthink.methods.repro.results import process_rewards
+from verl_softthink.methods.repro.rewards import process_rewards
 from verl_softthink.methods.repro.settings import ReproSettings
 from verl_softthink.methods.variational import metrics as variational
 from verl_softthink.methods.variational.fields import FROM_MODEL, HINT_TEXT
-from verl_softthink.methods.variational.weighting import ScoredTraces, weight_metrics
+from verl_softthink.methods.variational.weighting import ScoredThoughts, weight_metrics
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.metric_doc import PREFIX
 from verl_softthink.training.metric_docs import documentation, metrics
@@ -55,7 +55,7 @@ def test_repro_metrics_by_hand():
 
 
 def variational_metrics() -> dict[str, float]:
-    """Two traces of one question, one of each proposal, in both kinds of step."""
+    """Two thoughts of one question, one of each proposal, in both kinds of step."""
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_path())
     texts, hint = ["7+8=5", "5"], "7+8=5"
     ids = [torch.tensor(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
@@ -64,12 +64,17 @@ def variational_metrics() -> dict[str, float]:
     data["extra_fields"] = NonTensorStack(*({FROM_MODEL: mine, HINT_TEXT: hint} for mine in (False, True)))
     data["reward_model"] = NonTensorStack(*({"ground_truth": "5"} for _ in texts))
     padded = data["rollout_log_probs"].to_padded_tensor(0)
-    trace = torch.tensor([[True] * 5, [True] + [False] * 4])
-    traces = ScoredTraces(
-        model=padded, posterior=padded - 0.25, trace=trace, answer=~trace, rewards=torch.tensor([1.0, 0.0]), group=None
+    thought = torch.tensor([[True] * 5, [True] + [False] * 4])
+    thoughts = ScoredThoughts(
+        model=padded,
+        posterior=padded - 0.25,
+        thought=thought,
+        answer=~thought,
+        rewards=torch.tensor([1.0, 0.0]),
+        group=torch.tensor([0, 0]),
     )
-    weights = weight_metrics(torch.tensor([0.75, 0.25]), torch.tensor([0, 0]))
-    found = weights | variational.rollout_metrics(data, traces, tokenizer)
+    weights = weight_metrics(torch.tensor([0.75, 0.25]), thoughts.group)
+    found = weights | variational.rollout_metrics(data, thoughts, tokenizer)
     return variational.named(found, posterior_step=False) | variational.named(found, posterior_step=True)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action, LawParameters, candidate_log_probs
 from verl_softthink.methods.repro.fields import PIECE
-from verl_softthink.methods.repro.results import process_rewards
+from verl_softthink.methods.repro.rewards import process_rewards
 
 
 def action_and_parameters(trace, law: dict) -> tuple[Action, LawParameters]:

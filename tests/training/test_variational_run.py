@@ -1,4 +1,4 @@
-"""Posterior traces through verl's own entry point: an ordinary step with a mixed group, then a posterior step."""
+"""Posterior thoughts through verl's own entry point: an ordinary step with a mixed group, then a posterior step."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_an_ordinary_step_and_a_posterior_step(run):
     assert sorted(run.metrics) == [1, 2]
     ordinary, posterior = run.metrics[1], run.metrics[2]
     for data, prefix in ((ordinary, PREFIX), (posterior, f"{PREFIX}posterior_step/")):
-        # The rollout's log-probs are those of the prompt that each trace came from.
+        # The rollout's log-probs are those of the prompt that each thought came from.
         assert data[f"{prefix}proposal_log_prob_gap"] < 1e-3
         assert 1 <= data[f"{prefix}effective_sample_size/mean"] <= 4
         assert 0 <= data[f"{prefix}dropped_groups"] < 1

@@ -1,4 +1,4 @@
-"""verl's own SFT trainer on weighted traces: loss and gradient of its first step against transformers."""
+"""verl's own SFT trainer on weighted thoughts: loss and gradient of its first step against transformers."""
 
 import json
 import os
@@ -35,8 +35,8 @@ def test_first_step(tmp_path):
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"),
             *("-m", "verl.trainer.sft_trainer", f"data.train_files={tmp_path}/train.parquet"),
-            "data.custom_cls.path=pkg://verl_softthink.methods.variational.offline.dataset",
-            *("data.custom_cls.name=WeightedTraces", "data.pad_mode=no_padding", f"+data.token_scale={SCALE}"),
+            "data.custom_cls.path=pkg://verl_softthink.methods.variational.offline.sft",
+            *("data.custom_cls.name=WeightedThoughts", "data.pad_mode=no_padding", f"+data.token_scale={SCALE}"),
             *("data.max_length=128", "data.num_workers=0", f"data.train_batch_size={ROWS}"),
             *("data.micro_batch_size_per_gpu=4", "data.use_dynamic_bsz=False"),
             *(f"model.path={checkpoint_path()}", "model.use_remove_padding=False"),

@@ -97,10 +97,9 @@ METHODS: tuple[Method, ...] = (
         registrations=(
             (_AGENT_LOOPS, f"{_HERE}.variational.agent_loop:register"),
             (_CORE_ALGOS, f"{_HERE}.variational.advantage:register"),
-            (_CORE_ALGOS, f"{_HERE}.variational.rejection_sampling:register"),
             (_CORE_ALGOS, f"{_HERE}.variational.loss:register"),
             # Weights of single rows in verl's SFT trainer.
-            ("verl.workers.utils.losses", f"{_HERE}.variational.offline.sft_loss:register"),
+            ("verl.workers.utils.losses", f"{_HERE}.variational.offline.sft:register"),
         ),
         outcome_estimators=("variational", "rejection_sampling"),
         metrics=f"{_HERE}.variational.metrics:ROWS",

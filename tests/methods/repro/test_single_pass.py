@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM
 from verl.utils import tensordict_utils as tu
 
 from verl_softthink.methods.repro import answer_attention
+from verl_softthink.methods.repro.cuts import MAY_CUT, MUST_CUT, cut_kinds
 from verl_softthink.methods.repro.fields import ANSWER, CUTS, KINDS, NO_ANSWER, REQUEST, SECONDS, SURROGATE
-from verl_softthink.methods.repro.segments import MAY_CUT, MUST_CUT, cut_kinds
 
 from . import naive
 

@@ -1,27 +1,26 @@
-"""The expected gradient of every estimator, summed over all outcomes of a model with three traces."""
+"""The expected gradient of every estimator, summed over all outcomes of a model with three thoughts."""
 
 import math
 
 import pytest
 import torch
-from oracles.three_traces import RIGHT, ThreeTraces
+from oracles.three_thoughts import RIGHT, ThreeThoughts
 
-from verl_softthink.methods.variational.advantage import advantages
-from verl_softthink.methods.variational.answers import log_accuracy, log_likelihood
-from verl_softthink.methods.variational.groups import self_normalise
-from verl_softthink.methods.variational.importance import log_ratio
-from verl_softthink.methods.variational.rejection_sampling import rejection_sampling_advantage
+from verl_softthink.methods.variational.advantage import advantages, rejection_sampling_advantage
+from verl_softthink.methods.variational.weighting import log_accuracy, log_likelihood, log_ratio, self_normalise
 
 POSTERIOR = torch.tensor([0.55, 0.25, 0.2], dtype=torch.float64)
+#: Length of each thought.
+ONE_TOKEN = torch.ones(3, dtype=torch.int64)
 #: Central differences of a smooth function at a step of 1e-5.
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-8}
 
 
 @pytest.fixture(scope="module")
 def toy():
-    model = ThreeTraces()
+    model = ThreeThoughts()
     model.scores = {(z, y): model.score(z, y) for z in range(3) for y in (0, 1)}
-    model.trace_scores = {z: model.score(z, None) for z in range(3)}
+    model.thought_scores = {z: model.score(z, None) for z in range(3)}
     return model
 
 
@@ -29,7 +28,7 @@ def one_group(size: int) -> torch.Tensor:
     return torch.zeros(size, dtype=torch.int64)
 
 
-def verdicts(group) -> torch.Tensor:
+def rewards_of(group) -> torch.Tensor:
     return torch.tensor([float(answer == RIGHT) for _, answer in group], dtype=torch.float64)
 
 
@@ -47,7 +46,7 @@ def on_policy_gradient(toy, size, advantage) -> torch.Tensor:
 def test_on_policy_multiple(toy, size):
     probability = toy.probability()
     log_likelihood_gradient = toy.gradient(lambda parameters: toy.probability(parameters).log())
-    found = on_policy_gradient(toy, size, lambda group: advantages(verdicts(group), one_group(size)))
+    found = on_policy_gradient(toy, size, lambda group: advantages(rewards_of(group), one_group(size)))
     expected = (1 - (1 - probability) ** (size - 1)) * log_likelihood_gradient
     torch.testing.assert_close(found, expected, **TOLERANCE)
 
@@ -55,7 +54,7 @@ def test_on_policy_multiple(toy, size):
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_on_policy_multiple_without_the_control_variate(toy, size):
     probability = toy.probability()
-    weights = lambda group: size * self_normalise(log_accuracy(verdicts(group)), one_group(size))  # noqa: E731
+    weights = lambda group: size * self_normalise(log_accuracy(rewards_of(group)), one_group(size))  # noqa: E731
     expected = (1 - (1 - probability) ** size) * toy.gradient(lambda parameters: toy.probability(parameters).log())
     torch.testing.assert_close(on_policy_gradient(toy, size, weights), expected, **TOLERANCE)
 
@@ -64,7 +63,7 @@ def test_on_policy_multiple_without_the_control_variate(toy, size):
 def test_multiple_of_rejection_sampling(toy, size):
     """P, whatever the group."""
     advantage = lambda group: rejection_sampling_advantage(  # noqa: E731
-        verdicts(group)[:, None], torch.ones(size, 1, dtype=torch.float64), None
+        rewards_of(group)[:, None], torch.ones(size, 1, dtype=torch.float64), None
     )[0][:, 0]
     probability = toy.probability()
     expected = probability * toy.gradient(lambda parameters: toy.probability(parameters).log())
@@ -76,7 +75,7 @@ def test_multiple_of_grpo(toy):
     size, probability = 4, toy.probability()
 
     def advantage(group):
-        rewards = verdicts(group)
+        rewards = rewards_of(group)
         deviation = rewards.std(unbiased=False)
         return (rewards - rewards.mean()) / deviation if deviation > 0 else torch.zeros(size)
 
@@ -89,7 +88,7 @@ def test_multiple_of_grpo(toy):
 
 
 def answer_terms(toy, estimator: str, parameters) -> torch.Tensor:
-    """log c of each trace [3], as the bound itself has it: the right answer is one token long, or a doubled one."""
+    """log c of each thought [3], as the bound itself has it: the right answer is one token long, or a doubled one."""
     right = toy.log_joint(parameters)[1][:, RIGHT]
     return {"accuracy": right, "geometric_mean": right, "product": 2 * right}[estimator]
 
@@ -117,11 +116,11 @@ def test_gradient_of_the_bound(toy, estimator, size, share):
             size, proposal, lambda group: torch.logsumexp(log_rho[[z for z, _ in group]], 0) - math.log(size)
         )
 
-    log_rho = log_ratio(pi, POSTERIOR.log(), torch.ones(3), share=share, length_normalised=False) + estimated_terms(
+    log_rho = log_ratio(pi, POSTERIOR.log(), ONE_TOKEN, share=share, length_normalised=False) + estimated_terms(
         toy, estimator
     )
     score = [
-        toy.trace_scores[z] + toy.gradient(lambda parameters, z=z: answer_terms(toy, estimator, parameters)[z])
+        toy.thought_scores[z] + toy.gradient(lambda parameters, z=z: answer_terms(toy, estimator, parameters)[z])
         for z in range(3)
     ]
 
@@ -137,7 +136,7 @@ def test_the_true_posterior_gives_the_likelihoods_own_gradient(toy, size):
     """With q(z) = pi(z | right) all ratios are equal: multiple 1 for every K."""
     pi, answer = toy.log_joint(toy.parameters)
     log_posterior = pi + answer[:, RIGHT] - toy.probability().log()
-    log_rho = log_ratio(pi, log_posterior, torch.ones(3), share=0.0, length_normalised=False) + log_accuracy(
+    log_rho = log_ratio(pi, log_posterior, ONE_TOKEN, share=0.0, length_normalised=False) + log_accuracy(
         answer[:, RIGHT].exp()
     )
 
@@ -152,12 +151,12 @@ def test_the_true_posterior_gives_the_likelihoods_own_gradient(toy, size):
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_sampled_answers_and_groups_without_a_right_one(toy, size):
-    """One answer a trace: the gradient of the joint bound over groups with a right answer, the others counting zero."""
+    """One answer per thought: the gradient of the joint bound over groups with a right answer, 0 for the others."""
     pi, answer = toy.log_joint(toy.parameters)
-    trace_ratio = log_ratio(pi, POSTERIOR.log(), torch.ones(3), share=0.0, length_normalised=False)
+    thought_ratio = log_ratio(pi, POSTERIOR.log(), ONE_TOKEN, share=0.0, length_normalised=False)
 
     def value(group):
-        log_rho = trace_ratio[[z for z, _ in group]] + log_accuracy(verdicts(group))
+        log_rho = thought_ratio[[z for z, _ in group]] + log_accuracy(rewards_of(group))
         weights = self_normalise(log_rho, one_group(size))
         return sum(w * toy.scores[outcome] for w, outcome in zip(weights, group, strict=True))
 

@@ -14,7 +14,7 @@ from verl_softthink.methods.variational.fields import (
     HINT_TEXT,
     OTHER_LOG_PROBS,
     OTHER_PROMPT,
-    TRACE,
+    THOUGHT,
     WEIGHT,
 )
 from verl_softthink.methods.variational.settings import VariationalSettings
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.verl
 
 CONFIG = {"actor_rollout_ref": {"rollout": {"temperature": 1.0}}}
 PARTITION = "train"
-#: Question, response, verdict, rolled out without the hint. The second question has no right answer, and the first has
+#: Question, response, reward, rolled out without the hint. The second question has no right answer, and the first has
 #: three responses, so that verl pads the batch.
 ROWS = [
     ("7+8*3", "7+8=5;5*3=5</think>5", 1.0, True),
@@ -100,7 +100,7 @@ def batch_of(queue, model, tokenizer):
 
     def put(*, hinted):
         fields, keys, tags = [], [], []
-        for number, (question, text, verdict, from_model) in enumerate(ROWS):
+        for number, (question, text, reward, from_model) in enumerate(ROWS):
             chats = [question, f"{question}|{HINTS[question]}"]
             plain, with_hint = (torch.tensor(tokenizer.encode(f"<user>{chat}<assistant><think>")) for chat in chats)
             prompt, other = (with_hint, plain) if hinted else (plain, with_hint)
@@ -116,8 +116,8 @@ def batch_of(queue, model, tokenizer):
                     "input_ids": torch.cat((prompt, response)),
                     "position_ids": torch.arange(len(prompt) + len(response)),
                     OTHER_PROMPT: other,
-                    TRACE: mask,
-                    "rm_scores": torch.zeros(len(response)).index_fill(0, torch.tensor([len(response) - 1]), verdict),
+                    THOUGHT: mask,
+                    "rm_scores": torch.zeros(len(response)).index_fill(0, torch.tensor([len(response) - 1]), reward),
                     "rollout_log_probs": log_probs_after(model, plain if from_model or hinted else with_hint, response),
                     "old_log_probs": log_probs_after(model, prompt, response),
                     "num_turns": 2,
@@ -161,13 +161,13 @@ def test_an_ordinary_step(queue, model, tokenizer, batch_of, importance):
         queue, model, tokenizer, batch, step=1, importance=importance, model_share=0.5, posterior_every=2
     )
     rho = []
-    for number, (question, text, verdict, _) in enumerate(ROWS):
+    for number, (question, text, reward, _) in enumerate(ROWS):
         response = torch.tensor(tokenizer.encode(text) + [tokenizer.eos_token_id])
         chats = [f"<user>{question}{tail}<assistant><think>" for tail in ("", f"|{HINTS[question]}")]
         pi, q = (log_probs_after(model, torch.tensor(tokenizer.encode(chat)), response).double() for chat in chats)
         torch.testing.assert_close(data[OTHER_LOG_PROBS][number].double(), q, rtol=0, atol=1e-4)
         ratio = pi.sum() - torch.log(0.5 * pi.sum().exp() + 0.5 * q.sum().exp())
-        rho.append(verdict * (ratio / (len(response) if importance == "length_normalised" else 1)).exp().item())
+        rho.append(reward * (ratio / (len(response) if importance == "length_normalised" else 1)).exp().item())
     rho = numpy.array(rho)
     weights = numpy.concatenate((rho[:3] / rho[:3].sum(), [0, 0]))
     for number, weight in enumerate(weights):

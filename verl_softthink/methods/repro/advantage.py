@@ -1,4 +1,4 @@
-"""Process advantages: what is added, times alpha, to the outcome advantage of the algorithm in use.
+"""Process advantages: alpha times these is added to the outcome advantage of the algorithm in use.
 
 | algorithm                    | rewards of pieces                                               | then          |
 |------------------------------|-----------------------------------------------------------------|---------------|
@@ -8,47 +8,52 @@
 | REINFORCE++-baseline         | r - mean over the prompt                                        | reward to go  |
 | GAE (PPO)                    | as GRPO                                                         | GAE, whitened |
 
-The sum is not whitened again. All pieces equal: all advantages 0. A single piece in a pool has nothing to be compared
-with: 0, except under RLOO, where a response without siblings keeps its rewards, as verl's RLOO does.
+The sum is not whitened again. If all pieces of a pool are equal, or there is only one, their advantages are 0, except
+under RLOO, where a response without siblings keeps its rewards, as in verl's RLOO.
 """
 
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
-from verl_softthink.methods.repro.placement import place, to_go
+from verl_softthink.methods.repro.rewards import reward_to_go, rewards_on_tokens
 
 #: Added to standard deviations, as published; about 1e-5 of a typical one.
 STD_OFFSET = 1e-6
+#: Tensors of N responses with up to E pieces.
+PieceRewards = Float[Tensor, "responses pieces"]
+PieceMask = Bool[Tensor, "responses pieces"]
+Groups = Int[Tensor, " responses"]
 #: (rewards [N, E], exists [N, E], groups [N] int64) -> [N, E]
-Normaliser = Callable[[Tensor, Tensor, Tensor], Tensor]
+Normaliser = Callable[[PieceRewards, PieceMask, Groups], PieceRewards]
 
 
-def group_normalised(rewards: Tensor, exists: Tensor, groups: Tensor) -> Tensor:
-    """Pool the pieces of each prompt: mean 0, standard deviation (n - 1) 1."""
+def group_normalised(rewards: PieceRewards, exists: PieceMask, groups: Groups) -> PieceRewards:
+    """Mean 0 and standard deviation (over n - 1) 1 over all pieces of each prompt."""
     centred = group_centred(rewards, exists, groups)
     pieces = _sums(exists.to(rewards.dtype), groups)
     std = (_sums(centred.square(), groups) / (pieces - 1).clamp(min=1)).sqrt()
     return centred / (std[groups] + STD_OFFSET)[:, None]
 
 
-def group_centred(rewards: Tensor, exists: Tensor, groups: Tensor) -> Tensor:
+def group_centred(rewards: PieceRewards, exists: PieceMask, groups: Groups) -> PieceRewards:
     """Subtract the mean over the pieces of each prompt."""
     pieces = _sums(exists.to(rewards.dtype), groups)
     mean = _sums(rewards.where(exists, 0.0), groups) / pieces.clamp(min=1)
     return (rewards - mean[groups][:, None]).where(exists, 0.0)
 
 
-def leave_one_out(rewards: Tensor, exists: Tensor, groups: Tensor) -> Tensor:
-    """Subtract the mean over the pieces of the prompt's other responses; nothing where these have none."""
+def leave_one_out(rewards: PieceRewards, exists: PieceMask, groups: Groups) -> PieceRewards:
+    """Subtract the mean over the pieces of the prompt's other responses; 0 where these have none."""
     own, own_pieces = rewards.where(exists, 0.0).sum(-1), exists.sum(-1)
     others = _sums(own[:, None], groups)[groups] - own
     pieces = _sums(own_pieces[:, None], groups)[groups] - own_pieces
     return (rewards - (others / pieces.clamp(min=1))[:, None]).where(exists, 0.0)
 
 
-def batch_whitened(rewards: Tensor, exists: Tensor, groups: Tensor) -> Tensor:
+def batch_whitened(rewards: PieceRewards, exists: PieceMask, groups: Groups) -> PieceRewards:
     """Mean 0 and standard deviation 1 over all pieces of the batch."""
     return group_normalised(rewards, exists, torch.zeros_like(groups))
 
@@ -67,16 +72,16 @@ NORMALISERS: dict[str, Normaliser] = {
 
 def process_advantage(
     estimator: str,
-    rewards: Tensor,
-    cuts: Tensor,
-    exists: Tensor,
-    groups: Tensor,
-    mask: Tensor,
+    rewards: PieceRewards,
+    cuts: Int[Tensor, "responses pieces+1"],
+    exists: PieceMask,
+    groups: Groups,
+    mask: Num[Tensor, "responses tokens"],
     *,
-    values: Tensor | None = None,
+    values: Float[Tensor, "responses tokens"] | None = None,
     gamma: float = 1.0,
     lam: float = 1.0,
-) -> Tensor:
+) -> Float[Tensor, "responses tokens"]:
     """Process advantage of every token.
 
     Args:
@@ -96,14 +101,20 @@ def process_advantage(
         KeyError: unknown estimator.
     """
     normal = NORMALISERS[estimator](rewards, exists, groups)
-    placed = place(normal, cuts, exists, mask.shape[1])
+    token_rewards = rewards_on_tokens(normal, cuts, exists, mask.shape[1])
     if estimator == "gae":
-        return whitened(generalised_advantage(placed, values, mask, gamma, lam), mask)
-    return to_go(placed) * mask
+        return whitened(generalised_advantage(token_rewards, values, mask, gamma, lam), mask)
+    return reward_to_go(token_rewards) * mask
 
 
-def generalised_advantage(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
-    """GAE (arXiv 1506.02438) over the masked tokens of [N, T]; tokens outside the mask are skipped over."""
+def generalised_advantage(
+    rewards: Float[Tensor, "responses tokens"],
+    values: Float[Tensor, "responses tokens"],
+    mask: Num[Tensor, "responses tokens"],
+    gamma: float,
+    lam: float,
+) -> Float[Tensor, "responses tokens"]:
+    """GAE (arXiv 1506.02438) over the masked tokens of [N, T]; tokens outside the mask are skipped."""
     advantages, following, carried = torch.zeros_like(values), 0.0, 0.0
     for t in range(values.shape[1] - 1, -1, -1):
         here = mask[:, t].bool()
@@ -114,12 +125,14 @@ def generalised_advantage(rewards: Tensor, values: Tensor, mask: Tensor, gamma: 
     return advantages
 
 
-def whitened(values: Tensor, mask: Tensor) -> Tensor:
+def whitened(
+    values: Float[Tensor, "responses tokens"], mask: Num[Tensor, "responses tokens"]
+) -> Float[Tensor, "responses tokens"]:
     """Mean 0 and standard deviation 1 over the masked tokens of [N, T], 0 elsewhere."""
     row = torch.zeros(1, dtype=torch.int64, device=values.device)
     return group_normalised(values.reshape(1, -1), mask.bool().reshape(1, -1), row).view_as(values)
 
 
-def _sums(values: Tensor, groups: Tensor) -> Tensor:
-    """[N] sums of [N, E] over all rows with the same group."""
+def _sums(values: Num[Tensor, "responses entries"], groups: Groups) -> Num[Tensor, " responses"]:
+    """[N], by group: the sum of [N, E] over the rows of that group."""
     return values.new_zeros(len(groups)).index_add(0, groups, values.sum(-1))

@@ -1,8 +1,7 @@
-"""``verl-softthink bench repro``: what process rewards cost, through verl's FSDP engine.
+"""``verl-softthink bench repro``: the cost of process rewards, through verl's FSDP engine.
 
-Three ways over the same responses, alternating: verl's old-log-prob pass; the same pass scoring the answer after
-``SEGMENTS`` + 2 cuts; and, as published, one row per cut that holds the prefix and the answer, on top of the plain
-pass.
+Over the same responses, alternating: verl's old-log-prob pass, and the same pass with the answer scored after
+``SEGMENTS`` + 2 cuts. Then, as published, the plain pass and one row per cut that holds the prefix and the answer.
 """
 
 import statistics
@@ -25,17 +24,17 @@ from verl_softthink.bench.training_pass import (
     precision,
     write_model,
 )
+from verl_softthink.methods.repro.cuts import cut_kinds
 from verl_softthink.methods.repro.fields import ANSWER, CUTS, KINDS, REQUEST
-from verl_softthink.methods.repro.segments import cut_kinds
 from verl_softthink.standalone import choose_platform
 
-#: The shape of SmolLM2-135M; ``tokens`` is replaced.
+#: The shape of SmolLM2-135M.
 FULL = Sizes(30, 576, 1536, 9, 3, 49152, sequences=1, tokens=2048, candidates=1, repeats=3)
-#: Seconds on one core; says whether it runs, not what it costs.
+#: A few seconds on one core: shows that it runs, not what it costs.
 QUICK = Sizes(2, 128, 256, 2, 1, 2048, sequences=2, tokens=256, candidates=1, repeats=3)
 #: k of the paper, and tokens of ``\boxed{123}`` with Qwen's tokenizer.
 SEGMENTS, ANSWER_TOKENS = 20, 6
-#: Tokens between two places where a segment could start: about a sentence.
+#: Tokens of a segment: about a sentence.
 SEGMENT_TOKENS = 24
 _SAMPLING_SECONDS = 0.005
 
@@ -72,7 +71,7 @@ def run(sizes: Sizes = FULL, *, tokens: int | None = None, layers: int | None = 
         for repeat in range(sizes.repeats + 1):
             for name, one_pass in passes.items():
                 output, taken, peak = _measure(one_pass)
-                if repeat > 0:  # the first round warms up
+                if repeat > 0:  # The first round warms up.
                     seconds[name].append(taken)
                     peaks[name].append(peak)
         cuts = [row.tolist() for row in output["model_output"][CUTS].unbind()] if naive else []

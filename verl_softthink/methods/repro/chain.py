@@ -1,19 +1,29 @@
-"""Score one given chain of thought under one checkpoint, outside of any training run."""
+"""Score one given chain of thought under one checkpoint, outside of training: what ``verl-softthink chain`` shows."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from verl_softthink.config.base import parse
+from verl_softthink.config.settings import LawSettings
+from verl_softthink.laws import DISCRETE
 from verl_softthink.methods.repro.answer_attention import AnswerAttention
-from verl_softthink.methods.repro.cut_positions import find_places
+from verl_softthink.methods.repro.cuts import find_cut_positions
 from verl_softthink.methods.repro.fields import ANSWER, KINDS
-from verl_softthink.methods.repro.kv_capture import KeptKeys
+from verl_softthink.methods.repro.kv_capture import KVCapture
 from verl_softthink.methods.repro.preparation import Preparation
-from verl_softthink.methods.repro.results import ProcessRewards, process_rewards
-from verl_softthink.methods.repro.scoring import score_places
+from verl_softthink.methods.repro.rewards import ProcessRewards, process_rewards
+from verl_softthink.methods.repro.scoring import score_cut_positions
 from verl_softthink.methods.repro.settings import ReproSettings
+from verl_softthink.pocket import OVERTHINKING, checkpoint_path
+from verl_softthink.report.token_text import visible
+from verl_softthink.report.trace_page import TracedResponse, render_page
+from verl_softthink.trace import SoftTrace
 
 
 @dataclass(frozen=True)
@@ -76,19 +86,76 @@ def score_chain(
             "responses": response,
         }.items()
     }
-    places = find_places(jagged, jagged["input_ids"], jagged["responses"], preparation.lead_in)
+    positions = find_cut_positions(jagged, jagged["input_ids"], jagged["responses"], preparation.lead_in)
     starts = torch.zeros(1, dtype=torch.int64)
-    kept = KeptKeys(model.config)
-    with kept.keeping():
+    capture = KVCapture(model.config)
+    with capture.capturing():
         logits = model(input_ids=sequence[None], use_cache=False).logits
-        cuts, surrogate = score_places(
-            lambda tokens, ids, at: kept.score(model, AnswerAttention(tokens, starts), ids, at),
+        cuts, surrogate = score_cut_positions(
+            lambda tokens, ids, at: capture.score(model, AnswerAttention(tokens, starts), ids, at),
             logits,
-            places,
+            positions,
             starts,
-            places.prefix,
+            positions.prefix,
             torch.ones(1),
             segments=settings.segments,
         )
     log_probs = logits[0, len(prompt) - 1 : -1].float().log_softmax(-1).gather(-1, response[:, None])[:, 0]
     return ScoredChain(response, log_probs, process_rewards(cuts, surrogate, settings))
+
+
+def report_chain(
+    problem: str, response: Path, answer: str, model: Path | None, settings: dict, marker: str, out: Path | None
+) -> None:
+    """Score the response in a text file, show its pieces as a table in the terminal, and write a page if asked.
+
+    Args:
+        problem: the user's message.
+        response: text file; a single line break at its end is dropped.
+        answer: the right answer.
+        model: checkpoint; the overthinking pocket reasoner when None.
+        settings: keys of ``softthink.repro``.
+        marker: the end-of-thinking marker.
+        out: HTML file to write.
+
+    Raises:
+        ValueError: wrong settings, or nothing to score.
+    """
+    path = model or checkpoint_path(OVERTHINKING)
+    policy = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa").eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": problem}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )["input_ids"][0]
+    text = response.read_text(encoding="utf-8").removesuffix("\n")
+    ids = torch.tensor(tokenizer.encode(text, add_special_tokens=False))
+    chain = score_chain(
+        policy, tokenizer, prompt, ids, answer, parse(ReproSettings, settings, "softthink.repro"), marker
+    )
+    Console().print(_table(chain, tokenizer))
+    if out is not None:
+        piece, reward = chain.results.of_tokens(0, len(ids))
+        page = TracedResponse(
+            trace=SoftTrace.of_tokens(chain.log_probs),
+            token_ids=ids.tolist(),
+            tokenizer=tokenizer,
+            law=LawSettings(name=DISCRETE),
+            prompt=tokenizer.decode(prompt),
+            answer=answer,
+            pieces=piece.tolist(),
+            piece_rewards=reward.tolist(),
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(render_page([page], title=f"Process rewards: {problem}"), encoding="utf-8")
+
+
+def _table(chain: ScoredChain, tokenizer: PreTrainedTokenizerBase) -> Table:
+    table = Table("piece", "J before", "J after", "magnitude", "stability", "score", "reward")
+    results = chain.results
+    columns = (results.surrogate, *results.scores)
+    surrogate, magnitude, stability, total = (column[0].tolist() for column in columns)
+    for number, text in enumerate(chain.pieces(tokenizer)):
+        after = number + 1
+        cells = (surrogate[number], surrogate[after], magnitude[after], stability[after], total[after])
+        table.add_row(visible(text), *(f"{value:.3f}" for value in cells), f"{float(results.rewards[0, number]):+.3f}")
+    return table

@@ -1,4 +1,4 @@
-"""What RePro cannot be combined with, in one line each."""
+"""The combinations that RePro does not support, in one line each."""
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -10,7 +10,7 @@ _ATTENTION = "actor_rollout_ref.model.override_config.attn_implementation"
 
 
 def problems(config: DictConfig, settings) -> list[str]:
-    """What RePro cannot work with: a sentence for each mistake, with the key, its value and the fix."""
+    """One sentence for each setting that RePro does not support, with the key, its value and the fix."""
     found = []
     estimator = OmegaConf.select(config, "algorithm.adv_estimator")
     if estimator not in NORMALISERS:
@@ -28,11 +28,12 @@ def problems(config: DictConfig, settings) -> list[str]:
             f"{_ATTENTION}='eager' does not go through transformers' attention interface, which RePro needs; set it to "
             "sdpa, flash_attention_2 or flex_attention"
         )
-    of_marker = marker_problems(config, settings.phase.end_of_thinking)
-    return found + (of_marker or _of_delimiters(config, settings))
+    # Delimiters are checked with the tokenizer, so only once that has loaded.
+    marker = marker_problems(config, settings.phase.end_of_thinking)
+    return found + (marker or _delimiter_problems(config, settings))
 
 
-def _of_delimiters(config: DictConfig, settings) -> list[str]:
+def _delimiter_problems(config: DictConfig, settings) -> list[str]:
     try:
         Preparation(load_tokenizer(config), settings.repro, settings.phase.end_of_thinking)
     except ValueError as error:

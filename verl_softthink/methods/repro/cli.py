@@ -20,8 +20,8 @@ def chain(
     marker: Annotated[str, typer.Option(help="End-of-thinking marker.")] = "</think>",
     out: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
 ) -> None:
-    """Print what every segment of a response does to the likelihood of the right answer."""
-    from verl_softthink.methods.repro.chain_report import report_chain
+    """Print how every segment of a response changes the likelihood of the right answer."""
+    from verl_softthink.methods.repro.chain import report_chain
 
     with one_sentence():
         report_chain(problem, response, answer, model, dict(map(_pair, setting or ())), marker, out)
@@ -38,17 +38,17 @@ def _pair(text: str) -> tuple[str, object]:
 
 
 def bench_repro(
-    quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False,
+    quick: Annotated[bool, typer.Option(help="A small model, to try it out.")] = False,
     tokens: Annotated[int, typer.Option(min=64, help="Tokens of each sequence, 32 of them prompt.")] = 2048,
     layers: Annotated[
-        int | None, typer.Option(min=1, help="Fewer layers than the shape has, for a slow machine.")
+        int | None, typer.Option(min=1, help="Fewer layers than the shape has, for slow machines.")
     ] = None,
     naive: Annotated[bool, typer.Option(help="Also measure one pass per prefix, about eleven times as long.")] = True,
     json: Annotated[
         Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")
     ] = None,
 ) -> None:
-    """Time of an old-log-prob pass that scores RePro's answers over one that does not; the naive passes beside it."""
+    """Time of an old-log-prob pass with and without the scoring of answers, and of the naive passes."""
     from verl_softthink.bench.report import report
     from verl_softthink.methods.repro import bench as repro
 

@@ -1,18 +1,20 @@
-"""Where text ends a segment: exact matching of delimiter strings across token borders, by tables over the vocabulary.
+"""Where segments end: exact matching of delimiter strings across token boundaries, by tables over the vocabulary.
 
-The matcher is the automaton of Aho and Corasick: its state is the longest suffix of the text so far that begins some
-delimiter. ``next_state[s, v]`` says where token ``v`` leads from state ``s``. A state never looks back further than the
-longest delimiter has characters, and a token has at least one, so as many gathers as that find all states of a batch.
+The matcher is an Aho-Corasick automaton: its state is the longest suffix of the text so far that is a prefix of some
+delimiter, and ``next_state[s, v]`` is the state that token ``v`` leads to from state ``s``. A state depends on no more
+characters than the longest delimiter has, and every token has at least one, so that many gathers give all states of a
+batch.
 
-A segment ends with the token that ends a delimiter. Where a blank token prolongs one delimiter into another (".\\n" and
-"\\n\\n" by a second line break), only the last of them counts, so no segment is blank.
-A token that decodes to nothing, and a piece of a character, match nothing and start the matcher anew.
+A segment ends with the token that completes a delimiter. Where a blank token extends one delimiter to another (".\\n"
+and "\\n\\n" by a second line break), only the last one counts, so no segment is blank. A token that decodes to nothing,
+or to part of a character, matches nothing and resets the matcher.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Int, Int16
 from torch import Tensor
 
 #: The delimiters of arXiv 2512.01925; on Qwen's vocabulary ".\n\n" is one token.
@@ -24,18 +26,18 @@ class DelimiterTable:
     """The matcher of one vocabulary of V tokens.
 
     Attributes:
-        next_state: [S, V] int16.
-        accepts: [S] bool, the text ends with a delimiter.
+        next_state: [S, V] int16, by state and token.
+        accepts: [S] bool, states in which the text ends with a delimiter.
         blank: [V] bool, the token is whitespace.
         reach: length in characters of the longest delimiter.
     """
 
-    next_state: Tensor
-    accepts: Tensor
-    blank: Tensor
+    next_state: Int16[Tensor, "states vocabulary"]
+    accepts: Bool[Tensor, " states"]
+    blank: Bool[Tensor, " vocabulary"]
     reach: int
 
-    def segment_ends(self, ids: Tensor) -> Tensor:
+    def segment_ends(self, ids: Int[Tensor, "*batch tokens"]) -> Bool[Tensor, "*batch tokens"]:
         """Where segments end.
 
         Args:
@@ -46,24 +48,24 @@ class DelimiterTable:
         """
         state = torch.zeros_like(ids)
         width = ids.shape[-1]
-        flat = self.next_state.to(ids.device)
+        next_state = self.next_state.to(ids.device)
         for lag in range(min(self.reach, width) - 1, -1, -1):
-            # The state after the tokens at t - lag; before the text there is the root.
+            # The state after token t - lag; before the first token it is the root.
             earlier = torch.nn.functional.pad(ids[..., : width - lag], (lag, 0))
-            stepped = flat[state, earlier].long()
+            stepped = next_state[state, earlier].long()
             started = torch.arange(width, device=ids.device) >= lag
             state = torch.where(started, stepped, state)
         ends = self.accepts.to(ids.device)[state]
-        prolonged = ends[..., 1:] & self.blank.to(ids.device)[ids[..., 1:]]
-        ends[..., :-1] &= ~prolonged
+        extended = ends[..., 1:] & self.blank.to(ids.device)[ids[..., 1:]]
+        ends[..., :-1] &= ~extended
         return ends
 
 
 def build_delimiter_table(texts: Sequence[str], delimiters: Sequence[str] = DELIMITERS) -> DelimiterTable:
-    """Tables for a vocabulary.
+    """Build the matcher of a vocabulary.
 
     Args:
-        texts: the text of every token id, "" where it has none.
+        texts: V texts, one per token id; "" for a token without one.
         delimiters: non-empty strings that end a segment.
 
     Raises:
@@ -85,7 +87,7 @@ def build_delimiter_table(texts: Sequence[str], delimiters: Sequence[str] = DELI
     next_state = torch.zeros(len(states), len(texts), dtype=torch.int16)
     relevant = set("".join(delimiters))
     for token, text in enumerate(texts):
-        # Without any character of a delimiter in reach of its end, a token leads back to the root.
+        # A token whose last character is in no delimiter leads back to the root.
         if not text or text[-1] not in relevant:
             continue
         for state, index in number.items():

@@ -1,8 +1,8 @@
 """RePro inside verl's old-log-prob pass: a mixin in front of the likelihood engine.
 
-A micro-batch with ``REQUEST`` among its settings comes back with three more model outputs, ``CUTS``, ``SURROGATE``
+A micro-batch with ``REQUEST`` among its settings returns three more model outputs, ``CUTS``, ``SURROGATE``
 and ``SECONDS``; its log-probs and entropies are bit for bit those of a pass without it. The method is explained in
-``kept_keys.py``.
+``kv_capture.py``.
 """
 
 import time
@@ -14,24 +14,24 @@ from verl.utils.device import get_torch_device
 from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.methods.repro.answer_attention import AnswerAttention
-from verl_softthink.methods.repro.cut_positions import find_places
+from verl_softthink.methods.repro.cuts import find_cut_positions
 from verl_softthink.methods.repro.fields import ANSWER, CUTS, KINDS, REQUEST, SECONDS, SURROGATE
-from verl_softthink.methods.repro.kv_capture import KeptKeys
-from verl_softthink.methods.repro.scoring import score_places
+from verl_softthink.methods.repro.kv_capture import KVCapture
+from verl_softthink.methods.repro.scoring import score_cut_positions
 
 
 class AnswerScoring:
     """Scores the right answer after selected prefixes of every response of a forward-only pass."""
 
-    _kept: KeptKeys | None = None
+    _capture: KVCapture | None = None
 
     def row_readers(self, micro_batch: TensorDict) -> list[str]:
-        return [*super().row_readers(micro_batch), *self._asked(micro_batch)]
+        return [*super().row_readers(micro_batch), *self._requested(micro_batch)]
 
     def logit_readers(self, micro_batch: TensorDict) -> list[str]:
-        return [*super().logit_readers(micro_batch), *self._asked(micro_batch)]
+        return [*super().logit_readers(micro_batch), *self._requested(micro_batch)]
 
-    def _asked(self, micro_batch: TensorDict) -> list[str]:
+    def _requested(self, micro_batch: TensorDict) -> list[str]:
         return [] if get_non_tensor_data(micro_batch, REQUEST, default=None) is None else [REQUEST]
 
     def forward_step(self, micro_batch: TensorDict, loss_function, forward_only: bool):
@@ -44,19 +44,19 @@ class AnswerScoring:
                 f"batch.extra_info[{REQUEST!r}] is set, but {what}: answers are scored in compute_log_prob, on a batch "
                 "that RePro has prepared; remove the key"
             )
-        self._kept = KeptKeys(self.model_config.hf_config)
+        self._capture = KVCapture(self.model_config.hf_config)
         try:
-            with self._kept.keeping():
+            with self._capture.capturing():
                 return super().forward_step(micro_batch, loss_function, forward_only)
         finally:
-            self._kept = None
+            self._capture = None
 
     def prepare_model_outputs(self, output, output_args, micro_batch, logits_processor_func):
-        if self._kept is None:
+        if self._capture is None:
             return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         get_torch_device().synchronize()
         begin = time.perf_counter()
-        # Before verl's own log-probs, which may change the logits.
+        # Before verl's own log-probs, which may modify the logits in place.
         cuts, surrogate = self._score_answers(output.logits, micro_batch)
         get_torch_device().synchronize()
         seconds = (time.perf_counter() - begin) / len(cuts)
@@ -69,8 +69,8 @@ class AnswerScoring:
     def _score_answers(self, logits: Tensor, micro_batch: TensorDict) -> tuple[list[Tensor], list[Tensor]]:
         """Cuts [P] and mean log-likelihoods [P] of every response."""
         request = get_non_tensor_data(micro_batch, REQUEST, default=None)
-        input_ids, positions = micro_batch["input_ids"], micro_batch["position_ids"]
-        places = find_places(
+        input_ids, position_ids = micro_batch["input_ids"], micro_batch["position_ids"]
+        positions = find_cut_positions(
             {name: micro_batch[name] for name in (KINDS, ANSWER)},
             input_ids,
             micro_batch["responses"],
@@ -78,14 +78,14 @@ class AnswerScoring:
         )
         offsets = input_ids.offsets()[:-1]
         packed = get_non_tensor_data(micro_batch, "use_remove_padding", default=True)
-        # Where a sequence starts among the flattened columns of the pass.
+        # Where each sequence starts among the flattened columns of the pass.
         starts = offsets if packed else torch.arange(len(offsets), device=offsets.device) * logits.shape[1]
-        return score_places(
-            lambda tokens, ids, at: self._kept.score(self.module, AnswerAttention(tokens, starts), ids, at),
+        return score_cut_positions(
+            lambda tokens, ids, at: self._capture.score(self.module, AnswerAttention(tokens, starts), ids, at),
             logits,
-            places,
+            positions,
             starts,
-            positions.values()[offsets[places.row] + places.prefix - 1] + 1,
+            position_ids.values()[offsets[positions.row] + positions.prefix - 1] + 1,
             _temperature(micro_batch, len(offsets), offsets.device),
             segments=request["segments"],
             group=self.get_data_parallel_group(),

@@ -1,19 +1,19 @@
-"""Keys and values of one forward pass, kept so that answers can be scored after any prefix of its sequences.
+"""Capture the keys and values of one forward pass, so that answers can be scored after any prefix of its sequences.
 
-How to score k + 2 prefixes of a response of T tokens with an answer of A tokens, three exact ways:
+There are three exact ways to score an answer of A tokens after k + 2 prefixes of a response of T tokens:
 
 * one forward pass per prefix, as published: about (k + 2) / 2 times the cost of the response;
-* the answers appended to the response in one row with a block mask: T + kA tokens, but a T x T mask takes the place of
-  the causal kernels, packed batches need another one, and the cuts must be known before the pass that gives entropies;
-* what is done here: the ordinary pass over the responses keeps the keys and values that it computes anyway, and a
-  second small forward pass over all answer tokens attends to the prefixes among them. The cost is T + kA tokens too.
-  The long part runs on the very kernels (flash, sdpa, packed or padded) of an ordinary pass and gives bit-identical
-  log-probs, so it *is* verl's old-log-prob pass; the cuts follow from that pass's own entropies; soft positions need
-  no care, for their keys are those of the mixtures that were fed; and answers can be split over several forward passes
-  at no cost when memory is short.
+* the answers appended to the response in one row with a block mask: T + kA tokens, but a T x T mask replaces the causal
+  kernels, packed batches need a different one, and the cuts must be known before the pass that gives the entropies;
+* what is done here: the ordinary pass over the responses leaves the keys and values that it computes anyway, and a
+  second, small forward pass over all answer tokens attends to prefixes of them. The cost is T + kA tokens as well. The
+  long part runs on the kernels (flash, sdpa, packed or padded) of an ordinary pass and gives bit-identical log-probs,
+  so it *is* verl's old-log-prob pass. The cuts follow from the entropies of that same pass. Soft positions need no
+  special treatment: their keys are those of the mixtures that the model read. Answers can be split over several
+  forward passes at no extra cost when memory is short.
 
-The price is memory: keys and values of one micro-batch stay until its answers are scored, 2 x layers x key-value heads
-x head size numbers a token (28 KiB for Qwen2-1.5B in bf16, a tenth of the token's logits).
+The price is memory: the keys and values of one micro-batch are held until its answers are scored, 2 x layers x
+key-value heads x head size numbers per token (28 KiB for Qwen2-1.5B in bf16, a tenth of the token's logits).
 
 It works on every Hugging Face model that calls its attention through transformers' attention interface. Sliding windows
 and softcapping are applied to answers as the model applies them; anything else is refused by name.
@@ -27,13 +27,13 @@ from torch import Tensor, nn
 
 from verl_softthink.methods.repro.answer_attention import AnswerAttention
 
-#: Arguments of an attention call that change its result in a way that answers do not repeat.
+#: Arguments of an attention call that change its result in ways that the attention of answers does not reproduce.
 _REFUSED_ARGUMENTS = ("s_aux", "position_bias", "cache")
 _KNOWN_LAYERS = ("full_attention", "sliding_attention")
 
 
-class KeptKeys:
-    """Stands between a model and its attention function while a pass is kept or answers are scored.
+class KVCapture:
+    """Intercepts a model's attention while keys and values are captured and answers are scored.
 
     Args:
         config: the Hugging Face configuration of the model.
@@ -51,12 +51,12 @@ class KeptKeys:
         self._next_layer = 0
 
     @contextmanager
-    def keeping(self) -> Iterator[None]:
-        """Keep keys and values of the forward passes inside, until the block ends."""
+    def capturing(self) -> Iterator[None]:
+        """Capture the keys and values of the forward pass inside the block, and release them at its end."""
         from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
         original = ALL_ATTENTION_FUNCTIONS[self.implementation]
-        # An override of the instance that all models share, put in front of the registered function.
+        # Overrides the registered function in the instance that all models share.
         ALL_ATTENTION_FUNCTIONS[self.implementation] = self._attend_with(original)
         try:
             yield
@@ -65,10 +65,10 @@ class KeptKeys:
             self._layers.clear()
 
     def score(self, module: nn.Module, answers: AnswerAttention, ids: Tensor, positions: Tensor) -> Tensor:
-        """Logits of answer tokens after their prefixes; call it inside ``keeping``, after the responses' pass.
+        """Logits of answer tokens after their prefixes; call it inside ``capturing``, after the responses' pass.
 
         Args:
-            module: the model, as the kept pass called it.
+            module: the model, as the captured pass called it.
             answers: what each answer token may attend to.
             ids: [M] int64 answer tokens.
             positions: [M] int64 their position ids.
@@ -79,7 +79,7 @@ class KeptKeys:
         self._check_layers()
         self._answers, self._next_layer = answers, 0
         try:
-            # A mask of four dimensions is taken as it is: none is built, and answers bring their own.
+            # transformers passes a four-dimensional mask on as it is; answers use their own instead.
             output = module(
                 input_ids=ids[None],
                 attention_mask=torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=ids.device),
@@ -93,20 +93,20 @@ class KeptKeys:
     def _attend_with(self, original: Callable) -> Callable:
         def attend(module, query, key, value, attention_mask, **arguments):
             if self._answers is not None:
-                kept_key, kept_value, window = self._layers[self._next_layer]
+                prefix_key, prefix_value, window = self._layers[self._next_layer]
                 self._next_layer += 1
                 softcap = arguments.get("softcap") if self.implementation != "sdpa" else None
                 return (
                     self._answers.attend(
-                        query, key, value, kept_key, kept_value, window, arguments.get("scaling"), softcap
+                        query, key, value, prefix_key, prefix_value, window, arguments.get("scaling"), softcap
                     ),
                     None,
                 )
             for name in _REFUSED_ARGUMENTS:
                 if arguments.get(name) is not None:
                     raise ValueError(
-                        f"RePro: {type(module).__name__} calls its attention with {name}, which answers cannot repeat: "
-                        "this architecture is not supported; remove repro from +softthink"
+                        f"RePro: {type(module).__name__} calls its attention with {name}, which cannot be "
+                        "reproduced for answers: this architecture is not supported; remove repro from +softthink"
                     )
             self._layers.append((key, value, arguments.get("sliding_window")))
             return original(module, query, key, value, attention_mask, **arguments)
@@ -114,7 +114,7 @@ class KeptKeys:
         return attend
 
     def _check_layers(self) -> None:
-        """Every layer must have gone through the interface, and windows must be where the configuration has them."""
+        """Check that every layer went through the interface, with windows where the configuration has them."""
         layers = self._config.num_hidden_layers
         if len(self._layers) != layers:
             raise ValueError(
@@ -132,10 +132,10 @@ class KeptKeys:
 
 
 def check_attention(config: object) -> None:
-    """Check that a (text) configuration's attention can be repeated for answers.
+    """Check that the attention of a (text) configuration can be reproduced for answers.
 
     Raises:
-        ValueError: naming what cannot, and the fix.
+        ValueError: naming what cannot be reproduced, and the fix.
     """
     if config._attn_implementation == "eager":
         raise ValueError(
@@ -146,6 +146,6 @@ def check_attention(config: object) -> None:
     if other:
         raise ValueError(
             f"RePro: {config.model_type} has layers of type {', '.join(sorted(other))}, which have no keys to "
-            "keep or see other tokens than a causal layer does: this architecture is not supported; remove repro from "
-            "+softthink"
+            "capture or see other tokens than a causal layer does: this architecture is not supported; remove repro "
+            "from +softthink"
         )

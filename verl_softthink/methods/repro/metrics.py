@@ -1,22 +1,22 @@
-"""Metrics of RePro, under ``softthink/repro/`` in verl's own trackers; ``metric_docs.py`` says how to read them."""
+"""Metrics of RePro, under ``softthink/repro/`` in verl's own trackers, and how to read them."""
 
 import torch
 from torch import Tensor
 
-from verl_softthink.methods.repro.results import ProcessRewards
+from verl_softthink.methods.repro.rewards import ProcessRewards
 from verl_softthink.report.metric_doc import MetricDoc
 
 PREFIX = "softthink/repro/"
 
 
 def reward_metrics(results: ProcessRewards, advantage: Tensor, mask: Tensor, seconds: Tensor) -> dict[str, float]:
-    """Metrics of one batch.
+    """Metrics of process rewards and advantages.
 
     Args:
         results: of N responses.
-        advantage: [N, T] what was added to the advantages.
+        advantage: [N, T] process advantages times alpha, as added to the outcome's.
         mask: [N, T] response tokens.
-        seconds: that scoring took on each rank, any shape.
+        seconds: of scoring each response, any shape.
     """
     scored = results.counts > 1
     metrics = {
@@ -43,12 +43,12 @@ def reward_metrics(results: ProcessRewards, advantage: Tensor, mask: Tensor, sec
 
 
 def text_metrics(lengths: list[int], first_tokens: list[Tensor], backtracks: Tensor) -> dict[str, float]:
-    """Metrics of how responses are written.
+    """Metrics of thinking regions and segments.
 
     Args:
         lengths: tokens of each thinking region.
         first_tokens: per response the first token of every segment.
-        backtracks: [V] bool, which tokens turn back.
+        backtracks: [V] bool, first tokens of segments that backtrack.
     """
     firsts = torch.cat(first_tokens)
     return {
@@ -69,17 +69,17 @@ ROWS = (
         "repro/pieces/mean",
         "pieces of a scored response, each with a reward of its own; at most softthink.repro.segments + 1",
         "5 to segments + 1",
-        "near 1: the model hardly writes softthink.repro.delimiters; compare with segments/mean",
+        "near 1: responses hardly contain softthink.repro.delimiters; compare with segments/mean",
     ),
     MetricDoc(
         "repro/segments/mean",
         "delimited segments of a response, scored or not",
         "above softthink.repro.segments, so that entropy chooses",
-        "near 1: name delimiters that this model writes",
+        "near 1: list delimiters that this model writes",
     ),
     MetricDoc(
         "repro/surrogate/prompt",
-        "J in nats at the bare prompt, mean over scored responses",
+        "J in nats after the bare prompt, mean over scored responses",
         "well below surrogate/end",
         "near 0: the answers can be guessed, so thinking earns nothing; take harder problems",
     ),
@@ -87,14 +87,14 @@ ROWS = (
         "repro/surrogate/end",
         "J in nats after all of the thinking, mean over scored responses",
         "rising towards 0",
-        "far below 0 although rewards are high: softthink.repro.lead_in and .answer do not write the answer as the "
+        "far below 0 although rewards are high: softthink.repro.lead_in and .answer do not format the answer as the "
         "model does",
     ),
     MetricDoc(
         "repro/surrogate/rise",
         "surrogate/end minus surrogate/prompt, in nats",
-        "above 0, rising with the share of right responses (wrong ones are sure of something else)",
-        "below 0 for long: as surrogate/end",
+        "above 0, rising with the share of right responses (wrong ones raise another answer)",
+        "below 0 over many steps: as surrogate/end",
     ),
     MetricDoc(
         "repro/magnitude",
@@ -106,41 +106,41 @@ ROWS = (
         "repro/stability",
         "(1 + Kendall's tau-a of J over the points) / 2, mean over scored responses; 0.5 is no trend",
         "0.5 to 0.8",
-        "below 0.5: likelihoods fall while the model thinks; as surrogate/end",
+        "below 0.5: the likelihood falls during thinking; as surrogate/end",
     ),
     MetricDoc(
         "repro/negative_share",
         "share of pieces that lower the score",
         "0.2 to 0.6",
-        "near 0 or 1: the rewards tell pieces apart badly; lower softthink.repro.stability_weight or segments",
+        "near 0 or 1: the rewards hardly distinguish pieces; lower softthink.repro.stability_weight or segments",
     ),
     MetricDoc(
         "repro/reward/std",
         "standard deviation of the rewards of all pieces",
         "0.05 to 0.4",
-        "near 0: every piece earns the same; as surrogate/prompt",
+        "near 0: all pieces earn the same; as surrogate/prompt",
     ),
     MetricDoc(
         "repro/advantage/abs_mean",
         "mean over response tokens of |softthink.repro.alpha x process advantage|",
-        "a tenth to a half of what critic/advantages spans",
-        "above it: the process drowns the outcome, lower alpha; near 0: raise it",
+        "a tenth to a half of the range of critic/advantages",
+        "above: the process advantage outweighs the outcome's, lower alpha; near 0: raise it",
     ),
     MetricDoc(
         "repro/thinking_length/mean",
         "tokens before the end-of-thinking marker, of all responses",
-        "falling slowly: idle pieces cost",
+        "falling slowly, as pieces that add nothing earn less than the average",
         "collapsing within a few steps: lower alpha or the learning rate",
     ),
     MetricDoc(
         "repro/backtracking_share",
         "share of segments that begin with one of softthink.repro.backtracking",
         "falling slowly",
-        "exactly 0: no such token in the vocabulary; name words that this model turns back with",
+        "exactly 0: no such token in the vocabulary; list words with which this model backtracks",
     ),
     MetricDoc(
         "repro/scoring_seconds",
-        "time of scoring answers, summed over ranks; part of timing_s/old_log_prob",
+        "seconds of scoring answers, summed over ranks; part of timing_s/old_log_prob",
         "below half of timing_s/old_log_prob",
         "more: fewer softthink.repro.segments",
     ),

@@ -1,4 +1,4 @@
-"""From the tokens of a batch to what the scoring pass needs: where each response may be cut, and its answer's ids."""
+"""From the tokens of a batch to what the scoring pass needs: where each response may be cut, and its right answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from verl_softthink.methods.repro.cuts import MUST_CUT, NO_CUT, cut_kinds, segment_starts, thinking_region
 from verl_softthink.methods.repro.delimiters import DelimiterTable, build_delimiter_table
 from verl_softthink.methods.repro.fields import NO_ANSWER
-from verl_softthink.methods.repro.segments import MUST_CUT, NO_CUT, cut_kinds, segment_starts, thinking_region
 from verl_softthink.methods.repro.settings import ReproSettings
 from verl_softthink.thinking import token_ids, vocabulary_texts
 
@@ -20,9 +20,9 @@ class Thinking:
     """The thinking region of one response of T tokens.
 
     Attributes:
-        length: its tokens.
-        starts: [S] int64, first tokens of its segments but the first one.
-        kinds: [T + 1] int64, what may be cut.
+        length: tokens of the region.
+        starts: [S] int64, first tokens of its segments, the one at 0 excepted.
+        kinds: [T + 1] int64, of ``cuts.cut_kinds``.
     """
 
     length: int
@@ -63,13 +63,13 @@ class Preparation:
 
     @cached_property
     def backtracks(self) -> Tensor:
-        """[V] bool, the tokens with which a segment turns back."""
+        """[V] bool, first tokens of segments that backtrack."""
         words = {word.casefold() for word in self._settings.backtracking}
         return torch.tensor([text.strip().casefold() in words for text in self._texts])
 
     @cached_property
     def lead_in(self) -> list[int]:
-        """Ids between a prefix and the answer."""
+        """Token ids between a prefix and the answer."""
         return self._tokenizer.encode(self._settings.lead_in, add_special_tokens=False)
 
     def answer(self, ground_truth: object) -> Tensor:
@@ -79,14 +79,14 @@ class Preparation:
         return torch.tensor(ids or [NO_ANSWER])
 
     def thinking(self, response: Tensor) -> Thinking:
-        """Where one response [T] may be cut."""
+        """The thinking region of one response [T], and where it may be cut."""
         length = thinking_region(response, self.marker, self._stop_ids)
         starts = segment_starts(self.table.segment_ends(response), length)
         return Thinking(length, starts, cut_kinds(starts, length, len(response)))
 
 
 def uncut(length: int) -> Tensor:
-    """[length + 1] int64, the kinds of a response that nobody wrote: verl's padding rows."""
+    """[length + 1] int64, the cut kinds of verl's padding rows: the bare prompt alone."""
     kinds = torch.full((length + 1,), NO_CUT)
     kinds[0] = MUST_CUT
     return kinds

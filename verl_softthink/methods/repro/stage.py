@@ -1,8 +1,8 @@
 """RePro in a training step: cuts before the old-log-prob pass, scores inside it, process advantages after verl's own.
 
-before   segments of every response and the ids of its answer, into the batch
-inside   likelihoods of the answer after the selected cuts (``engine.AnswerScoring``)
-after    A = A_outcome + alpha x A_process, written over verl's ``advantages``
+before   puts the segments of every response and its right answer into the batch
+inside   scores the answer after the selected cuts (``engine.AnswerScoring``)
+after    replaces verl's ``advantages`` by A_outcome + alpha x A_process
 """
 
 import torch
@@ -15,12 +15,12 @@ from verl_softthink.methods.repro.advantage import process_advantage
 from verl_softthink.methods.repro.fields import ANSWER, CUTS, KINDS, PIECE, REQUEST, REWARD, SECONDS, SURROGATE
 from verl_softthink.methods.repro.metrics import reward_metrics, text_metrics
 from verl_softthink.methods.repro.preparation import Preparation, uncut
-from verl_softthink.methods.repro.results import process_rewards
+from verl_softthink.methods.repro.rewards import process_rewards
 from verl_softthink.methods.stage import Stage
 
 
 class ReproStage(Stage):
-    """Process advantages beside the outcome's."""
+    """Adds process advantages to the outcome advantages."""
 
     dumped = (PIECE, REWARD)
 
@@ -30,7 +30,7 @@ class ReproStage(Stage):
 
     @property
     def preparation(self) -> Preparation:
-        """Tables of the trainer's tokenizer, which exists once the trainer has been initialised."""
+        """Tables of the trainer's tokenizer, which exists only once the trainer has been initialised."""
         if self._prepared is None:
             marker = self.trainer.softthink.phase.end_of_thinking
             self._prepared = Preparation(self.trainer.tokenizer, self.settings, marker)
@@ -38,9 +38,9 @@ class ReproStage(Stage):
 
     def before_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         data = get(batch.keys, batch.partition_id, ["responses", "reward_model"])
-        judged = values_of(data["reward_model"])
+        reward_models = values_of(data["reward_model"])
         kinds, answers, lengths, first_tokens = [], [], [], []
-        for tag, response, entry in zip(batch.tags, data["responses"].unbind(), judged, strict=True):
+        for tag, response, entry in zip(batch.tags, data["responses"].unbind(), reward_models, strict=True):
             if is_padding(tag):
                 kinds.append(uncut(len(response)))
                 answers.append(self.preparation.answer(None))
@@ -57,7 +57,7 @@ class ReproStage(Stage):
         return batch
 
     def after_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        # Other passes over the model have nothing to score.
+        # Later passes must not score answers.
         batch.extra_info.pop(REQUEST, None)
         return batch
 

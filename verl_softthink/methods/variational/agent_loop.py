@@ -1,58 +1,85 @@
-"""The agent loop of posterior traces: rolls out after the prompt with the hint, returns a row on the prompt without.
+"""The agent loop of posterior thoughts: rolls out on the prompt with the hint, returns a row on the prompt without.
 
     ordinary step    z ~ q(. | x, hint), for the first ``model_share`` of a group z ~ pi(. | x);   trained on x
     posterior step   z ~ pi(. | x);                                                    trained on the hint's prompt
 
-With ``resampled_answers`` = m the trace is cut after the end-of-thinking marker and m answers are drawn from
-pi(. | x, z); the row keeps the first right one, which is distributed like any other right one, so its expected gradient
-is that of their mean; the reward is the mean verdict. With ``geometric_mean`` or ``product`` the row gets the reference
-answer.
+With ``resampled_answers`` = m the response is cut after the end-of-thinking marker and m answers are sampled from
+pi(. | x, z). The row keeps the first right one, which has the distribution of any other right one, so its expected
+gradient is that of their mean; its reward is the mean over the m answers. With ``geometric_mean`` or ``product`` the
+row gets the reference answer.
 """
 
 import asyncio
+import inspect
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
 import torch
+from omegaconf import DictConfig
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+from verl.trainer.ppo.reward import get_custom_reward_fn
+from verl.utils.reward_score import default_compute_score
 
 from verl_softthink.config.base import ParsedOnce
 from verl_softthink.methods.settings import parse_node
-from verl_softthink.methods.variational.fields import AGENT_NAME, FROM_MODEL, HINT_TEXT, OTHER_PROMPT, TRACE
-from verl_softthink.methods.variational.hints import hint_of, with_hint
+from verl_softthink.methods.variational.fields import AGENT_NAME, FROM_MODEL, HINT_TEXT, OTHER_PROMPT, THOUGHT
 from verl_softthink.methods.variational.settings import ANSWER
-from verl_softthink.methods.variational.traces import Response, with_answer
-from verl_softthink.methods.variational.verdict import Judge
+from verl_softthink.methods.variational.thoughts import Response, hint_of, with_answer, with_hint
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.thinking import marker_end, token_ids
 
-#: The whole node: this loop reads a method's own group beside the phases.
+#: The whole node: this loop reads its method's group and ``softthink.phase``.
 node_settings = ParsedOnce(parse_node)
 
 
 class PosteriorOutput(AgentLoopOutput):
-    """verl's output with the other prompt and the length of the trace."""
+    """verl's output with the other prompt and the length of the thought."""
 
     other_prompt: list[int]
-    trace_length: int
+    thought_length: int
 
     def as_dict(self) -> dict[str, Any]:
-        """verl's fields plus ``softthink_other_prompt`` [P] and ``softthink_trace`` [T]."""
+        """verl's fields plus ``softthink_other_prompt`` [P] and ``softthink_thought`` [T]."""
         output = super().as_dict()
         output[OTHER_PROMPT] = torch.tensor(output.pop("other_prompt"), dtype=torch.int64)
-        output[TRACE] = (torch.arange(len(output["responses"])) < output.pop("trace_length")).long()
+        output[THOUGHT] = (torch.arange(len(output["responses"])) < output.pop("thought_length")).long()
         return output
 
 
+class AnswerReward:
+    """The run's own reward function, called as verl's naive reward manager does.
+
+    verl's reward loop gives one reward per response; several answers to one thought need several.
+    """
+
+    def __init__(self, config: DictConfig):
+        self._score = get_custom_reward_fn(config) or default_compute_score
+
+    async def of(self, text: str, row: Mapping[str, Any]) -> float:
+        """The reward of one response to ``row`` of the data set."""
+        arguments = {
+            "data_source": row["data_source"],
+            "solution_str": text,
+            "ground_truth": row["reward_model"]["ground_truth"],
+            "extra_info": dict(row.get("extra_info") or {}),
+        }
+        if inspect.iscoroutinefunction(getattr(self._score, "func", self._score)):
+            result = await self._score(**arguments)
+        else:
+            result = await asyncio.get_running_loop().run_in_executor(None, lambda: self._score(**arguments))
+        return float(result["score"] if isinstance(result, dict) else result)
+
+
 class PosteriorAgentLoop(SingleTurnAgentLoop):
-    """One trace, from the posterior or from the model."""
+    """Rolls out one thought, from the posterior or from the model."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.softthink = node_settings(self.rollout_config.custom[EXTRA_ARGS_KEY])
-        self.judge = Judge(self.config)
+        self.reward = AnswerReward(self.config)
 
     async def run(self, sampling_params: dict[str, Any], **kwargs) -> PosteriorOutput:
         settings = self.softthink.variational
@@ -62,17 +89,17 @@ class PosteriorAgentLoop(SingleTurnAgentLoop):
         hinted = with_hint(messages, hint, settings.hint.template)
         output = await super().run(dict(sampling_params), **kwargs | {"raw_prompt": messages if from_model else hinted})
         model_prompt, posterior_prompt = [await self._prompt(chat) for chat in (messages, hinted)]
-        # A chat template may add tokens after an assistant's turn, which nobody sampled.
+        # A chat template may add tokens after the assistant's turn, which were not sampled.
         sampled = sum(output.response_mask)
         ids = output.response_ids[:sampled]
-        response = Response(ids, output.response_logprobs[:sampled], self._trace_length(ids))
+        response = Response(ids, output.response_logprobs[:sampled], self._thought_length(ids))
         reward = None
-        if settings.cuts_traces:
+        if settings.cuts_thoughts:
             response, reward = await self._answer(response, model_prompt, sampling_params, kwargs)
         mask = [1] * len(response.ids)
         if posterior_step:
-            # The posterior is a distribution over traces: answers are the model's business.
-            mask[response.trace_length :] = [0] * (len(mask) - response.trace_length)
+            # The posterior is a distribution over thoughts: it is not trained on answers.
+            mask[response.thought_length :] = [0] * (len(mask) - response.thought_length)
         trained, other = (posterior_prompt, model_prompt) if posterior_step else (model_prompt, posterior_prompt)
         return PosteriorOutput(
             prompt_ids=trained,
@@ -80,7 +107,7 @@ class PosteriorAgentLoop(SingleTurnAgentLoop):
             response_ids=response.ids,
             response_mask=mask,
             response_logprobs=response.log_probs,
-            trace_length=response.trace_length,
+            thought_length=response.thought_length,
             reward_score=reward,
             num_turns=output.num_turns,
             metrics=output.metrics,
@@ -90,7 +117,7 @@ class PosteriorAgentLoop(SingleTurnAgentLoop):
         )
 
     async def _prompt(self, messages: list[dict]) -> list[int]:
-        """The whole prompt as tokens; verl would cut one that is too long, and with it the question or the hint.
+        """The whole prompt as tokens; verl would truncate a long one, and with it the question or the hint.
 
         Raises:
             ValueError: when it is longer than ``data.max_prompt_length``.
@@ -104,9 +131,9 @@ class PosteriorAgentLoop(SingleTurnAgentLoop):
             )
         return list(ids)
 
-    def _trace_length(self, ids: list[int]) -> int:
-        """The whole response where traces are not cut, and where thinking never ended."""
-        if not self.softthink.variational.cuts_traces:
+    def _thought_length(self, ids: list[int]) -> int:
+        """Up to and with the marker; the whole response where thoughts are not cut, and where thinking never ended."""
+        if not self.softthink.variational.cuts_thoughts:
             return len(ids)
         marker = token_ids(self.tokenizer, self.softthink.phase.end_of_thinking)
         return marker_end(ids, marker) or len(ids)
@@ -114,32 +141,32 @@ class PosteriorAgentLoop(SingleTurnAgentLoop):
     async def _answer(
         self, response: Response, prompt: list[int], sampling_params: dict[str, Any], row: dict[str, Any]
     ) -> tuple[Response, float]:
-        """The response with the answer that it is trained on, and the reward of its trace."""
+        """The response with the answer that it is trained on, and the reward of its thought."""
         settings = self.softthink.variational
-        if response.trace_length == len(response.ids):
+        if response.thought_length == len(response.ids):
             return response, 0.0  # No marker, or no room after it.
         if settings.answer != "accuracy":
-            own = await self.judge.score(self._text(response.ids), row)
+            own = await self.reward.of(self._text(response.ids), row)
             text = settings.answer_template.replace(ANSWER, str(row["reward_model"]["ground_truth"]))
             ids = [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
-            # Nobody sampled these tokens: the rollout has no log-probs of them.
+            # Forced tokens: the rollout has no log-probs of them.
             return with_answer(response, ids, [0.0] * len(ids), self.response_length), own
-        trace = response.ids[: response.trace_length]
-        room = self.response_length - len(trace)
+        thought = response.ids[: response.thought_length]
+        room = self.response_length - len(thought)
         answers = await asyncio.gather(
             *(
                 self.server_manager.generate(
                     request_id=uuid4().hex,
-                    prompt_ids=prompt + trace,
+                    prompt_ids=prompt + thought,
                     sampling_params=sampling_params | {"max_tokens": room},
                 )
                 for _ in range(settings.resampled_answers)
             )
         )
         candidates = [with_answer(response, a.token_ids, a.log_probs, self.response_length) for a in answers]
-        verdicts = await asyncio.gather(*(self.judge.score(self._text(c.ids), row) for c in candidates))
-        best = max(range(len(candidates)), key=lambda number: verdicts[number])
-        return candidates[best], sum(verdicts) / len(verdicts)
+        rewards = await asyncio.gather(*(self.reward.of(self._text(c.ids), row) for c in candidates))
+        best = max(range(len(candidates)), key=rewards.__getitem__)
+        return candidates[best], sum(rewards) / len(rewards)
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)

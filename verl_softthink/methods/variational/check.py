@@ -1,4 +1,4 @@
-"""What posterior traces cannot be combined with, in one line each."""
+"""The combinations that posterior thoughts do not support, in one line each."""
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,15 +14,15 @@ _NEEDED = {
     "actor_rollout_ref.rollout.top_k": (-1, "the likelihoods are those of the whole vocabulary"),
     "actor_rollout_ref.actor.policy_loss.loss_mode": (loss.NAME, "the weights already correct for the proposal"),
     "actor_rollout_ref.actor.loss_agg_mode": (loss.AGGREGATION, "a mean over tokens changes the objective"),
-    "actor_rollout_ref.actor.ppo_epochs": (1, "weights are those of the model that the traces were scored with"),
-    "algorithm.use_kl_in_reward": (False, "rewards stand for probabilities of a right answer"),
+    "actor_rollout_ref.actor.ppo_epochs": (1, "weights are those of the model that the thoughts were scored with"),
+    "algorithm.use_kl_in_reward": (False, "rewards are taken as probabilities of a right answer"),
     "algorithm.rollout_correction.rollout_is": (None, "the weights already are an importance correction"),
-    "algorithm.rollout_correction.bypass_mode": (False, "the rollout's log-probs are those after the hint"),
+    "algorithm.rollout_correction.bypass_mode": (False, "the rollout's log-probs are conditioned on the hint"),
 }
 
 
 def problems(config: DictConfig, settings) -> list[str]:
-    """What posterior traces cannot work with: a sentence for each mistake, with the key, its value and the fix."""
+    """One sentence for each setting that posterior thoughts do not support, with the key, its value and the fix."""
     found = []
     if settings.law is not None:
         found.append(
@@ -33,8 +33,8 @@ def problems(config: DictConfig, settings) -> list[str]:
         )
     if settings.repro is not None:
         found.append(
-            "softthink.repro with softthink.variational: the weights of posterior traces take the place of the "
-            "advantage that softthink.repro shapes; remove one of the two"
+            "softthink.repro with softthink.variational: the weights of posterior thoughts replace the "
+            "advantage to which softthink.repro adds; remove one of the two"
         )
     for key, (wanted, reason) in _NEEDED.items():
         value = OmegaConf.select(config, key)
@@ -49,13 +49,13 @@ def problems(config: DictConfig, settings) -> list[str]:
     if abs(method.model_share * rollout.n - round(method.model_share * rollout.n)) > 1e-6:
         found.append(
             f"softthink.variational.model_share={method.model_share} of actor_rollout_ref.rollout.n={rollout.n} "
-            f"responses is no whole number; use a multiple of {1 / rollout.n:g}"
+            f"responses is not a whole number; use a multiple of {1 / rollout.n:g}"
         )
-    if method.cuts_traces and OmegaConf.select(config, "reward.reward_model.enable"):
+    if method.cuts_thoughts and OmegaConf.select(config, "reward.reward_model.enable"):
         found.append(
-            "reward.reward_model.enable=True: answers after a cut trace are judged by the reward function, in the "
-            "agent loop; set softthink.variational.resampled_answers=0 and answer=accuracy, or use a rule"
+            "reward.reward_model.enable=True: answers after a cut thought are scored by the reward function, in the "
+            "agent loop; set softthink.variational.resampled_answers=0 and answer=accuracy, or use a reward function"
         )
-    if method.cuts_traces:
+    if method.cuts_thoughts:
         found += marker_problems(config, settings.phase.end_of_thinking)
     return found

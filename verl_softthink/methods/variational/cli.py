@@ -1,4 +1,4 @@
-"""``verl-softthink data variational``: weighted traces for verl's SFT trainer."""
+"""``verl-softthink data variational``: weighted thoughts for verl's SFT trainer."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -26,10 +26,10 @@ def variational(
     work: Annotated[Path, typer.Option(help="Working directory; the same command continues an interrupted one.")],
     posterior_model: Annotated[str | None, typer.Option(help="Checkpoint that sees the hint; default --model.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML file with any further setting.")] = None,
-    traces: Annotated[int | None, typer.Option(min=1, help="Traces per question; default 8.")] = None,
+    thoughts: Annotated[int | None, typer.Option(min=1, help="Thoughts per question; default 8.")] = None,
     until: Annotated[StageName, typer.Option(help="Last stage to run.")] = StageName.write,
 ) -> None:
-    """Sample traces from a posterior with a hint, score, verify and weigh them, write WORK/train.parquet."""
+    """Sample thoughts from a posterior with a hint, score, verify and weigh them, and write WORK/train.parquet."""
     with one_sentence():
         from omegaconf import OmegaConf
 
@@ -40,7 +40,7 @@ def variational(
 
         choose_platform()
         values = OmegaConf.to_container(OmegaConf.load(settings)) if settings else {}
-        given = {"questions": str(questions), "model": model, "posterior_model": posterior_model, "traces": traces}
+        given = {"questions": str(questions), "model": model, "posterior_model": posterior_model, "thoughts": thoughts}
         values |= {key: value for key, value in given.items() if value is not None}
         run(parse(OfflineSettings, values, "settings"), work, until=until.value)
 

@@ -2,9 +2,9 @@
 
     loss = -(1 / B) sum_x sum_k w_k sum_t log pi(token_t) / C        advantages hold K w_k, verl averages over B K rows
 
-The gradient of the multi-trace bound (arXiv 2509.22637): no ratio to an old policy, since the weights already hold the
-whole importance correction, and no clipping. Tokens are summed and divided by one constant C (Dr. SFT), since a mean
-over tokens would weigh traces by their length again: ``loss_agg_mode=seq-mean-token-sum-norm`` with
+The gradient of the K-thought bound (arXiv 2509.22637): no ratio to an old policy, since the weights are the whole
+importance correction, and no clipping. Token log-probs are summed and divided by one constant C (Dr. SFT), since a mean
+over tokens would weigh thoughts by their length again: ``loss_agg_mode=seq-mean-token-sum-norm`` with
 ``loss_scale_factor`` = C.
 """
 
@@ -28,7 +28,7 @@ def weighted_log_likelihood(
     """verl's interface; tensors are [N, T].
 
     Raises:
-        ValueError: an aggregation that is no sum over tokens and a constant, or importance weights beside ours.
+        ValueError: an aggregation other than token sums over a constant, or importance weights of verl's own.
     """
     from verl.trainer.ppo.core_algos import agg_loss
 

@@ -1,7 +1,7 @@
 """A second log-prob pass over the responses of a batch, after the prompt that its rows are not trained on.
 
-Rows with the other prompt are put into a partition of their own in the TransferQueue, scored by the same engine at the
-same temperature, and removed.
+Rows with the other prompt are written to a partition of their own in the TransferQueue, scored by the same engine at
+the same temperature, and removed.
 """
 
 import torch
@@ -19,7 +19,7 @@ _READ = (OTHER_PROMPT, "responses", "response_mask")
 
 
 def rows_after_other_prompt(data: TensorDict) -> TensorDict:
-    """What an engine reads, for the same responses after ``OTHER_PROMPT``; jagged, in the order of the rows."""
+    """The engine's input for the same responses after ``OTHER_PROMPT``; jagged, in the order of the rows."""
     prompts, responses = data[OTHER_PROMPT].unbind(), data["responses"].unbind()
     sequences = [torch.cat(pair) for pair in zip(prompts, responses, strict=True)]
     return TensorDict(
@@ -36,10 +36,10 @@ def rows_after_other_prompt(data: TensorDict) -> TensorDict:
 
 
 def score(batch: KVBatchMeta, workers: RayWorkerGroup, temperature: float) -> None:
-    """Put ``softthink_other_log_probs`` beside every row of the batch.
+    """Add ``softthink_other_log_probs`` to every row of the batch.
 
     Args:
-        batch: rows of posterior traces.
+        batch: rows of posterior thoughts.
         workers: the actor's worker group.
         temperature: the rollout's, as in the ordinary log-prob pass.
     """

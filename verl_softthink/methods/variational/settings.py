@@ -1,4 +1,4 @@
-"""Settings of posterior traces: the ``softthink.variational`` group."""
+"""Settings of posterior thoughts: the ``softthink.variational`` group."""
 
 from typing import Annotated, Literal, Self
 
@@ -19,7 +19,7 @@ class HintSettings(Settings):
     Attributes:
         source: ``solution``: ``extra_info.solution`` of the row, a worked solution; ``answer``: its
             ``reward_model.ground_truth``.
-        template: the last message of the prompt, with ``{question}`` where its own text goes and ``{hint}``.
+        template: the last message of the prompt, with ``{question}`` in place of its own text, and ``{hint}``.
     """
 
     source: Literal["solution", "answer"] = "solution"
@@ -35,17 +35,17 @@ class HintSettings(Settings):
 
 
 class VariationalSettings(Settings):
-    """Posterior traces and their weights.
+    """Posterior thoughts and their weights.
 
     Attributes:
-        model_share: part of each group that is rolled out without the hint (lambda), in [0, 1].
+        model_share: share of each group that is rolled out without the hint (lambda), in [0, 1].
         importance: ``length_normalised`` as published, or ``exact``.
         answer: estimator of pi(Y | x, z).
-        resampled_answers: with ``accuracy``, answers sampled from the model after each trace, without the hint; 0
-            takes the response as it is, so that the whole response is the trace.
+        resampled_answers: with ``accuracy``, answers sampled from the model after each thought, without the hint; 0
+            takes the whole response as the thought.
         answer_template: with ``geometric_mean`` and ``product``, the text of the reference answer after the
             end-of-thinking marker; ``{answer}`` is ``reward_model.ground_truth``.
-        posterior_every: every n-th step trains the posterior on the model's own traces; 0: never.
+        posterior_every: every n-th step trains the posterior on the model's own thoughts; 0: never.
     """
 
     hint: HintSettings = HintSettings()
@@ -68,12 +68,12 @@ class VariationalSettings(Settings):
         return self
 
     @property
-    def cuts_traces(self) -> bool:
-        """Whether a trace ends at the end-of-thinking marker, so that another answer can follow it."""
+    def cuts_thoughts(self) -> bool:
+        """Whether a thought ends at the end-of-thinking marker, so that another answer can follow it."""
         return self.answer != "accuracy" or self.resampled_answers > 0
 
     def trains_posterior(self, step: int) -> bool:
-        """Whether the step with this number (from 1) updates the posterior instead of the model."""
+        """Whether this step (numbered from 1) updates the posterior instead of the model."""
         return self.posterior_every > 0 and step % self.posterior_every == 0
 
     def sessions_of_model(self, size: int) -> int:

@@ -1,4 +1,4 @@
-"""Posterior traces in a training step: the second likelihood after the first, the weights in place of the advantage."""
+"""Posterior thoughts in a training step: a second log-prob pass after verl's, and weights in place of the advantage."""
 
 import torch
 from tensordict import TensorDict
@@ -8,11 +8,11 @@ from transfer_queue import KVBatchMeta
 from verl_softthink.batch import get, put_rows, real_keys, values_of
 from verl_softthink.methods.stage import Stage
 from verl_softthink.methods.variational import other_prompt, weighting
-from verl_softthink.methods.variational.fields import OTHER_LOG_PROBS, TRACE, WEIGHT
+from verl_softthink.methods.variational.fields import OTHER_LOG_PROBS, THOUGHT, WEIGHT
 from verl_softthink.methods.variational.metrics import named, rollout_metrics
-from verl_softthink.methods.variational.weighting import ScoredTraces
+from verl_softthink.methods.variational.weighting import ScoredThoughts
 
-#: verl compares the rollout's with the actor's probabilities of a row; here they have different prompts.
+#: verl compares the probabilities of rollout and actor, which are those of different prompts here.
 MEANINGLESS = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
 _SCORES = (
     "uid",
@@ -20,7 +20,7 @@ _SCORES = (
     "response_mask",
     "old_log_probs",
     OTHER_LOG_PROBS,
-    TRACE,
+    THOUGHT,
     "rm_scores",
     "rollout_log_probs",
 )
@@ -28,7 +28,7 @@ _OBJECTS = ("extra_fields", "reward_model")
 
 
 class VariationalStage(Stage):
-    """Weights of posterior traces (ordinary steps) or of the model's own for the posterior (every n-th step)."""
+    """Weighs posterior thoughts, or in every n-th step the model's own thoughts for the posterior."""
 
     dumped = (WEIGHT, OTHER_LOG_PROBS)
     validates_plainly = True
@@ -41,47 +41,42 @@ class VariationalStage(Stage):
         return batch
 
     def after_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        # verl's padding rows keep the fields of the row that they copy, at lengths that fit nothing.
+        # verl's padding rows have the fields of the row that they copy, at other lengths than their responses.
         keys = real_keys(batch)
         data = get(keys, batch.partition_id, [*_SCORES, *_OBJECTS])
         posterior_step = self.settings.trains_posterior(self.trainer.global_steps)
-        traces = scored_traces(data, trained_with_hint=posterior_step)
+        thoughts = scored_thoughts(data, trained_with_hint=posterior_step)
         if posterior_step:
-            weights = weighting.posterior_weights(traces, estimator=self.settings.answer)
+            weights = weighting.posterior_weights(thoughts, estimator=self.settings.answer)
         else:
             weights = weighting.importance_weights(
-                traces,
+                thoughts,
                 estimator=self.settings.answer,
                 share=self.settings.model_share,
                 length_normalised=self.settings.importance == "length_normalised",
             )
         lengths = data["response_mask"].offsets().diff().tolist()
-        fields = {
-            name: _repeated(values, lengths)
-            for name, values in (
-                ("advantages", weighting.advantages(weights, traces.group)),
-                ("returns", weighting.advantages(weights, traces.group)),
-                (WEIGHT, weights),
-            )
-        }
+        advantages = weighting.weighted_advantages(weights, thoughts.group)
+        per_row = {"advantages": advantages, "returns": advantages, WEIGHT: weights}
+        fields = {name: _repeated(values, lengths) for name, values in per_row.items()}
         put_rows(keys, batch.partition_id, fields)
-        found = weighting.weight_metrics(weights, traces.group)
-        found |= rollout_metrics(data, traces, self.trainer.tokenizer)
+        found = weighting.weight_metrics(weights, thoughts.group)
+        found |= rollout_metrics(data, thoughts, self.trainer.tokenizer)
         metrics.update(named(found, posterior_step=posterior_step))
         return batch
 
 
-def scored_traces(data: TensorDict, *, trained_with_hint: bool) -> ScoredTraces:
-    """The jagged fields of a batch, padded, with the two likelihoods by what they are."""
+def scored_thoughts(data: TensorDict, *, trained_with_hint: bool) -> ScoredThoughts:
+    """The jagged fields of a batch, padded, with the two likelihoods assigned to model and posterior."""
     trained, other = _padded(data["old_log_probs"]), _padded(data[OTHER_LOG_PROBS])
-    trace = _padded(data[TRACE]).bool()
-    inside = torch.arange(trace.shape[1]) < data["responses"].offsets().diff()[:, None]
+    thought = _padded(data[THOUGHT]).bool()
+    inside = torch.arange(thought.shape[1]) < data["responses"].offsets().diff()[:, None]
     names = {name: number for number, name in enumerate(dict.fromkeys(values_of(data["uid"])))}
-    return ScoredTraces(
+    return ScoredThoughts(
         model=other if trained_with_hint else trained,
         posterior=trained if trained_with_hint else other,
-        trace=trace,
-        answer=inside & ~trace,
+        thought=thought,
+        answer=inside & ~thought,
         rewards=torch.stack([row.sum() for row in data["rm_scores"].unbind()]),
         group=torch.tensor([names[name] for name in values_of(data["uid"])]),
     )

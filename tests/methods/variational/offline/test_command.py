@@ -18,9 +18,9 @@ pytestmark = pytest.mark.vllm
 SETTINGS = """
 hint: {source: answer, template: "{question}+{hint}"}
 reward: pkg://verl_softthink.pocket.reward
-traces: 4
+thoughts: 4
 answers: 2
-max_trace_tokens: 48
+max_thought_tokens: 48
 max_answer_tokens: 4
 shard: 4
 """
@@ -58,12 +58,12 @@ def test_from_questions_to_weighted_rows(tmp_path):
     for row in rows:
         assert compute_score("", row["response"].removesuffix("<eos>"), answers[row["question"]]) == 1.0
 
-    # Traces sampled by vLLM at the temperature are likely under it: the score is not that of other tokens.
+    # Thoughts sampled by vLLM at the temperature are likely under it: the scores are those of these tokens.
     records = [json.loads(line) for line in (tmp_path / "work" / "score" / "00000.jsonl").read_text().splitlines()]
-    lengths = torch.tensor([len(trace) for record in records for trace in record["traces"]])
+    lengths = torch.tensor([len(thought) for record in records for thought in record["thoughts"]])
     totals = torch.tensor([value for record in records for value in record["posterior"]])
     assert (totals / lengths).mean() > -0.5
 
-    refused = command(tmp_path, "--traces", "5")
+    refused = command(tmp_path, "--thoughts", "5")
     assert refused.returncode == 2
-    assert "holds the work of other settings (traces=4, now 5)" in " ".join(refused.stderr.split())
+    assert "holds the results of other settings (thoughts=4, now 5)" in " ".join(refused.stderr.split())

@@ -7,11 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from verl_softthink.methods.variational.offline.pipeline import Store
 from verl_softthink.methods.variational.offline.questions import read_questions
 from verl_softthink.methods.variational.offline.settings import OfflineSettings
-from verl_softthink.methods.variational.offline.stages import Stages
-from verl_softthink.methods.variational.offline.store import Store
-from verl_softthink.methods.variational.offline.training_rows import training_rows
+from verl_softthink.methods.variational.offline.stages import Stages, training_rows
 from verl_softthink.methods.variational.settings import HintSettings
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.pocket.data import write_parquet
@@ -37,7 +36,7 @@ def settings_for(tmp_path, **options) -> OfflineSettings:
         questions=str(tmp_path / "questions.parquet"),
         model=str(checkpoint_path()),
         hint=HintSettings(source="answer", template="{question}+{hint}"),
-        **{"traces": 3, "answers": 2, "max_trace_tokens": 60, "max_answer_tokens": 4, **options},
+        **{"thoughts": 3, "answers": 2, "max_thought_tokens": 60, "max_answer_tokens": 4, **options},
     )
 
 
@@ -91,13 +90,13 @@ def test_weights_from_the_definition(tmp_path, model, tokenizer, sampler, import
             for text in (question, f"{question}+{record['question']['answer']}")
         )
         rho = []
-        for trace, answer, verdicts in zip(record["traces"], record["answer_ids"], record["verdicts"], strict=True):
-            assert tokenizer.decode(trace).count("</think>") == 1 and tokenizer.decode(trace).endswith("</think>")
-            if max(verdicts):
+        for thought, answer, rewards in zip(record["thoughts"], record["answer_ids"], record["rewards"], strict=True):
+            assert tokenizer.decode(thought).count("</think>") == 1 and tokenizer.decode(thought).endswith("</think>")
+            if max(rewards):
                 assert tokenizer.decode(answer).removesuffix("<eos>") == record["question"]["answer"]
-            ratio = log_likelihood(model, prompt, trace, 1.0) - log_likelihood(model, hinted, trace, 0.7)
-            ratio = ratio / len(trace) if importance == "length_normalised" else ratio
-            rho.append(math.exp(ratio) * sum(verdicts) / len(verdicts))
+            ratio = log_likelihood(model, prompt, thought, 1.0) - log_likelihood(model, hinted, thought, 0.7)
+            ratio = ratio / len(thought) if importance == "length_normalised" else ratio
+            rho.append(math.exp(ratio) * sum(rewards) / len(rewards))
         expected = [value / sum(rho) if sum(rho) else 0.0 for value in rho]
         assert record["weights"] == pytest.approx(expected, rel=1e-4)
 
@@ -153,8 +152,8 @@ def test_an_interrupted_stage_continues_and_other_settings_are_refused(tmp_path)
     assert seen == [0, 1, 1, 2]
     assert store.read("sample", 3) == [[{"n": n, "done": True}] for n in range(3)]
     assert not list((tmp_path / "work").rglob("*.partial"))
-    with pytest.raises(ValueError, match=r"holds the work of other settings \(traces=3, now 4\)"):
-        Store(tmp_path / "work", settings_for(tmp_path, traces=4))
+    with pytest.raises(ValueError, match=r"holds the results of other settings \(thoughts=3, now 4\)"):
+        Store(tmp_path / "work", settings_for(tmp_path, thoughts=4))
 
 
 def test_bespoke_stratos(tmp_path, tokenizer):
@@ -169,7 +168,7 @@ def test_bespoke_stratos(tmp_path, tokenizer):
     stages = Stages(settings_for(tmp_path, keep="best"), tokenizer)
     record = {
         "question": question.as_dict(),
-        "traces": [[20, 6], [21, 22, 6]],
+        "thoughts": [[20, 6], [21, 22, 6]],
         "answer_ids": [[12, 1], [13, 1]],
         "weights": [0.2, 0.8],
     }

@@ -2,12 +2,12 @@
 
 verl's (reinforcement learning): ``prompt`` (messages), ``reward_model.ground_truth``, ``extra_info.solution``,
 ``data_source``. Bespoke-Stratos (bespokelabs/Bespoke-Stratos-17k): ``conversations`` of ``{"from", "value"}`` whose
-assistant turn reads
+assistant turn is
 
     <|begin_of_thought|> ... <|end_of_thought|>  <|begin_of_solution|> ... \\boxed{...} <|end_of_solution|>
 
-Its solution becomes the hint, the box the answer, the thought the original trace. Its system message, which asks for
-those four markers, is left out: a trace ends with ``end_of_thinking`` here.
+The solution becomes the hint and its box the answer. The system message, which asks for these four markers, is left
+out: here a thought ends with ``end_of_thinking``.
 """
 
 import json
@@ -35,9 +35,9 @@ class Question:
     Attributes:
         index: row of the file it came from.
         messages: the conversation that ends with it.
-        answer: what the reward function compares with.
+        answer: the ground truth for the reward function.
         solution: worked solution, or None.
-        thought: the data set's own trace, or None.
+        thought: the data set's own thought, or None.
         source: the data set's name, for the reward function.
     """
 
@@ -49,7 +49,7 @@ class Question:
     source: str
 
     def as_row(self) -> dict[str, Any]:
-        """The same in verl's schema, which hints and rewards read."""
+        """The question in verl's schema, as hints and rewards expect it."""
         return {
             "data_source": self.source,
             "prompt": self.messages,
@@ -62,7 +62,7 @@ class Question:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Every question of a parquet or JSON lines file; rows without an answer to check are left out and counted.
+    """Every question of a parquet or JSON lines file; rows without an answer to check are skipped and counted.
 
     Raises:
         ValueError: a schema that is neither of the two.

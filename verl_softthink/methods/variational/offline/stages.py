@@ -1,4 +1,8 @@
-"""What the stages compute, shard by shard: plain records in, plain records out."""
+"""What the stages compute, shard by shard: one plain record per question in and out, and at the end the training rows.
+
+Training rows hold token ids rather than messages: many chat templates drop or rewrite thinking when they render a
+finished conversation, and exactly these tokens were scored.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,23 +10,29 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from verl_softthink.methods.variational.answers import log_accuracy, log_likelihood
-from verl_softthink.methods.variational.groups import effective_sample_size, self_normalise
-from verl_softthink.methods.variational.hints import hint_of, with_hint
-from verl_softthink.methods.variational.importance import log_ratio
-from verl_softthink.methods.variational.offline.likelihood import response_log_probs
+from verl_softthink.methods.variational.offline.models import response_log_probs
 from verl_softthink.methods.variational.offline.questions import Question
 from verl_softthink.methods.variational.offline.settings import OfflineSettings
 from verl_softthink.methods.variational.settings import ANSWER
+from verl_softthink.methods.variational.thoughts import hint_of, with_hint
+from verl_softthink.methods.variational.weighting import (
+    effective_sample_size,
+    log_accuracy,
+    log_likelihood,
+    log_ratio,
+    self_normalise,
+)
 from verl_softthink.thinking import marker_end
 
-#: (prompts, count, temperature, max_tokens, seeds) to responses, as ``sampling.sample``.
+#: (prompts, count, temperature, max_tokens, seeds) to responses, as ``models.sample``.
 Sampler = Callable[..., list[list[list[int]]]]
+#: verl's interface of a reward function.
+Reward = Callable[..., float | dict]
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The five computations with what they share."""
+    """The computations, with the settings and the tokenizer that they share."""
 
     settings: OfflineSettings
     tokenizer: PreTrainedTokenizerBase
@@ -44,47 +54,47 @@ class Stages:
         return [*self.tokenizer.encode(text, add_special_tokens=False), self.tokenizer.eos_token_id]
 
     def sample(self, records: Sequence[dict], sampler: Sampler) -> list[dict]:
-        """Traces from the posterior, up to and with the marker; unfinished ones are left out."""
+        """Thoughts from the posterior, up to and with the marker; unfinished ones are left out and counted."""
         responses = sampler(
             [self.prompts(record)[1] for record in records],
-            count=self.settings.traces,
+            count=self.settings.thoughts,
             temperature=self.settings.temperature,
-            max_tokens=self.settings.max_trace_tokens,
+            max_tokens=self.settings.max_thought_tokens,
             seeds=[self.settings.seed + record["question"]["index"] for record in records],
         )
         marker = self.tokenizer.encode(self.settings.end_of_thinking, add_special_tokens=False)
         sampled = []
         for record, group in zip(records, responses, strict=True):
             lengths = [marker_end(ids, marker) for ids in group]
-            traces = [ids[:length] for ids, length in zip(group, lengths, strict=True) if length is not None]
-            sampled.append(record | {"traces": traces, "unfinished": len(group) - len(traces)})
+            thoughts = [ids[:length] for ids, length in zip(group, lengths, strict=True) if length is not None]
+            sampled.append(record | {"thoughts": thoughts, "unfinished": len(group) - len(thoughts)})
         return sampled
 
     def score(self, records: Sequence[dict], model: PreTrainedModel, posterior: PreTrainedModel) -> list[dict]:
-        """Log-likelihood of every trace without and with the hint, and of the reference answer after it."""
+        """Log-likelihood of every thought without and with the hint, and log-probs of the reference answer after it."""
         scored = []
         for record in records:
             prompt, hinted = self.prompts(record)
             with_reference = self.settings.answer != "accuracy"
             reference = self.reference_answer(record) if with_reference else []
             own, other, answers = [], [], []
-            for trace in record["traces"]:
-                log_probs = response_log_probs(model, prompt, trace + reference, 1.0)
-                own.append(log_probs[: len(trace)].double().sum().item())
-                answers.append(log_probs[len(trace) :].tolist())
+            for thought in record["thoughts"]:
+                log_probs = response_log_probs(model, prompt, thought + reference, 1.0)
+                own.append(log_probs[: len(thought)].double().sum().item())
+                answers.append(log_probs[len(thought) :].tolist())
                 other.append(
-                    response_log_probs(posterior, hinted, trace, self.settings.temperature).double().sum().item()
+                    response_log_probs(posterior, hinted, thought, self.settings.temperature).double().sum().item()
                 )
             scored.append(record | {"model": own, "posterior": other, "answer_log_probs": answers})
         return scored
 
-    def verify(self, records: Sequence[dict], sampler: Sampler, judge: Callable[..., float | dict]) -> list[dict]:
-        """Verdicts of the model's own answers after every trace, and the first right answer."""
+    def verify(self, records: Sequence[dict], sampler: Sampler, reward: Reward) -> list[dict]:
+        """Rewards of the model's own answers after every thought, and the first of the best answers."""
         prompts, seeds = [], []
         for record in records:
             prompt, _ = self.prompts(record)
-            prompts += [prompt + trace for trace in record["traces"]]
-            seeds += [self.settings.seed + record["question"]["index"]] * len(record["traces"])
+            prompts += [prompt + thought for thought in record["thoughts"]]
+            seeds += [self.settings.seed + record["question"]["index"]] * len(record["thoughts"])
         sampled = iter(
             sampler(
                 prompts,
@@ -96,18 +106,18 @@ class Stages:
         )
         verified = []
         for record in records:
-            verdicts, right = [], []
-            for trace in record["traces"]:
+            rewards, best = [], []
+            for thought in record["thoughts"]:
                 answers = next(sampled)
-                scores = [self._verdict(record, trace + answer, judge) for answer in answers]
-                verdicts.append(scores)
-                right.append(next((a for a, score in zip(answers, scores, strict=True) if score == max(scores)), []))
-            verified.append(record | {"verdicts": verdicts, "answer_ids": right})
+                scores = [self._reward(record, thought + answer, reward) for answer in answers]
+                rewards.append(scores)
+                best.append(answers[scores.index(max(scores))])
+            verified.append(record | {"rewards": rewards, "answer_ids": best})
         return verified
 
-    def _verdict(self, record: dict, ids: list[int], judge: Callable[..., float | dict]) -> float:
+    def _reward(self, record: dict, ids: list[int], reward: Reward) -> float:
         row = Question(**record["question"]).as_row()
-        result = judge(
+        result = reward(
             data_source=row["data_source"],
             solution_str=self.tokenizer.decode(ids, skip_special_tokens=True),
             ground_truth=row["reward_model"]["ground_truth"],
@@ -117,17 +127,17 @@ class Stages:
         return float(result["score"] if isinstance(result, dict) else result)
 
     def weigh(self, records: Sequence[dict]) -> list[dict]:
-        """Self-normalised weights of every question's traces, and their effective sample size."""
+        """Self-normalised weights of every question's thoughts, and their effective sample size."""
         weighed = []
         for record in records:
-            if not record["traces"]:
+            if not record["thoughts"]:
                 weighed.append(record | {"weights": [], "effective_sample_size": 0.0})
                 continue
-            group = torch.zeros(len(record["traces"]), dtype=torch.int64)
+            group = torch.zeros(len(record["thoughts"]), dtype=torch.int64)
             ratio = log_ratio(
                 torch.tensor(record["model"], dtype=torch.float64),
                 torch.tensor(record["posterior"], dtype=torch.float64),
-                torch.tensor([len(trace) for trace in record["traces"]]),
+                torch.tensor([len(thought) for thought in record["thoughts"]]),
                 share=0.0,
                 length_normalised=self.settings.importance == "length_normalised",
             )
@@ -138,7 +148,63 @@ class Stages:
 
     def _answer_term(self, record: dict) -> torch.Tensor:
         if self.settings.answer == "accuracy":
-            return log_accuracy(torch.tensor(record["verdicts"], dtype=torch.float64))
+            return log_accuracy(torch.tensor(record["rewards"], dtype=torch.float64))
         log_probs = torch.tensor(record["answer_log_probs"], dtype=torch.float64)
-        everywhere = torch.ones_like(log_probs, dtype=torch.bool)
-        return log_likelihood(log_probs, everywhere, length_normalised=self.settings.answer == "geometric_mean")
+        mask = torch.ones_like(log_probs, dtype=torch.bool)
+        return log_likelihood(log_probs, mask, length_normalised=self.settings.answer == "geometric_mean")
+
+
+def training_rows(records: Sequence[dict], stages: Stages) -> list[dict]:
+    """Rows for verl's SFT trainer of all weighed questions; the mean weight is 1.
+
+    Raises:
+        ValueError: when no thought has weight.
+    """
+    build = _weighted if stages.settings.keep == "weighted" else _best
+    rows = [row for record in records for row in build(record, stages)]
+    total = sum(row["weight"] for row in rows)
+    if not total:
+        raise ValueError(
+            "no thought led to a right answer, so there is nothing to train on; sample more thoughts (--thoughts), or "
+            "look at the answers in the stage 'verify'"
+        )
+    return [row | {"weight": row["weight"] * len(rows) / total} for row in rows]
+
+
+def _weighted(record: dict, stages: Stages) -> list[dict]:
+    return [
+        _row(record, stages, thought + answer, weight)
+        for thought, answer, weight in zip(record["thoughts"], _answers(record, stages), record["weights"], strict=True)
+        if weight > 0
+    ]
+
+
+def _best(record: dict, stages: Stages) -> list[dict]:
+    rows = []
+    if any(record["weights"]):
+        best = max(range(len(record["weights"])), key=record["weights"].__getitem__)
+        rows.append(_row(record, stages, record["thoughts"][best] + _answers(record, stages)[best], 1.0))
+    question = Question(**record["question"])
+    if question.thought:
+        text = f"{question.thought}{stages.settings.end_of_thinking}{question.solution}"
+        ids = stages.tokenizer.encode(text, add_special_tokens=False)
+        rows.append(_row(record, stages, [*ids, stages.tokenizer.eos_token_id], 1.0))
+    return rows
+
+
+def _answers(record: dict, stages: Stages) -> list[list[int]]:
+    """The answer after each thought: the first right one that was sampled, or the reference answer."""
+    if stages.settings.answer == "accuracy":
+        return record["answer_ids"]
+    return [stages.reference_answer(record)] * len(record["thoughts"])
+
+
+def _row(record: dict, stages: Stages, response: list[int], weight: float) -> dict:
+    prompt, _ = stages.prompts(record)
+    return {
+        "prompt_ids": prompt,
+        "response_ids": response,
+        "weight": weight,
+        "question": record["question"]["messages"][-1]["content"],
+        "response": stages.tokenizer.decode(response),
+    }

@@ -1,21 +1,30 @@
-"""Weighted traces for verl's SFT trainer:
+"""Weighted thoughts in verl's SFT trainer: the data set, and the loss.
 
-    data.custom_cls.path=pkg://verl_softthink.methods.variational.offline.dataset data.custom_cls.name=WeightedTraces
+    data.custom_cls.path=pkg://verl_softthink.methods.variational.offline.sft data.custom_cls.name=WeightedThoughts
     data.pad_mode=no_padding +data.token_scale=4096
 
-Each row carries ``softthink_token_weight``: its weight over the constant C = ``data.token_scale`` at the response's
-tokens, 0 at the prompt's. ``sft_loss.py`` sums it with the log-probs, which is Dr. SFT: token sums over a constant.
+The loss is -(1 / B) sum_rows (w / C) sum_t log pi(token_t), with w the weight of the row and C = ``data.token_scale``:
+token sums over a constant, as in Dr. SFT. Each row carries w / C at the response's tokens and 0 at the prompt's as
+``softthink_token_weight``; batches without it get verl's own loss.
+
+verl's trainer has no registry of SFT losses: it imports the function by name when it starts, so ``register`` replaces
+the function of that name.
 """
+
+import functools
+from types import ModuleType
 
 import torch
 from omegaconf import DictConfig, ListConfig
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from verl_softthink.methods.variational.offline.sft_loss import TOKEN_WEIGHT
+#: [P + T] float32: weight over C at the response's tokens, 0 at the prompt's.
+TOKEN_WEIGHT = "softthink_token_weight"
+_COLUMNS = ["prompt_ids", "response_ids", "weight"]
 
 
-class WeightedTraces(Dataset):
+class WeightedThoughts(Dataset):
     """Rows of ``train.parquet``, in verl's SFT interface."""
 
     def __init__(
@@ -28,7 +37,8 @@ class WeightedTraces(Dataset):
     ):
         """
         Args:
-            tokenizer, processor: not needed, rows hold token ids.
+            parquet_files: as ``pipeline.py`` writes them.
+            tokenizer, processor: unused, since rows hold token ids.
             config: verl's ``data`` node with ``token_scale``, ``max_length`` and ``pad_mode``.
             max_samples: rows to read, -1 for all.
 
@@ -38,11 +48,11 @@ class WeightedTraces(Dataset):
         from pyarrow import parquet
 
         if config.pad_mode != "no_padding":
-            raise ValueError(f"data.pad_mode={config.pad_mode!r}: weighted traces are not padded; set 'no_padding'")
+            raise ValueError(f"data.pad_mode={config.pad_mode!r}: weighted thoughts are not padded; set 'no_padding'")
         if not config.get("token_scale"):
             raise ValueError(
                 f"data.token_scale={config.get('token_scale')!r}: the loss divides token sums by a constant; set "
-                "+data.token_scale to a number of tokens, e.g. a usual response length"
+                "+data.token_scale to a number of tokens, e.g. a typical response length"
             )
         self.token_scale = float(config.token_scale)
         files = list(parquet_files) if isinstance(parquet_files, list | ListConfig) else [parquet_files]
@@ -53,7 +63,7 @@ class WeightedTraces(Dataset):
         if longest > config.max_length:
             raise ValueError(
                 f"data.max_length={config.max_length} is below the longest row's {longest} tokens; raise it, or "
-                "sample shorter traces"
+                "sample shorter thoughts"
             )
 
     def __len__(self) -> int:
@@ -73,4 +83,18 @@ class WeightedTraces(Dataset):
         }
 
 
-_COLUMNS = ["prompt_ids", "response_ids", "weight"]
+def register(losses: ModuleType) -> None:
+    """``verl.workers.utils.losses``: extend ``sft_loss``."""
+    verl_loss = losses.sft_loss
+
+    @functools.wraps(verl_loss)
+    def sft_loss(config, model_output, data, dp_group=None):
+        if TOKEN_WEIGHT not in data:
+            return verl_loss(config=config, model_output=model_output, data=data, dp_group=dp_group)
+        # Position t of the model's output scores token t + 1.
+        weights = torch.roll(data[TOKEN_WEIGHT].values(), shifts=-1, dims=0)
+        log_probs = model_output["log_probs"].values()
+        # The mean over the global batch; gradients are averaged over dp_size ranks afterwards.
+        return -(weights * log_probs).sum() / data["global_batch_size"] * data["dp_size"], {}
+
+    losses.sft_loss = sft_loss

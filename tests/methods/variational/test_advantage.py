@@ -1,4 +1,4 @@
-"""The estimators through verl's own registry and its handling of responses with several rows."""
+"""Both estimators, alone and through verl's own registry and its handling of responses with several rows."""
 
 import numpy
 import pytest

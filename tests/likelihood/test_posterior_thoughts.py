@@ -11,10 +11,10 @@ from verl.workers.config import PolicyLossConfig
 from verl.workers.utils.losses import ppo_loss
 
 from verl_softthink.methods.variational.advantage import variational_advantage
-from verl_softthink.methods.variational.fields import OTHER_LOG_PROBS, OTHER_PROMPT, TRACE
+from verl_softthink.methods.variational.fields import OTHER_LOG_PROBS, OTHER_PROMPT, THOUGHT
 from verl_softthink.methods.variational.other_prompt import rows_after_other_prompt
-from verl_softthink.methods.variational.stage import scored_traces
-from verl_softthink.methods.variational.weighting import advantages, importance_weights, weight_metrics
+from verl_softthink.methods.variational.stage import scored_thoughts
+from verl_softthink.methods.variational.weighting import importance_weights, weight_metrics, weighted_advantages
 
 from .models import VOCABULARY
 from .runs import actor_config, build, infer, train
@@ -46,7 +46,7 @@ def questions(*, hinted: bool) -> TensorDict:
         "response_mask": jagged(masks),
         "loss_mask": jagged(masks),
         OTHER_PROMPT: jagged(hints),
-        TRACE: jagged(masks),
+        THOUGHT: jagged(masks),
         "rm_scores": jagged(rewards),
     }
     return tu.get_tensordict(tensors, ENGINE | {"uid": [f"q{row // SIZE}" for row in range(len(prompts))]})
@@ -72,8 +72,8 @@ def both_likelihoods(engine, data: TensorDict) -> TensorDict:
 
 
 def weights_of(data: TensorDict, **options) -> torch.Tensor:
-    traces = scored_traces(data, trained_with_hint=False)
-    return importance_weights(traces, **{"estimator": "accuracy", "share": 0.0, "length_normalised": True, **options})
+    thoughts = scored_thoughts(data, trained_with_hint=False)
+    return importance_weights(thoughts, **{"estimator": "accuracy", "share": 0.0, "length_normalised": True, **options})
 
 
 def gradients_of(engine, data: TensorDict, row_advantages: torch.Tensor, loss_mode: str):
@@ -100,7 +100,7 @@ def test_a_posterior_that_is_the_model_gives_the_on_policy_form_without_its_cont
     data = both_likelihoods(engine, questions(hinted=False))
     weights = weights_of(data, length_normalised=importance)
     group = torch.arange(SIZE * QUESTIONS) // SIZE
-    ours = advantages(weights, group)
+    ours = weighted_advantages(weights, group)
 
     rewards, mask = (data[name].to_padded_tensor(0) for name in ("rm_scores", "response_mask"))
     on_policy = variational_advantage(rewards, mask, numpy.repeat(numpy.arange(QUESTIONS), SIZE))[0][:, 0]
@@ -120,7 +120,7 @@ def test_a_posterior_that_is_the_model_gives_the_on_policy_form_without_its_cont
     assert loss == pytest.approx(by_hand.item(), rel=1e-5)
 
 
-def test_weights_of_hinted_traces_against_a_plain_forward_pass(engine, model_path):
+def test_weights_of_hinted_thoughts_against_a_plain_forward_pass(engine, model_path):
     from transformers import AutoModelForCausalLM
 
     data = both_likelihoods(engine, questions(hinted=True))

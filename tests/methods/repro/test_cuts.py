@@ -1,19 +1,20 @@
-"""Segments: the table matcher against plain string search, over real byte-level and character tokenizers."""
+"""Segments and cuts; the matcher of delimiters against string search, over byte-level and character tokenizers."""
 
 import random
 
 import pytest
 import torch
 
-from verl_softthink.methods.repro.delimiters import DELIMITERS, build_delimiter_table
-from verl_softthink.methods.repro.segments import (
+from verl_softthink.methods.repro.cuts import (
     MAY_CUT,
     MUST_CUT,
     NO_CUT,
     cut_kinds,
     segment_starts,
+    select_cuts,
     thinking_region,
 )
+from verl_softthink.methods.repro.delimiters import DELIMITERS, build_delimiter_table
 from verl_softthink.pocket.model import MAX_LENGTH
 from verl_softthink.pocket.tokenizer import build_tokenizer
 
@@ -65,13 +66,13 @@ def test_no_or_empty_delimiters_are_refused():
 
 def test_thinking_region():
     response = torch.tensor([5, 6, 8, 9, 6, 8, 9, 1])
-    assert thinking_region(response, [8, 9], [1]) == 2, "the first marker ends thinking"
-    assert thinking_region(response, [5], [1]) == 0, "empty thinking"
-    assert thinking_region(response, [7], [1]) == 7, "no marker: all but the stop token"
-    assert thinking_region(response[:-1], [7], [1]) == 7, "truncated: all of it"
-    assert thinking_region(response[:3], [8, 9], [1]) == 3, "half a marker is none"
-    assert thinking_region(response[:1], [8, 9], [1]) == 1, "shorter than the marker"
-    assert thinking_region(torch.tensor([1]), [8], [1]) == 0, "nothing but a stop token"
+    assert thinking_region(response, [8, 9], {1}) == 2, "the first marker ends thinking"
+    assert thinking_region(response, [5], {1}) == 0, "empty thinking"
+    assert thinking_region(response, [7], {1}) == 7, "no marker: all but the stop token"
+    assert thinking_region(response[:-1], [7], {1}) == 7, "truncated: all of it"
+    assert thinking_region(response[:3], [8, 9], {1}) == 3, "half a marker is none"
+    assert thinking_region(response[:1], [8, 9], {1}) == 1, "shorter than the marker"
+    assert thinking_region(torch.tensor([1]), [8], {1}) == 0, "nothing but a stop token"
 
 
 def test_cut_kinds():
@@ -83,3 +84,11 @@ def test_cut_kinds():
     assert segment_starts(ends, 1).tolist() == segment_starts(ends, 0).tolist() == []
     assert cut_kinds(segment_starts(ends, 0), 0, 2).tolist() == [MUST_CUT, NO_CUT, NO_CUT], "empty thinking"
     assert cut_kinds(segment_starts(ends[:1], 1), 1, 1).tolist() == [MUST_CUT, MUST_CUT], "one segment"
+
+
+def test_selection_keeps_the_highest_entropies_and_the_ends():
+    kinds = torch.tensor([MUST_CUT, MAY_CUT, NO_CUT, MAY_CUT, MAY_CUT, NO_CUT, MAY_CUT, MUST_CUT, NO_CUT])
+    entropy = torch.tensor([9.0, 0.5, 9.0, 0.7, 0.1, 9.0, 0.5, 9.0, 9.0])
+    assert select_cuts(kinds, entropy, 2).tolist() == [0, 1, 3, 7], "the earlier one of two equal entropies"
+    assert select_cuts(kinds, entropy, 20).tolist() == [0, 1, 3, 4, 6, 7]
+    assert select_cuts(torch.tensor([MUST_CUT, NO_CUT, NO_CUT]), torch.zeros(3), 2).tolist() == [0]

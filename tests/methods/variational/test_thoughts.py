@@ -1,11 +1,10 @@
-"""Hints, cuts and leakage on texts small enough to check by eye."""
+"""Hints, thoughts and answers, and leakage on texts small enough to check by eye."""
 
 import pytest
 
-from verl_softthink.methods.variational.hints import hint_of, with_hint
-from verl_softthink.methods.variational.leakage import answer_position, copied_fraction
+from verl_softthink.methods.variational.metrics import answer_position, copied_fraction
 from verl_softthink.methods.variational.settings import HintSettings, VariationalSettings
-from verl_softthink.methods.variational.traces import Response, with_answer
+from verl_softthink.methods.variational.thoughts import Response, hint_of, with_answer, with_hint
 from verl_softthink.thinking import marker_end
 
 ROW = {"reward_model": {"ground_truth": 7}, "extra_info": {"solution": "3+4=7 {question}"}}
@@ -25,14 +24,14 @@ def test_hints():
         with_hint([{"role": "assistant", "content": ""}], "7", "{question}{hint}")
 
 
-def test_cuts():
+def test_another_answer_after_a_thought():
     ids = [5, 8, 9, 8, 9, 3]
     assert marker_end(ids, [8, 9]) == 3
     assert marker_end(ids, [9, 9]) is None
     assert marker_end([8], [8, 9]) is None
     response = Response(ids, [-0.1 * n for n in range(6)], 3)
     longer = with_answer(response, [1, 2, 2], [-1.0, -2.0, -3.0], limit=5)
-    assert (longer.ids, longer.trace_length) == ([5, 8, 9, 1, 2], 3)
+    assert (longer.ids, longer.thought_length) == ([5, 8, 9, 1, 2], 3)
     assert longer.log_probs == pytest.approx([0, -0.1, -0.2, -1, -2])
 
 
@@ -54,5 +53,7 @@ def test_who_rolls_out_what():
     assert settings.sessions_of_model(8) == 2
     assert [step for step in range(1, 10) if settings.trains_posterior(step)] == [3, 6, 9]
     assert not VariationalSettings().trains_posterior(6)
-    assert VariationalSettings(resampled_answers=1).cuts_traces and VariationalSettings(answer="product").cuts_traces
-    assert not VariationalSettings().cuts_traces
+    assert (
+        VariationalSettings(resampled_answers=1).cuts_thoughts and VariationalSettings(answer="product").cuts_thoughts
+    )
+    assert not VariationalSettings().cuts_thoughts

@@ -1,7 +1,8 @@
-"""Magnitude, stability, rewards, placement and advantages against the specification, SciPy and plain loops."""
+"""Magnitude, stability, rewards of pieces and tokens, and advantages against the paper, SciPy and plain loops."""
 
 import math
 
+import jaxtyping
 import pytest
 import scipy.stats
 import torch
@@ -15,11 +16,19 @@ from verl_softthink.methods.repro.advantage import (
     process_advantage,
     whitened,
 )
-from verl_softthink.methods.repro.magnitude import SMALLEST_BASELINE, magnitude
-from verl_softthink.methods.repro.placement import pieces_of_tokens, place, to_go
-from verl_softthink.methods.repro.score import piece_mask, piece_rewards, score
-from verl_softthink.methods.repro.selection import select_cuts
-from verl_softthink.methods.repro.stability import exponential_average, prefix_kendall_tau, stability
+from verl_softthink.methods.repro.rewards import (
+    SMALLEST_BASELINE,
+    exponential_average,
+    magnitude,
+    piece_mask,
+    piece_rewards,
+    pieces_of_tokens,
+    prefix_kendall_tau,
+    reward_to_go,
+    rewards_on_tokens,
+    score,
+    stability,
+)
 
 
 def test_magnitude_falls_with_the_negative_log_likelihood():
@@ -29,6 +38,13 @@ def test_magnitude_falls_with_the_negative_log_likelihood():
     n, n_0 = torch.tensor([0.0, 0.3, 5.0]), 4.0
     released = ((n_0 - n) / n_0 - 1).tanh() + 1
     torch.testing.assert_close(magnitude(-torch.cat((torch.tensor([n_0]), n))[None])[0, 1:], released)
+
+
+def test_shapes_are_checked():
+    with pytest.raises(jaxtyping.TypeCheckError, match="responses points"):
+        magnitude(torch.zeros(3))
+    with pytest.raises(jaxtyping.TypeCheckError, match="responses"):
+        piece_rewards(torch.zeros(3, 4), torch.ones(2, dtype=torch.int64))
 
 
 def test_magnitude_of_an_answer_that_is_certain_from_the_start():
@@ -102,21 +118,13 @@ def test_rewards_are_differences_of_neighbours():
     assert piece_rewards(total[:, :1], torch.tensor([1, 1, 1])).shape == (3, 0)
 
 
-def test_selection_keeps_the_highest_entropies_and_the_ends():
-    kinds = torch.tensor([2, 1, 0, 1, 1, 0, 1, 2, 0])
-    entropy = torch.tensor([9.0, 0.5, 9.0, 0.7, 0.1, 9.0, 0.5, 9.0, 9.0])
-    assert select_cuts(kinds, entropy, 2).tolist() == [0, 1, 3, 7], "the earlier one of two equal entropies"
-    assert select_cuts(kinds, entropy, 20).tolist() == [0, 1, 3, 4, 6, 7]
-    assert select_cuts(torch.tensor([2, 0, 0]), torch.zeros(3), 2).tolist() == [0]
-
-
-def test_placement_and_reward_to_go():
+def test_rewards_on_tokens_and_reward_to_go():
     rewards = torch.tensor([[1.0, -2.0, 0.0], [4.0, 9.0, 9.0]])
     cuts = torch.tensor([[0, 1, 4, 5], [0, 3, 0, 0]])
     exists = torch.tensor([[True, True, True], [True, False, False]])
-    placed = place(rewards, cuts, exists, 6)
-    assert placed.tolist() == [[1, 0, 0, -2, 0, 0], [0, 0, 4, 0, 0, 0]]
-    assert to_go(placed).tolist() == [[-1, -2, -2, -2, 0, 0], [4, 4, 4, 0, 0, 0]]
+    on_tokens = rewards_on_tokens(rewards, cuts, exists, 6)
+    assert on_tokens.tolist() == [[1, 0, 0, -2, 0, 0], [0, 0, 4, 0, 0, 0]]
+    assert reward_to_go(on_tokens).tolist() == [[-1, -2, -2, -2, 0, 0], [4, 4, 4, 0, 0, 0]]
     assert pieces_of_tokens(cuts[0], 6).tolist() == [0, 1, 1, 1, 2, -1]
     assert pieces_of_tokens(cuts[1, :1], 3).tolist() == [-1, -1, -1]
 
@@ -185,12 +193,12 @@ def test_gae_is_verls(batch):
     rewards, cuts, exists, groups, mask = batch
     mask[0, 2] = 0  # a token that the environment wrote
     values = torch.randn(5, 7, generator=torch.Generator().manual_seed(5))
-    placed = place(torch.tensor(0.0) + rewards, cuts, exists, 7) * mask
-    theirs, _ = compute_gae_advantage_return(placed, values, mask, gamma=0.9, lam=0.8)
-    ours = whitened(generalised_advantage(placed, values, mask, 0.9, 0.8), mask)
+    on_tokens = rewards_on_tokens(rewards, cuts, exists, 7) * mask
+    theirs, _ = compute_gae_advantage_return(on_tokens, values, mask, gamma=0.9, lam=0.8)
+    ours = whitened(generalised_advantage(on_tokens, values, mask, 0.9, 0.8), mask)
     torch.testing.assert_close(ours * mask, theirs * mask, rtol=1e-4, atol=1e-4)
     whole = process_advantage("gae", rewards, cuts, exists, groups, mask, values=values, gamma=0.9, lam=0.8)
     normal = NORMALISERS["gae"](rewards, exists, groups)
-    again = whitened(generalised_advantage(place(normal, cuts, exists, 7), values, mask, 0.9, 0.8), mask)
+    again = whitened(generalised_advantage(rewards_on_tokens(normal, cuts, exists, 7), values, mask, 0.9, 0.8), mask)
     torch.testing.assert_close(whole, again)
     assert whole[mask == 0].eq(0).all()

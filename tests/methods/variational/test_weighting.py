@@ -1,4 +1,4 @@
-"""Properties of weights that no expectation shows: offsets, zeros, sizes, refusals."""
+"""Properties of weights that expectations do not show: offsets, zeros, sizes, refusals."""
 
 import math
 
@@ -8,9 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_softthink.methods.variational.answers import log_accuracy, log_likelihood
-from verl_softthink.methods.variational.groups import effective_sample_size, group_sizes, self_normalise
-from verl_softthink.methods.variational.importance import log_ratio
+from verl_softthink.methods.variational.weighting import (
+    effective_sample_size,
+    group_sizes,
+    log_accuracy,
+    log_likelihood,
+    log_ratio,
+    self_normalise,
+)
 
 LOGS = st.lists(st.one_of(st.floats(-50, 50), st.just(-math.inf)), min_size=1, max_size=12)
 
@@ -73,11 +78,11 @@ def test_ratio_to_a_mixture_of_proposals(share, length_normalised):
 
 
 def test_ratio_refusals():
-    one = torch.ones(1)
+    one, length = torch.ones(1), torch.tensor([1])
     with pytest.raises(ValueError, match="share=1.5 is not a probability"):
-        log_ratio(one, one, one, share=1.5, length_normalised=True)
+        log_ratio(one, one, length, share=1.5, length_normalised=True)
     with pytest.raises(ValueError, match="0 tokens"):
-        log_ratio(one, one, torch.zeros(1), share=0.0, length_normalised=True)
+        log_ratio(one, one, 0 * length, share=0.0, length_normalised=True)
 
 
 def test_answer_terms():
@@ -87,5 +92,5 @@ def test_answer_terms():
     mask = torch.tensor([[True, True, False], [False, False, False]])
     assert log_likelihood(log_probs, mask, length_normalised=True).tolist() == [-1.5, -math.inf]
     assert log_likelihood(log_probs, mask, length_normalised=False).tolist() == [-3.0, -math.inf]
-    with pytest.raises(ValueError, match="no probabilities"):
+    with pytest.raises(ValueError, match="not probabilities"):
         log_accuracy(torch.tensor([-1.0, 1.0]))
