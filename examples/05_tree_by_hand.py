@@ -9,12 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.methods.attnrl.influence import ForwardContextInfluence, without_answer
-from verl_softthink.methods.attnrl.plan import BranchSettings, Sampled, ScoredResponse, grow, plan_branches
-from verl_softthink.methods.attnrl.rows import leaf_rows
-from verl_softthink.methods.attnrl.selection import AttentionFilter
-from verl_softthink.methods.attnrl.sequences import SteppedSequence
-from verl_softthink.methods.attnrl.steps import segment
-from verl_softthink.methods.attnrl.tree import Continuation, InitialResponse, nodes, root_value
+from verl_softthink.methods.attnrl.plan import AttentionFilter, Sampled, ScoredResponse, grow, plan_branches
+from verl_softthink.methods.attnrl.settings import AttnrlSettings
+from verl_softthink.methods.attnrl.steps import SteppedSequence, segment
+from verl_softthink.methods.attnrl.tree import Continuation, InitialResponse, leaf_rows, nodes, root_value
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 from verl_softthink.pocket.reward import compute_score
 
@@ -36,7 +34,7 @@ def judge(ids: torch.Tensor) -> float:
 
 # 1. Steps: a line each. Range 0 is the prompt, the steps follow.
 steps = segment([tokenizer.decode([token]) for token in response.tolist()])
-sequence = SteppedSequence.of(0, 0, len(prompt), steps)
+sequence = SteppedSequence(0, 0, (len(prompt), *steps.lengths))
 
 # 2. Forward context influence: how much of the attention of steps at least four further on goes to each step.
 with ForwardContextInfluence(model, [sequence]) as influence, torch.no_grad():
@@ -49,7 +47,7 @@ for start, length, value in zip(steps.starts, steps.lengths, values.tolist(), st
 
 # 3. The branches: two points on the response, two continuations from each; every one is sampled from the model itself.
 #    (With 512 tokens between points, as published, so short a response would have only the earliest ones.)
-settings = BranchSettings(points=2, continuations=2, quantile=0.6, spacing=1)
+settings = AttnrlSettings(points=2, continuations=2, quantile=0.6, spacing=1)
 scored = [ScoredResponse(steps, values, correct=bool(judge(response)))]
 # A prompt whose responses are all right is branched only if it is looked back on more than such prompts so far.
 seen = AttentionFilter(count=1, mean=0.0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from tensordict import TensorDict
     from transfer_queue import KVBatchMeta
     from transformers import PreTrainedTokenizerBase
 
@@ -24,7 +25,10 @@ class Trainer(Protocol):
         softthink: the ``softthink:`` node.
         tokenizer: of the policy; there once the trainer has been initialised.
         actor_rollout_wg: verl's group of actor workers.
+        checkpoint_manager: verl's, which puts the rollout engines to sleep and sends them weights.
+        replay_buffer: verl's, which waits for rollouts and returns their rows.
         global_steps: number of the current step, from 1.
+        total_training_steps: number of the last step.
         timing_raw: seconds of the step's parts by name, logged by verl.
         trace_scoring: what a pass over rows with traces needs in ``batch.extra_info``; empty without a law.
     """
@@ -33,13 +37,26 @@ class Trainer(Protocol):
     softthink: "SoftThinkSettings"
     tokenizer: "PreTrainedTokenizerBase"
     actor_rollout_wg: Any
+    checkpoint_manager: Any
+    replay_buffer: Any
     global_steps: int
+    total_training_steps: int
     timing_raw: dict[str, float]
 
     @property
     def trace_scoring(self) -> dict: ...
 
-    def old_log_probs(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta": ...
+    def old_log_probs(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta":
+        """verl's old-log-prob pass alone, without the stages."""
+
+    def _next_train_batch(self, num_prompts: int) -> "TensorDict":
+        """verl's: the next prompts of the data."""
+
+    def _submit_batch_to_rollout(self, batch: "TensorDict") -> int:
+        """verl's: send prompts to the agent loops; returns their number."""
+
+    def _balance_batch(self, batch: "KVBatchMeta", metrics: dict) -> "KVBatchMeta":
+        """verl's: pad a batch to the required multiple and spread its rows evenly over the ranks."""
 
 
 class Stage:

@@ -19,11 +19,10 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
 from verl_softthink.methods.attnrl.agent_loop import BranchAgentLoop
-from verl_softthink.methods.attnrl.engine import INFLUENCE, STEPS
-from verl_softthink.methods.attnrl.fields import ADVANTAGE, BRANCH, NODE, ROOT
+from verl_softthink.methods.attnrl.fields import ADVANTAGE, BRANCH, INFLUENCE, NODE, ROOT, STEPS
 from verl_softthink.methods.attnrl.influence import ForwardContextInfluence
-from verl_softthink.methods.attnrl.sequences import SteppedSequence
 from verl_softthink.methods.attnrl.stage import AttnrlStage
+from verl_softthink.methods.attnrl.steps import SteppedSequence
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 from verl_softthink.pocket.data import to_row
 from verl_softthink.pocket.reward import compute_score

@@ -1,9 +1,9 @@
-"""Sizes of batches and mini-batches on verl's own configuration."""
+"""Sizes of batches and mini-batches, on verl's own configuration."""
 
 import pytest
 from support.composing import composed
 
-from verl_softthink.methods.attnrl.batching import Batching
+from verl_softthink.methods.attnrl.batching import Batching, next_batch_size
 from verl_softthink.methods.attnrl.settings import AttnrlSettings
 from verl_softthink.training.mini_batches import mini_batches_of
 
@@ -12,6 +12,28 @@ def _config(*overrides):
     base = ["+softthink=attnrl", "data.train_batch_size=8", "actor_rollout_ref.actor.ppo_mini_batch_size=4"]
     sizes = [("actor.ppo", 4), ("rollout.log_prob", 6), ("ref.log_prob", 2)]
     return composed(base, *(f"actor_rollout_ref.{name}_micro_batch_size_per_gpu={n}" for name, n in sizes), *overrides)
+
+
+@pytest.mark.parametrize(
+    ("last", "wanted", "trained", "size"),
+    [
+        (64, 1000, 1000, 64),
+        (64, 1000, 500, 71),  # target 128: 12.8 + 57.6 = 70.4
+        (64, 1000, 2000, 61),  # target 32: 3.2 + 57.6 = 60.8
+        (64, 100, 99, 64),  # target 64
+        (1, 1, 1000, 1),
+        (64, 1000, 0, 64),
+        (10, 100, 100, 10),
+    ],
+)
+def test_the_batch_grows_and_shrinks_slowly(last, wanted, trained, size):
+    assert next_batch_size(last, wanted=wanted, trained=trained) == size
+
+
+@pytest.mark.parametrize(("last", "wanted", "trained"), [(0, 5, 1), (5, 0, 1), (5, 5, -1)])
+def test_sizes_out_of_range(last, wanted, trained):
+    with pytest.raises(ValueError, match=f"last={last}, wanted={wanted}, trained={trained}: sizes are at least 1"):
+        next_batch_size(last, wanted=wanted, trained=trained)
 
 
 def test_rows_divide_into_updates_ranks_and_micro_batches():

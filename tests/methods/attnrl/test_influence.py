@@ -8,7 +8,7 @@ from oracles.context_influence import zeroed
 
 from verl_softthink.methods.attnrl import reduction
 from verl_softthink.methods.attnrl.influence import ForwardContextInfluence, without_answer
-from verl_softthink.methods.attnrl.sequences import SteppedSequence
+from verl_softthink.methods.attnrl.steps import SteppedSequence
 
 from .models import ARCHITECTURES, VOCABULARY, make_model
 

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_softthink.methods.attnrl.entropy import entropy_branch_points
-from verl_softthink.methods.attnrl.points import branch_points, random_branch_points
+from verl_softthink.methods.attnrl.points import branch_points, entropy_branch_points
 from verl_softthink.methods.attnrl.steps import Steps
 
 TEN = Steps((10,) * 10)  # starts 0, 10, ... 90
@@ -26,9 +25,23 @@ def test_the_largest_influences_in_the_order_of_their_positions():
     assert points([0.1, 0.2, 0.3, 0.9, 0.0, 0.5, 0.4, 0.8, 0.6, 0.7], quantile=0.5) == [30, 50]
 
 
+def test_a_step_at_the_quantile_is_a_candidate():
+    # The median of five values is one of them.
+    five = Steps((10,) * 5)
+    assert points([0.1, 0.2, 0.4, 0.3, 0.9], five, quantile=0.5) == [20, 30]
+    assert points([0.1, 0.2, 0.9, 0.1, 0.4], five, quantile=1.0, count=1) == [20]
+
+
+def test_a_step_without_influence_is_no_candidate():
+    # All ten are at the quantile. As candidates they would be 30 tokens apart; as fill they are the earliest.
+    assert points([0.0] * 10, spacing=30) == [10, 20]
+
+
 def test_spacing_from_the_start_and_from_each_other():
     influence = [0.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.0, 0.0, 0.0]
+    # Exactly 20 tokens are enough, 21 are not.
     assert points(influence, spacing=20) == [20, 40]
+    assert points(influence, spacing=21) == [30, 60]
     assert points(influence, spacing=35) == [10, 40]  # one candidate, then the earliest unused step
 
 
@@ -64,12 +77,11 @@ STEPS = st.lists(st.integers(1, 9), min_size=1, max_size=9)
 def test_points_are_different_starts_of_later_steps(lengths, data, count, quantile, spacing):
     steps = Steps(tuple(lengths))
     influence = data.draw(st.lists(st.floats(0, 1), min_size=len(lengths), max_size=len(lengths)))
-    found = branch_points(influence, steps, count=count, quantile=quantile, spacing=spacing)
+    values = torch.tensor(influence, dtype=torch.float64)
+    found = branch_points(values, steps, count=count, quantile=quantile, spacing=spacing)
     assert len(found) == min(count, len(lengths) - 1)
     assert all(earlier < later for earlier, later in itertools.pairwise(found))
     assert set(found) <= set(steps.starts[1:])
-    random = random_branch_points(steps, count=count, generator=torch.Generator().manual_seed(0))
-    assert len(random) == len(set(random)) == len(found) and set(random) <= set(steps.starts[1:])
 
 
 def test_entropy_branches_before_the_least_certain_tokens():

@@ -1,4 +1,4 @@
-"""Branches of soft responses: what is asked of the server, and rows stitched as a loop over positions would."""
+"""Branches of soft responses: what is requested of the server, and rows equal to those of a loop over positions."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from verl_softthink.methods.attnrl.fields import ABORTED, BRANCH, PREFIX_TRACE
 from verl_softthink.methods.attnrl.plan import Branch, ScoredResponse
 from verl_softthink.methods.attnrl.samples import PromptSamples, Sample, sampled_tokens
 from verl_softthink.methods.attnrl.steps import Steps
-from verl_softthink.methods.attnrl.training_rows import trained_leaves
+from verl_softthink.methods.attnrl.training_rows import training_rows
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.rollout.fields import END_REASON, FORCED, HARD, HARD_POSITIONS, ROWS_FIELD
 from verl_softthink.rollout.prefix import decode_prefix, encode_prefix
@@ -29,25 +29,25 @@ LAWS = {
     "embedding": {"name": "gaussian"},
     "seed": {"name": "gaussian", "normalise_over": "candidates", "fed": "seed"},
 }
-#: Kinds of positions: drawn and fed, an ordinary token of thinking, the draw that ends it, placed, an answer.
-DRAWN, ORDINARY, LAST_DRAW, PLACED, ANSWER = "dhlpa"
+#: Kinds of positions: soft, a discrete token of thinking, the draw that ends thinking, a forced token, an answer.
+DRAWN, DISCRETE, LAST_DRAW, FORCED_TOKEN, ANSWER = "dtlfa"
 
 
 def trace_of(kinds: str, law: str, number: int, reason: str) -> SoftTrace:
-    """Every number of a position is its own: 100 for each response, and its place."""
+    """All numbers of a position are distinct: 100 per response, plus the position."""
     places = torch.arange(len(kinds)) + 100 * number
     drawn = torch.tensor([kind in DRAWN + LAST_DRAW for kind in kinds])
     ids = torch.stack([places, places + 1, torch.full_like(places, NO_CANDIDATE)], dim=-1).int()
     return SoftTrace(
         soft=torch.tensor([kind == DRAWN for kind in kinds]),
         drawn=drawn,
-        forced=torch.tensor([kind == PLACED for kind in kinds]),
+        forced=torch.tensor([kind == FORCED_TOKEN for kind in kinds]),
         ids=ids.where(drawn[:, None], NO_CANDIDATE),
         values=(ids / 10).where(drawn[:, None], torch.tensor(0.0)),
         log_prob=-places / 7,
         entropy=places / 3,
         end_reason=reason,
-        hard=torch.tensor([kind == ORDINARY for kind in kinds]),
+        hard=torch.tensor([kind == DISCRETE for kind in kinds]),
         scale=(places / 11).where(drawn, torch.tensor(0.0)),
         fed=places[:, None].float().expand(-1, HIDDEN).contiguous() if law == "embedding" else None,
         seed=torch.full((len(kinds),), number) if law == "seed" else None,
@@ -137,7 +137,7 @@ def prompt_of(first: SoftTrace, cuts, settings) -> PromptSamples:
 
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize(
-    ("kinds", "cut", "own"), [("ddhdlpaa", 3, "dlpaaa"), ("ddhdlpaa", 6, "aaa"), ("dddd", 2, "dd")]
+    ("kinds", "cut", "own"), [("ddtdlfaa", 3, "dlfaaa"), ("ddtdlfaa", 6, "aaa"), ("dddd", 2, "dd")]
 )
 def test_a_row_is_the_prefix_and_the_continuation_position_by_position(branch, law, kinds, cut, own):
     settings = LawSettings(**LAWS[law])
@@ -168,9 +168,9 @@ def test_a_row_is_the_prefix_and_the_continuation_position_by_position(branch, l
     assert (FED in fields, SEED in fields) == (law == "embedding", law == "seed")
     ended = LAST_DRAW in kinds[:cut] + own
     assert fields["extra_fields"][END_REASON] == ("marker" if ended else "none")
-    assert fields["extra_fields"][HARD_POSITIONS] == (kinds[:cut] + own).count(ORDINARY)
+    assert fields["extra_fields"][HARD_POSITIONS] == (kinds[:cut] + own).count(DISCRETE)
     assert ROWS_FIELD not in fields["extra_fields"]
-    # What phase control placed counts as part of the response, though no loss sees it.
+    # Forced tokens count as part of the response, though they are masked from the loss.
     assert sampled_tokens(fields) == length
 
 
@@ -197,31 +197,31 @@ def test_an_aborted_continuation_has_the_trace_of_its_prefix(branch):
     assert fields[SOFT].tolist() == [True] * 3 and len(fields["responses"]) == 3
 
 
-def test_leaves_hold_their_own_traces(branch):
+def test_training_rows_have_their_own_traces(branch):
     settings = LawSettings(**LAWS["gumbel"])
-    first = trace_of("dddlpa", "gumbel", 1, "marker")
+    first = trace_of("dddlfa", "gumbel", 1, "marker")
     prompt = prompt_of(first, [2, 3], settings)
-    for number, own in enumerate(("dlpa", "ddd")):
+    for number, own in enumerate(("dlfa", "ddd")):
         second = trace_of(own, "gumbel", 2 + number, "marker" if LAST_DRAW in own else "none")
         fields, _ = branch("gumbel", prompt.request(number, settings), Server(second, 2 + number))
         row = row_of(from_row(fields), 2 + number, settings)
         prompt.continuations.append(Sample(row, {"min_global_steps": 2}))
-    leaves = trained_leaves(prompt, prompt.tree())
-    wanted = [("dddlpa", [1] * 6), ("dddlpa", [1] * 2 + [2] * 4), ("dddddd", [1] * 3 + [3] * 3)]
-    for leaf, (kinds, origin), cut in zip(leaves, wanted, (6, 2, 3), strict=True):
-        assert leaf.row[SOFT].tolist() == [kind == DRAWN for kind in kinds]
-        assert leaf.row[FORCED].tolist() == [kind == PLACED for kind in kinds]
-        drawn = leaf.row[SOFT]
-        assert (leaf.row[IDS][drawn][:, 0] // 100).tolist() == [
+    rows = training_rows(prompt, prompt.tree())
+    wanted = [("dddlfa", [1] * 6), ("dddlfa", [1] * 2 + [2] * 4), ("dddddd", [1] * 3 + [3] * 3)]
+    for row, (kinds, origin), cut in zip(rows, wanted, (6, 2, 3), strict=True):
+        assert row.fields[SOFT].tolist() == [kind == DRAWN for kind in kinds]
+        assert row.fields[FORCED].tolist() == [kind == FORCED_TOKEN for kind in kinds]
+        drawn = row.fields[SOFT]
+        assert (row.fields[IDS][drawn][:, 0] // 100).tolist() == [
             n for n, soft in zip(origin, drawn, strict=True) if soft
         ]
-        assert leaf.row["response_mask"].tolist() == [int(kind != PLACED) for kind in kinds]
-        assert len(leaf.earlier) == cut
+        assert row.fields["response_mask"].tolist() == [int(kind != FORCED_TOKEN) for kind in kinds]
+        assert len(row.earlier) == cut
 
 
 def test_an_encoded_prefix_comes_back_as_it_was():
     for law in LAWS:
-        trace = trace_of("ddhdlp", law, 3, "marker")
+        trace = trace_of("ddtdlf", law, 3, "marker")
         again = decode_prefix(encode_prefix(trace, LawSettings(**LAWS[law])))
         assert again.end_reason == "marker" and again.tensors().keys() == trace.tensors().keys()
         assert all(torch.equal(value, getattr(again, name)) for name, value in trace.tensors().items())

@@ -9,10 +9,9 @@ from verl.workers.rollout.replica import TokenOutput
 
 from verl_softthink.laws import LAWS, Action, candidate_log_probs
 from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
-from verl_softthink.methods.attnrl.engine import INFLUENCE, STEPS
-from verl_softthink.methods.attnrl.fields import BRANCH, NODE
+from verl_softthink.methods.attnrl.fields import BRANCH, INFLUENCE, NODE, STEPS
 from verl_softthink.methods.attnrl.influence import ForwardContextInfluence
-from verl_softthink.methods.attnrl.sequences import SteppedSequence
+from verl_softthink.methods.attnrl.steps import SteppedSequence
 from verl_softthink.rollout.agent_loop import SoftAgentLoopOutput, attach_trace, soft_sampling
 from verl_softthink.rollout.continuation import load_prefix
 from verl_softthink.rollout.embedding import TableEmbedding

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from verl_softthink.methods.attnrl.batch_size import next_batch_size
+from verl_softthink.methods.attnrl.batching import next_batch_size
 
 from .driver import Driver, check_advantages, on_driver, rows_of_prompts
 

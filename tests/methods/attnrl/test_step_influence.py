@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM
 from verl.utils import tensordict_utils as tu
 
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
-from verl_softthink.methods.attnrl.engine import INFLUENCE, STEPS
+from verl_softthink.methods.attnrl.fields import INFLUENCE, STEPS
 from verl_softthink.methods.attnrl.influence import ForwardContextInfluence
-from verl_softthink.methods.attnrl.sequences import SteppedSequence
+from verl_softthink.methods.attnrl.steps import SteppedSequence
 
 #: Prompt tokens and the tokens of every step.
 ROWS = ((4, (3, 2, 5, 1, 4, 2, 6)), (2, (1,) * 9), (7, (3,)), (3, (2, 2, 3, 4, 1, 2, 2, 8)))
@@ -93,11 +93,11 @@ def test_it_is_measured_on_what_was_fed(model_path, shared_engine, packed):
             fed[len(sample.prompt) + position] = weights @ table[sample.ids[position][used].long()]
         with torch.no_grad(), ForwardContextInfluence(model, sequence) as soft:
             model(inputs_embeds=fed[None])
-        with torch.no_grad(), ForwardContextInfluence(model, sequence) as hard:
+        with torch.no_grad(), ForwardContextInfluence(model, sequence) as discrete:
             model(tokens[None])
         ours = found[INFLUENCE].unbind()[index]
         torch.testing.assert_close(ours, soft.values[0][1:], rtol=1e-4, atol=1e-6)
-        differs.append(not torch.allclose(ours, hard.values[0][1:], rtol=1e-2))
+        differs.append(not torch.allclose(ours, discrete.values[0][1:], rtol=1e-2))
     # The second response has no soft position.
     assert differs == [True, False, True, True]
 

@@ -6,9 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.tree_values import advantages as oracle
 
-from verl_softthink.methods.attnrl.rows import leaf_rows
-from verl_softthink.methods.attnrl.selection import has_signal
-from verl_softthink.methods.attnrl.tree import Continuation, InitialResponse, nodes, root_value
+from verl_softthink.methods.attnrl.tree import Continuation, InitialResponse, has_signal, leaf_rows, nodes, root_value
 
 BRANCHED = InitialResponse(
     9, 1.0, (Continuation(3, 4, 1.0), Continuation(3, 5, 0.0), Continuation(6, 2, 1.0), Continuation(6, 6, 1.0))
@@ -75,8 +73,8 @@ def test_a_prompt_without_branches_trains_nothing():
 def test_prompts_that_are_always_right_or_wrong_have_no_advantage(value):
     response = InitialResponse(6, value, (Continuation(2, 3, value), Continuation(5, 1, value)))
     assert all(not row.advantages.any() for row in leaf_rows([response]))
-    assert not has_signal(list(response.leaf_values))
-    assert has_signal([0.0, 1.0, 1.0]) and not has_signal([])
+    assert not has_signal([response])
+    assert has_signal([response, InitialResponse(3, 1 - value)])
 
 
 def test_impossible_branches_are_refused():

@@ -10,8 +10,7 @@ from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import DumpedResponse, read_dump, write_dump
 from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.methods.attnrl.page import prompts_of, tree_view
-from verl_softthink.methods.attnrl.rows import leaf_rows
-from verl_softthink.methods.attnrl.tree import Continuation, InitialResponse, nodes, root_value
+from verl_softthink.methods.attnrl.tree import Continuation, InitialResponse, leaf_rows, nodes, root_value
 from verl_softthink.report.trace_page import TracedResponse, render_page
 from verl_softthink.report.tree_view import SHOWN_CHARACTERS
 from verl_softthink.trace import SoftTrace

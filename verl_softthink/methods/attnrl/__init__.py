@@ -1,20 +1,8 @@
-"""Attention-guided tree branching (AttnRL, arXiv 2509.26628), pure functions first, verl last.
+"""Attention-guided tree branching (AttnRL, arXiv 2509.26628), with TreeRL's branching by entropy as its control.
 
-    steps.py        a response's steps, from the text of its tokens
-    reduction.py    forward context influence of one layer, without its attention matrix
-    influence.py    the same for a whole model, beside its forward pass
-    visibility.py   what of a model's attention is covered, and what is refused; sequences.py: steps within a batch
-    points.py       where a response is cut; entropy.py: the same by entropy (TreeRL)
-    expansion.py    how many and which responses of a prompt are branched
-    selection.py    which prompts are kept;  batch_size.py: how many are sampled
-    plan.py         the above for one prompt: which continuations to sample, and the tree of their results
-    tree.py         values and advantages of the nodes;  rows.py: the training rows of the leaves
+Pure functions: ``steps`` splits a response, ``influence`` measures its steps (``reduction`` per layer, ``visibility``
+refuses what it does not cover), ``points`` and ``plan`` choose the branches, ``tree`` values the results.
 
-    settings.py     the ``softthink.attnrl`` group;  check.py: what it cannot be combined with
-    reading.py      from tokens to what the plan reads;  samples.py, leaves.py: rows of verl's queue, before and after
-    scoring.py      one pass: old log-probs, influence, plan;  rollout.py, agent_loop.py: prompts and continuations
-    schedule.py     when each happens, one step off policy too;  batching.py: sizes;  stage.py: all of it in a step
-
-The engine's side is ``likelihood/step_influence.py`` (influence beside the old log-probs) and
-``likelihood/shared_prefix.py`` (what rows share is computed once).
+In a training step: ``stage`` runs ``scoring``, ``rollout`` and ``agent_loop`` in the order of ``schedule`` and puts
+``training_rows`` in place of the initial responses; ``engine`` measures influence in the workers.
 """

@@ -1,8 +1,8 @@
-"""The agent loop of a continuation: a request of prompt and prefix, a row of the prompt, prefix and what came back.
+"""The agent loop of a continuation: it requests the prompt and a prefix, and returns a row of the whole response.
 
-vLLM finds the prefix in its cache where it still has it. The row holds the whole response, so that the reward and
-everything behind it see an ordinary one. A soft prefix is sent with its trace, fed as it was, and the row has the trace
-of the whole response; its new positions have noise of their own.
+vLLM reuses its prefix cache if it still holds the prefix. Reward and training see an ordinary response. A soft prefix
+is sent with its trace, so that its positions are fed as before; the row has the trace of the whole response, whose new
+positions draw noise of their own.
 """
 
 from types import ModuleType
@@ -31,8 +31,8 @@ from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.rollout.trace_fields import with_seed
 from verl_softthink.trace import unpack_rows
 
-#: ``stop_reason`` of verl's servers for a request that was cut short from outside.
-_CUT_SHORT = "aborted"
+#: ``stop_reason`` of verl's servers for an aborted request.
+_ABORTED = "aborted"
 
 
 class BranchAgentLoop(SingleTurnAgentLoop):
@@ -41,7 +41,7 @@ class BranchAgentLoop(SingleTurnAgentLoop):
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **kwargs) -> AgentLoopOutput:
         branch = kwargs[BRANCH]
         prompt, prefix = list(branch[PROMPT_IDS]), list(branch[PREFIX_IDS])
-        # Taken out: verl copies the request into the row, which has the prefix in its own trace.
+        # Popped, because verl copies the request into the row, whose own trace includes the prefix.
         encoded = branch.pop(PREFIX_TRACE)
         soft = encoded is not None
         if soft:
@@ -52,7 +52,7 @@ class BranchAgentLoop(SingleTurnAgentLoop):
         metrics: dict[str, Any] = {}
         with simple_timer("generate_sequences", metrics):
             output = await self.server_manager.generate(
-                # Requests of one name go to one server, which then has the beginning that they share in its cache.
+                # Requests with one id go to one server, whose cache then holds the prefix that they share.
                 request_id=uuid4().hex if self.rollout_config.full_determinism else branch[SESSION],
                 prompt_ids=prompt + prefix,
                 sampling_params=sampling_params | {"max_tokens": self.response_length - len(prefix)},
@@ -62,9 +62,9 @@ class BranchAgentLoop(SingleTurnAgentLoop):
         log_probs = None
         if branch[PREFIX_LOG_PROBS] is not None:
             log_probs = list(branch[PREFIX_LOG_PROBS]) + list(output.log_probs or [])
-        # The keys that verl's multi-turn loops write, which its metrics look for.
+        # verl's metrics expect the keys that its multi-turn loops write.
         fields = output.extra_fields | {"turn_scores": [], "tool_rewards": []}
-        if output.stop_reason == _CUT_SHORT or not own:
+        if output.stop_reason == _ABORTED or not own:
             fields[ABORTED] = output.stop_reason if own else f"{output.stop_reason}, without a token"
         rows = fields.pop(ROWS_FIELD, None)
         row = AgentLoopOutput(

@@ -1,8 +1,8 @@
-"""``verl-softthink bench fci``: what forward context influence costs beside a forward pass.
+"""``verl-softthink bench fci``: what forward context influence adds to a forward pass.
 
 Three forward passes over the same tokens: plain, with the influence of every step, and eager with
-``output_attentions=True``, from which the influence could be read off. Passes alternate, so that all meet the same
-machine; peak memory is taken in a fresh process each, because an allocator keeps what it once had.
+``output_attentions=True``, from which the influence could be read off. Passes alternate, so that the machine's state
+affects all alike; peak memory is measured in a fresh process each, because an allocator keeps what it once had.
 """
 
 import contextlib
@@ -32,22 +32,22 @@ class Shape:
     step_tokens: int = 32
 
 
-#: SmolLM2-135M at 2k tokens, the pocket reasoner at 8k; and one that only says whether it runs.
+#: SmolLM2-135M at 2k tokens, the pocket reasoner at 8k, and one that only shows that the benchmark runs.
 SHAPES = {
     "smollm2": Shape(30, 576, 1536, 9, 3, 49152, tokens=2048),
     "pocket": Shape(4, 128, 512, 4, 4, 103, tokens=8192),
     "quick": Shape(2, 256, 512, 4, 2, 4096, tokens=1024),
 }
-#: Small enough to need nothing worth counting.
+#: Its own memory is negligible.
 _WARM_UP = Shape(1, 64, 128, 2, 1, 64, tokens=256)
 
 
 def run(shape: str = "smollm2", repeats: int = 5) -> dict:
-    """Measure ``ratio`` and ``memory_ratio`` = with influence over plain; eager attention's own beside them.
+    """Measure time and memory with influence over plain (``ratio``, ``memory_ratio``), and those of eager attention.
 
     Args:
         shape: one of ``SHAPES``.
-        repeats: timed passes of each kind; eager attention has one, for it may need gigabytes.
+        repeats: timed passes of each kind; only one of eager attention, which may need gigabytes.
     """
     sizes = SHAPES[shape]
     model, ids = _model(sizes, "sdpa"), _tokens(sizes)
@@ -116,7 +116,7 @@ def _device() -> str:
 
 def _forward(kind: str, model, ids: torch.Tensor, sizes: Shape) -> None:
     from verl_softthink.methods.attnrl.influence import ForwardContextInfluence
-    from verl_softthink.methods.attnrl.sequences import SteppedSequence
+    from verl_softthink.methods.attnrl.steps import SteppedSequence
 
     steps, rest = divmod(sizes.tokens - sizes.prompt_tokens, sizes.step_tokens)
     lengths = (sizes.prompt_tokens, *(sizes.step_tokens,) * steps, *((rest,) if rest else ()))
@@ -128,7 +128,7 @@ def _forward(kind: str, model, ids: torch.Tensor, sizes: Shape) -> None:
 
 
 def _timed(kind: str, model, ids: torch.Tensor, sizes: Shape) -> tuple[float, float]:
-    """Seconds on the clock and of the processor."""
+    """Seconds of wall-clock and of CPU time."""
     start = time.perf_counter(), time.process_time()
     _forward(kind, model, ids, sizes)
     return time.perf_counter() - start[0], time.process_time() - start[1]
@@ -140,10 +140,10 @@ def _in_new_process(kind: str, shape: str) -> int:
 
 
 def _peak_bytes(kind: str, shape: str, threads: int) -> int:
-    """Bytes of weights and forward pass at their highest: of the GPU's allocator, or resident on a processor.
+    """Peak bytes of weights and forward pass: of the GPU's allocator, or resident memory on a CPU.
 
-    A processor has no such counter, so a small model runs first, for what the libraries need by themselves, and the
-    growth of the process from there to its peak is taken (Linux: VmHWM, after /proc/self/clear_refs has reset it).
+    On a CPU a small model runs first, so that the libraries' own memory is allocated, and the growth of the process
+    from there to its peak is taken (Linux: VmHWM, after /proc/self/clear_refs has reset it).
     """
     torch.set_num_threads(threads)
     sizes = SHAPES[shape]
@@ -162,4 +162,4 @@ def _resident(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {field}: peak memory on a processor is measured on Linux only")
+    raise RuntimeError(f"/proc/self/status has no {field}: peak memory on a CPU is measured on Linux only")

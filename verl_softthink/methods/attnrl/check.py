@@ -1,4 +1,4 @@
-"""What tree branching cannot be combined with, in one line each."""
+"""What tree branching cannot be combined with."""
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -6,23 +6,26 @@ from verl_softthink.laws import LAWS
 from verl_softthink.likelihood.shared_prefix import IMPLEMENTATIONS
 from verl_softthink.thinking import marker_problems
 
-#: Keys with one possible value, and why.
+_ACTOR = "actor_rollout_ref.actor"
+#: The value that a key must have, and why.
 _NEEDED = {
     "algorithm.adv_estimator": ("grpo", "the tree's advantages take the place of its own"),
-    "algorithm.use_kl_in_reward": (False, "values are shares of right responses; use actor.use_kl_loss"),
+    "algorithm.use_kl_in_reward": (
+        False,
+        f"values are shares of right responses; use {_ACTOR}.use_kl_loss",
+    ),
     "algorithm.filter_groups.enable": (False, "prompts are chosen by softthink.attnrl's own filters"),
-    "algorithm.rollout_correction.bypass_mode": (False, "initial responses are scored in a pass over the old policy"),
-    "reward.reward_model.enable": (False, "continuations are rewarded as they arrive, by a rule"),
+    "algorithm.rollout_correction.bypass_mode": (False, "initial responses are scored in the old-log-prob pass"),
+    "reward.reward_model.enable": (False, "continuations are scored on arrival, by a reward function"),
     "trainer.v1.sampler.sync_refill_failed_groups": (False, "a failed prompt ends the run with its reason"),
     "skip.rollout_tq.enable": (False, "continuations depend on the responses of the run"),
 }
 _PLAIN_LOOP = {
     "actor_rollout_ref.rollout.agent.default_agent_loop": (
         "single_turn_agent",
-        "a response must be one turn to be cut",
+        "only responses of a single turn can be cut",
     ),
 }
-_ACTOR = "actor_rollout_ref.actor"
 _DYNAMIC = (
     f"{_ACTOR}.use_dynamic_bsz",
     "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz",
@@ -32,14 +35,14 @@ _ATTENTION = "actor_rollout_ref.model.override_config.attn_implementation"
 
 
 def problems(config: DictConfig, settings) -> list[str]:
-    """What tree branching cannot work with: a sentence for each mistake, with the key, its value and the fix."""
+    """What this configuration combines with tree branching and must not: a sentence per mistake, with its fix."""
     found = _soft(settings) if settings.law is not None else []
     if settings.variational is not None:
         found.append(
-            "softthink.variational with softthink.attnrl: both decide what is rolled out and what it is worth; remove "
-            "one of the two"
+            "softthink.variational with softthink.attnrl: both decide what is rolled out and how it is rewarded; "
+            "remove one of the two"
         )
-    # With a law the loop is ``config.check``'s business.
+    # With a law, the configuration's own check requires its agent loop.
     needed = _NEEDED | (_PLAIN_LOOP if settings.law is None else {})
     for key, (wanted, reason) in needed.items():
         value = OmegaConf.select(config, key)
@@ -57,18 +60,19 @@ def _soft(settings) -> list[str]:
     if method.shared_prefix == "dedup" and LAWS[law.name].draws_embedding:
         problems.append(
             f"softthink.attnrl.shared_prefix='dedup' with softthink.law.name={law.name!r}: drawn embeddings are not "
-            "shared; set shared_prefix=repeat"
+            "shared; set softthink.attnrl.shared_prefix=repeat"
         )
     if method.shared_prefix == "dedup" and settings.likelihood.positions_at_once is not None:
         problems.append(
             f"softthink.likelihood.positions_at_once={settings.likelihood.positions_at_once} with softthink.attnrl."
-            "shared_prefix='dedup', which scores branches on all logits; set it to null, or shared_prefix=repeat"
+            "shared_prefix='dedup', which scores branches on all logits; set it to null, or softthink.attnrl."
+            "shared_prefix=repeat"
         )
     if method.off_policy and law.rebuilds_embedding:
         problems.append(
             f"softthink.law.fed='seed' with softthink.attnrl.off_policy={method.off_policy}: a prefix would be rebuilt "
-            "from the table of another update than the one that drew it; set softthink.law.fed=embedding, or "
-            "off_policy=0"
+            "from an embedding table one update younger than the one it was drawn from; set softthink.law.fed="
+            "embedding, or softthink.attnrl.off_policy=0"
         )
     return problems
 
@@ -84,12 +88,12 @@ def _batches(config: DictConfig, method) -> list[str]:
     if method.adaptive_batch and config.data.get("gen_batch_size") != 1:
         problems.append(
             f"data.gen_batch_size={config.data.get('gen_batch_size')!r}: softthink.attnrl.adaptive_batch=True takes "
-            "any number of prompts from the data; set it to 1, or adaptive_batch=false"
+            "any number of prompts from the data; set it to 1, or softthink.attnrl.adaptive_batch=false"
         )
     if method.largest_batch is not None and method.largest_batch < prompts:
         problems.append(
             f"softthink.attnrl.largest_batch={method.largest_batch} is below data.train_batch_size={prompts}, with "
-            "which the first step begins; raise it, or set null"
+            "which the first step begins; raise it, or set it to null"
         )
     return problems
 
@@ -97,18 +101,19 @@ def _batches(config: DictConfig, method) -> list[str]:
 def _dedup(config: DictConfig, settings) -> list[str]:
     where = "softthink.attnrl.shared_prefix='dedup'"
     problems = [
-        f"{key}=True with {where}: micro-batches sorted by length separate what shares a prefix; set it to False and "
-        "give micro-batch sizes of whole trees"
+        f"{key}=True with {where}: micro-batches by length separate rows that share a prefix; set it to False and give "
+        "micro-batch sizes that hold whole trees"
         for key in _DYNAMIC
         if OmegaConf.select(config, key)
     ]
     attention = OmegaConf.select(config, _ATTENTION)
     if attention not in IMPLEMENTATIONS:
         problems.append(
-            f"{_ATTENTION}={attention!r} with {where}: it takes no tree mask; set one of {', '.join(IMPLEMENTATIONS)}"
+            f"{_ATTENTION}={attention!r} with {where}: it has no tree mask; set one of {', '.join(IMPLEMENTATIONS)}"
         )
     if settings.repro is not None:
         problems.append(
-            f"softthink.repro with {where}: answers are scored on whole rows; set shared_prefix=repeat, or remove repro"
+            f"softthink.repro with {where}: answers are scored on whole rows; set "
+            "softthink.attnrl.shared_prefix=repeat, or remove softthink.repro"
         )
     return problems

@@ -9,7 +9,7 @@ import typer
 
 
 class ShapeName(StrEnum):
-    """Shapes of ``verl_softthink.methods.attnrl.bench.SHAPES`` worth measuring."""
+    """The shapes of ``bench.SHAPES`` that are worth measuring."""
 
     smollm2 = "smollm2"
     pocket = "pocket"
@@ -19,7 +19,7 @@ def bench_fci(
     shape: Annotated[ShapeName, typer.Option(help="SmolLM2-135M at 2k tokens, or the pocket reasoner at 8k.")] = (
         ShapeName.smollm2
     ),
-    quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False,
+    quick: Annotated[bool, typer.Option(help="A small model, to see that it runs.")] = False,
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     json: Annotated[
         Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")

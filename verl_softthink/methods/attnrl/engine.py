@@ -1,26 +1,22 @@
-"""Forward context influence beside the old-log-prob pass: the training worker measures what it computes anyway.
+"""Forward context influence measured in the pass that computes the old log-probs.
 
-A batch that carries ``softthink_steps`` ([S] tokens of every response step, a jagged row per sample) gets
-``softthink_influence`` back beside ``log_probs``: [S] float32 per sample, the y_k of its steps, with zeros for the
-first and the last four. ``batch.extra_info["softthink_influence_of"]`` may choose layers and heads. A row whose
-response mask is all zero trains nothing and has zeros: verl's synthetic padding rows copy the steps of another sample.
+A batch that carries ``fields.STEPS`` gets ``fields.INFLUENCE`` back beside ``log_probs``, both jagged with a row [S]
+per sample: the y_k of its steps, zero for the first and the last four. ``batch.extra_info[fields.INFLUENCE_OF]`` may
+choose layers and heads. A row whose response mask is all zero is not trained and gets zeros: verl's padding rows copy
+the steps of another sample.
 """
 
 import torch
 from tensordict import TensorDict
 from verl.utils.tensordict_utils import get_non_tensor_data
 
+from verl_softthink.methods.attnrl.fields import INFLUENCE, INFLUENCE_OF, STEPS
 from verl_softthink.methods.attnrl.influence import ForwardContextInfluence
-from verl_softthink.methods.attnrl.sequences import SteppedSequence
-
-STEPS = "softthink_steps"
-INFLUENCE = "softthink_influence"
-#: Key of the batch's non-tensor data: {"layers": indices or None, "heads": indices or None}.
-INFLUENCE_OF = "softthink_influence_of"
+from verl_softthink.methods.attnrl.steps import SteppedSequence
 
 
 class StepInfluence:
-    """What is put in front of the engine; a mixin, like its neighbours."""
+    """Engine mixin that measures the influence of response steps."""
 
     def row_readers(self, micro_batch: TensorDict) -> list[str]:
         return [*super().row_readers(micro_batch), *([STEPS] if STEPS in micro_batch else [])]
@@ -49,10 +45,10 @@ class StepInfluence:
 
 
 def stepped_sequences(micro_batch: TensorDict) -> list[SteppedSequence | None]:
-    """Where the rows of a micro-batch stand in the model's inputs, packed or padded on the right; None: untrained.
+    """Where each row of a micro-batch, packed or right-padded, is in the model's inputs; None if it is not trained.
 
     Raises:
-        ValueError: when the steps of a row do not add up to its response.
+        ValueError: the steps of a row do not add up to its response.
     """
     packed = get_non_tensor_data(micro_batch, "use_remove_padding", default=True)
     starts = micro_batch["input_ids"].offsets().tolist()

@@ -1,30 +1,30 @@
-"""Forward context influence (FCI) of a Hugging Face decoder, taken beside its forward pass.
+"""Forward context influence (FCI) of a Hugging Face decoder, measured during its forward pass.
 
     with ForwardContextInfluence(model, sequences) as influence, torch.no_grad():
         model(input_ids=..., attention_mask=...)
     influence.values[0]        # [R]: y_k of every range of the first sequence
 
-Every attention layer of transformers asks ``AttentionInterface.get_interface`` for its function. Within the block that
-answer is wrapped: the model's own function runs first, on the arguments it was given, and its result is returned as it
-is; then queries and keys go to the reduction. So the forward pass is the same to the last bit with sdpa, eager, Flash-
-and FlexAttention.
+Every attention layer of transformers gets its function from ``AttentionInterface.get_interface``. Within the block that
+function is wrapped: it runs first, on unchanged arguments, and its result is returned unchanged; then queries and keys
+go to the reduction. The model's output is therefore bitwise the same with sdpa, eager, Flash- and FlexAttention.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from verl_softthink.methods.attnrl.reduction import FIRST_SCORED, influence_of_layer
-from verl_softthink.methods.attnrl.sequences import SteppedSequence
+from verl_softthink.methods.attnrl.steps import SteppedSequence
 from verl_softthink.methods.attnrl.visibility import layer_attention, require_own_keys
 
 
 class ForwardContextInfluence:
-    """Observes the first forward pass of one model within the block; not to be entered twice at a time in one process.
+    """Observes the first forward pass of one model within the block; blocks must not be nested in one process.
 
     Attributes:
-        values: [R] float32 per sequence on the model's device, the largest influence of every range over the observed
+        values: [R] float32 per sequence on the model's device, the maximum influence of every range over the observed
             layers and heads. Zero for the prompt, the first response step and the last four ranges.
     """
 
@@ -39,12 +39,12 @@ class ForwardContextInfluence:
         """
         Args:
             model: a decoder-only transformers model (or a wrapper around one) in evaluation mode.
-            sequences: what the next batch holds, and its steps.
+            sequences: the sequences of the batch and their steps.
             layers: layer indices; all by default.
             heads: query heads in every layer; all by default.
 
         Raises:
-            ValueError: when the model has no such layer.
+            ValueError: the model has no such layer.
         """
         self._attentions = {module: module.layer_idx for module in model.modules() if _is_attention(module)}
         indices = sorted(self._attentions.values())
@@ -60,7 +60,7 @@ class ForwardContextInfluence:
         self._lengths = [torch.tensor(sequence.lengths) for sequence in self.sequences]
         self.values: list[Tensor] = []
         self._seen: set[int] = set()
-        #: Masks already held against the sequences, which most layers share, and their windows.
+        #: Masks already checked, which most layers share, with the layer's window.
         self._checked: list[tuple[object, int | None]] = []
 
     def __enter__(self) -> "ForwardContextInfluence":
@@ -88,7 +88,7 @@ class ForwardContextInfluence:
         def observed(module, query, key, value, attention_mask, *args, **kwargs):
             output = attention(module, query, key, value, attention_mask, *args, **kwargs)
             layer = self._attentions.get(module)
-            # Once: a later pass within the block is another method's, on other tokens.
+            # The first pass only: a later one within the block is another method's, on other tokens.
             if layer in self._layers - self._seen:
                 if args:
                     raise ValueError(f"{type(module).__name__} passes positional arguments to its attention: {args!r}")
@@ -117,12 +117,12 @@ class ForwardContextInfluence:
             torch.maximum(values, found, out=values)
 
 
-def without_answer(values: Tensor, end_of_thinking: int | None) -> Tensor:
-    """y_k with zeros where no branch may start: prompt, first step, and all from the end of thinking on.
+def without_answer(values: Float[Tensor, " R"], end_of_thinking: int | None) -> Float[Tensor, " R"]:
+    """y_k, zeroed where no branch may start: the prompt, the first step, and everything from the end of thinking on.
 
     Args:
         values: [R] influence of one sequence's ranges.
-        end_of_thinking: range that holds the end-of-thinking marker; None where the response has none.
+        end_of_thinking: index of the range that holds the end-of-thinking marker; None without one.
     """
     zeroed = values.clone()
     zeroed[:FIRST_SCORED] = 0

@@ -1,7 +1,7 @@
 """A prompt's tree of responses for the page, rebuilt from the rows of a dump.
 
-Rows that pass through one node say so in every token (``fields.py``); a node's parent is the one before it in
-its rows.
+Every token of a row names its node (``fields.NODE``), and rows that share a node share its name; a node's parent is the
+one before it in its rows.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.report.page_parts import PageParts
 from verl_softthink.report.tree_view import TreeNode, TreeView
 
-#: Trees on the page of a run: those with the most leaves.
+#: Most trees on a page; those with the most leaves are shown.
 PAGE_TREES = 3
 
 
 class Trees(PageParts):
-    """Trees of a dump whose rows are leaves."""
+    """Adds the trees of a dump to the page."""
 
     def trees(self, responses: Sequence[DumpedResponse], tokenizer: PreTrainedTokenizerBase) -> list[TreeView]:
         return [tree_view(rows, tokenizer) for rows in prompts_of(responses)[:PAGE_TREES]]
@@ -73,7 +73,7 @@ def tree_view(rows: Sequence[DumpedResponse], tokenizer: PreTrainedTokenizerBase
 
 
 def prompts_of(responses: Sequence[DumpedResponse]) -> list[list[DumpedResponse]]:
-    """The leaves of a dump by prompt, those with the most leaves first."""
+    """The leaves of a dump grouped by prompt, prompts with the most leaves first."""
     groups: dict[str, list[DumpedResponse]] = {}
     for response in filter(is_tree, responses):
         groups.setdefault(response.key.rsplit("_", 2)[0], []).append(response)
@@ -81,11 +81,11 @@ def prompts_of(responses: Sequence[DumpedResponse]) -> list[list[DumpedResponse]
 
 
 def _place(response: DumpedResponse) -> int:
-    """verl's names of rows are ``{prompt}_{leaf}_{index}``."""
+    """Number of the leaf: verl's row keys are ``{prompt}_{leaf}_{index}``."""
     return int(response.key.rsplit("_", 2)[1])
 
 
 def _runs(nodes: list[int]) -> list[tuple[int, int, int]]:
-    """Node, start and end of every stretch of equal numbers."""
+    """Node, start and end of every run of equal node numbers."""
     starts = [place for place in range(len(nodes)) if place == 0 or nodes[place] != nodes[place - 1]]
     return [(nodes[start], start, end) for start, end in zip(starts, [*starts[1:], len(nodes)], strict=True)]

@@ -4,28 +4,28 @@ With ranges 0 (prompt), 1, 2, ... (response steps), softmax rows A and token cou
 
     alpha_{j,k} = (1 / |j||k|) sum_{i in j, t in k} A_{i,t},      y_k = sum_{j >= k + 4} alpha_{j,k}
 
-so y_k needs no entry of A by itself, only its column sums with the weight 1/|step(i)| on every row i that lies at
-least four ranges after the column's. Rows are recomputed tile by tile and summed at once: the memory beside queries and
-keys is one tile and [H, T] sums. Only rows of range ``FIRST_SCORED + DISTANCE`` and later count, so no other is
-computed.
+so y_k needs only column sums of A, in which row i has the weight 1/|step(i)| and counts if its range lies at least four
+after the column's. Rows are recomputed tile by tile and summed at once: beside queries and keys, memory holds one tile
+and [H, T] sums. Rows before range ``FIRST_SCORED + DISTANCE`` never count and are not computed.
 """
 
 import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-#: A step is influenced by those at least this many ranges earlier.
+#: Ranges from a step to the first later one whose attention to it counts.
 DISTANCE = 4
 #: The prompt (0) and the first response step (1) are never scored.
 FIRST_SCORED = 2
-#: Numbers in a tile of softmax rows: 4 MiB on a processor, where larger ones are not faster.
+#: Elements of a tile of softmax rows: 4 MiB on a CPU, where larger ones are not faster.
 TILE_CPU = 2**20
 TILE_ACCELERATOR = 2**26
-#: Most rows of a tile: more do not make the product faster, and waste more of the triangle above the diagonal.
+#: Most rows of a tile: more do not speed up the product, and waste more of the triangle above the diagonal.
 MAX_ROWS = 256
-#: Fewest: below, a product of matrices becomes one of vectors.
+#: Fewest: with less, the matrix product degenerates to vector products.
 MIN_ROWS = 32
 LOG2_E = math.log2(math.e)
 
@@ -35,9 +35,9 @@ class LayerAttention:
     """How one layer scores keys.
 
     Attributes:
-        scaling: what the products of queries and keys are multiplied with.
-        window: keys a query sees, itself included; None for all before it.
-        softcap: scores are squashed to (-softcap, softcap) by tanh; None for no squashing.
+        scaling: factor on the products of queries and keys.
+        window: keys a query attends to, its own included; None for all up to itself.
+        softcap: scores are squashed to (-softcap, softcap) by tanh; None if they are not.
     """
 
     scaling: float
@@ -45,13 +45,15 @@ class LayerAttention:
     softcap: float | None = None
 
 
-def influence_of_layer(query: Tensor, key: Tensor, lengths: Tensor, attention: LayerAttention) -> Tensor:
-    """y_k of every range k, the largest over the layer's heads.
+def influence_of_layer(
+    query: Float[Tensor, "H T D"], key: Float[Tensor, "G T D"], lengths: Int[Tensor, " R"], attention: LayerAttention
+) -> Float[Tensor, " R"]:
+    """y_k of every range k, the maximum over the layer's heads.
 
     Args:
         query: [H, T, D] of one sequence, after the rotary embedding.
-        key: [G, T, D] likewise; each serves H / G consecutive query heads.
-        lengths: [R] int64 on the processor, tokens of every range, at least one each; they sum to T.
+        key: [G, T, D] likewise; each head serves H / G consecutive query heads.
+        lengths: [R] int64 on the CPU, tokens of every range, at least one each; they sum to T.
         attention: scaling, window and soft-cap of the layer.
 
     Returns:
@@ -76,7 +78,7 @@ def _starts(lengths: Tensor) -> Tensor:
 
 
 def _column_sums(query: Tensor, key: Tensor, starts: Tensor, attention: LayerAttention) -> Tensor:
-    """[H, T]: for every key the weighted sum of its column over the rows that lie far enough behind it."""
+    """[H, T]: for every key the weighted sum of its column over the rows that are far enough after it."""
     heads, total, _ = query.shape
     groups = len(key)
     share = heads // groups
@@ -115,7 +117,7 @@ def _softmax_terms(
     groups, rows, seen = len(key), end - start, end - first_seen
     share = len(query) // groups
     scores = buffer[: groups * share * rows * seen].view(groups, share * rows, seen)
-    # In powers of two, which a processor computes twice as fast as those of e.
+    # Powers of two: a CPU computes them twice as fast as those of e.
     unit = LOG2_E if attention.softcap is None else 1.0
     stacked = (query[:, start:end] * (attention.scaling * unit)).reshape(groups, share * rows, -1)
     torch.bmm(stacked, key[:, first_seen:end].transpose(1, 2), out=scores)

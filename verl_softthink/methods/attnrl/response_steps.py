@@ -1,9 +1,10 @@
-"""A response's tokens as the plan needs them: its steps, where thinking ends, and where a branch may start."""
+"""From a response's tokens to what the plan needs: its steps, where thinking ends, and where a branch may start."""
 
 from collections.abc import Sequence
 from functools import cached_property
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -14,12 +15,12 @@ from verl_softthink.thinking import thinking_length, token_ids, vocabulary_texts
 from verl_softthink.trace import SoftTrace
 
 
-class Reader:
-    """Tables of one tokenizer.
+class ResponseParser:
+    """Parses responses with one tokenizer.
 
     Args:
         tokenizer: of the policy.
-        separators: what ends a step, in the order of preference.
+        separators: what ends a step, in order of preference.
         marker: text or ids of the end-of-thinking marker.
     """
 
@@ -31,45 +32,45 @@ class Reader:
     def _texts(self) -> list[str]:
         return vocabulary_texts(self._tokenizer)
 
-    def steps(self, response: Tensor, sampled: int) -> Steps:
-        """The steps of a response [T]; what a chat template adds behind its ``sampled`` tokens is in the last one."""
+    def steps(self, response: Int[Tensor, " T"], sampled: int) -> Steps:
+        """The steps of a response; what a chat template appends to its ``sampled`` tokens belongs to the last one."""
         texts = [self._texts[token] for token in response[:sampled].tolist()]
         return segment(texts + [""] * (len(response) - sampled), self._separators)
 
-    def end_of_thinking(self, response: Tensor) -> int | None:
-        """Position of the marker's first token; None without a marker."""
+    def end_of_thinking(self, response: Int[Tensor, " T"]) -> int | None:
+        """Position of the first token of the end-of-thinking marker; None without one."""
         return thinking_length(response, self._marker)
 
     def scored(
         self,
-        response: Tensor,
+        response: Int[Tensor, " T"],
         sampled: int,
         *,
-        influence: Tensor | None,
-        entropy: Tensor,
+        influence: Float[Tensor, " S"] | None,
+        entropy: Float[Tensor, " T"],
         correct: bool,
         trace: SoftTrace | None = None,
     ) -> ScoredResponse:
-        """What the plan reads of a response of T tokens and S steps.
+        """What the plan needs of a response of T tokens and S steps.
 
         Args:
             response: [T] int64.
-            sampled: its first tokens, which the model drew.
-            influence: [S] of its steps as the engine measures it; None where none was measured.
+            sampled: number of its tokens before those that a chat template appends.
+            influence: [S] of its steps as the engine measures it; None if it was not measured.
             entropy: [T] nats.
-            correct: its reward.
-            trace: of a soft response, which knows where thinking ended; None for ordinary tokens.
+            correct: whether its reward is 1.
+            trace: of a soft response, which says where thinking ended; None for ordinary tokens.
         """
         steps = self.steps(response, sampled)
         end = self.end_of_thinking(response) if trace is None else trace.end_of_thinking
         if influence is None:
             of_steps = torch.zeros(len(steps))
         else:
-            # Ranges count from the prompt, which has no influence of its own here.
+            # Ranges start with the prompt, which ``influence`` leaves out.
             last = None if end is None else steps.of_token(end) + 1
             of_steps = without_answer(torch.nn.functional.pad(influence.float(), (1, 0)), last)[1:]
-        # Whether to end thinking is thinking's last decision, so what ended it may be drawn anew. What phase control
-        # placed was nobody's decision, and would be placed again.
+        # The model's decision to end thinking may be resampled. Forced tokens may not: phase control would force them
+        # again.
         limit = sampled if end is None else min(sampled, end + 1)
         eligible = torch.arange(len(response)) < limit
         if trace is not None:

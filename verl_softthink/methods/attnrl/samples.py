@@ -1,9 +1,9 @@
-"""What the driver keeps of a prompt between its two generations: the scored initial responses and the branches."""
+"""What the driver holds of a prompt between its two generations: scored initial responses and planned branches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from verl_softthink.batch import Row
@@ -19,13 +19,12 @@ from verl_softthink.methods.attnrl.fields import (
     SESSION,
 )
 from verl_softthink.methods.attnrl.plan import Branch, Sampled, ScoredResponse, grow
-from verl_softthink.methods.attnrl.selection import has_signal
 from verl_softthink.methods.attnrl.tree import InitialResponse
 from verl_softthink.rollout.fields import FORCED
 from verl_softthink.rollout.prefix import encode_prefix
 from verl_softthink.rollout.trace_fields import TRACE_ROW_FIELDS, from_row
 
-#: What a trained row is made of: everything that verl's later passes, metrics and dumps read of a sample.
+#: The fields of a training row: all that verl's later passes, metrics and dumps read of a sample.
 ROW_FIELDS = (
     *("prompts", "responses", "response_mask", "loss_mask", "input_ids", "position_ids"),
     *("rm_scores", "rollout_log_probs", "uid", "reward_model", "data_source", "extra_fields", "num_turns"),
@@ -39,7 +38,7 @@ class Sample:
 
     Attributes:
         row: its fields, as ``batch.read`` gives them.
-        tag: verl's.
+        tag: verl's tag of it.
     """
 
     row: Row
@@ -50,7 +49,7 @@ class Sample:
         """Sum of the row's ``rm_scores``.
 
         Raises:
-            ValueError: when it is neither 0 nor 1.
+            ValueError: it is neither 0 nor 1.
         """
         reward = float(self.row["rm_scores"].sum())
         if reward not in (0.0, 1.0):
@@ -62,7 +61,7 @@ class Sample:
 
     @property
     def sampled(self) -> int:
-        """Tokens of the rollout; those that a chat template adds behind them are not."""
+        """Response tokens of the rollout, without those that a chat template appends."""
         return sampled_tokens(self.row)
 
 
@@ -74,30 +73,31 @@ class PromptSamples:
         uid: verl's name of the prompt.
         index: of its row in the batch of prompts that was submitted.
         samples: its initial responses.
-        scored: the same for the plan.
-        log_probs: [T] float32 of each, by the policy that was the current one then.
+        scored: what the plan needs of each.
+        log_probs: [T] float32 of each, under the policy that scored it.
         branches: the plan.
-        continuations: what came back for each branch, once it has.
+        continuations: the result of each branch, once it has come back.
     """
 
     uid: str
     index: int
     samples: Sequence[Sample]
     scored: Sequence[ScoredResponse]
-    log_probs: Sequence[Tensor]
+    log_probs: Sequence[Float[Tensor, " _"]]
     branches: Sequence[Branch]
     continuations: list[Sample] = field(default_factory=list)
 
     @property
     def branch_uids(self) -> list[str]:
-        """A name for every branch, without the underscore at which verl cuts names."""
+        """A uid for every branch, without the underscore at which verl splits row keys."""
         return [f"{self.uid}-branch{number}" for number in range(len(self.branches))]
 
     def request(self, number: int, law: LawSettings | None) -> dict:
-        """What the agent loop of a continuation needs: of the plan's branch ``number``.
+        """What the agent loop needs to continue branch ``number`` of the plan.
 
         Args:
-            law: of the run; None where responses are ordinary tokens.
+            number: index in ``branches``.
+            law: of the run; None if responses are ordinary tokens.
         """
         branch = self.branches[number]
         row = self.samples[branch.response].row
@@ -112,23 +112,23 @@ class PromptSamples:
         }
 
     def results(self) -> list[Sampled | None]:
-        """Of every branch; None for those that were aborted."""
+        """Result of every branch; None for aborted ones."""
         return [
             None if sample.row["extra_fields"].get(ABORTED) else Sampled(sample.sampled - branch.cut, sample.reward)
             for branch, sample in zip(self.branches, self.continuations, strict=True)
         ]
 
     def aborted(self) -> list[str]:
-        """Why each aborted continuation ended."""
+        """The reason of every aborted continuation."""
         reasons = [sample.row["extra_fields"].get(ABORTED) for sample in self.continuations]
         return [reason for reason in reasons if reason]
 
     def tree(self) -> list[InitialResponse]:
-        """The initial responses with their continuations, for ``tree.nodes`` and ``rows.leaf_rows``."""
+        """The initial responses with their continuations."""
         return grow(self.scored, self.branches, self.results())
 
     def of_response(self, index: int) -> list[Sample]:
-        """The continuations of an initial response that have a result, in the order of the tree's."""
+        """The continuations of an initial response that were not aborted, in the order of the tree's."""
         return [
             sample
             for branch, sample in zip(self.branches, self.continuations, strict=True)
@@ -137,22 +137,6 @@ class PromptSamples:
 
 
 def sampled_tokens(row: Row) -> int:
-    """Response tokens that the model drew or phase control placed, which no loss sees."""
+    """Number of response tokens of the rollout: sampled ones, and forced ones, which are masked from the loss."""
     sampled = row["response_mask"].bool()
     return int((sampled | row[FORCED] if FORCED in row else sampled).sum())
-
-
-def useful(responses: Sequence[InitialResponse]) -> bool:
-    """Whether a prompt's leaves are neither all right nor all wrong."""
-    return has_signal([value for response in responses for value in response.leaf_values])
-
-
-def distinct_tokens(responses: Sequence[InitialResponse]) -> int:
-    """Response tokens of the branched responses' trees, each counted once."""
-    branched = [response for response in responses if response.continuations]
-    return sum(response.length + sum(c.length for c in response.continuations) for response in branched)
-
-
-def stitched(current: Tensor, earlier: Tensor) -> Tensor:
-    """[T] log-probs: the earlier policy's [N] for the first N tokens, the current one's for the others."""
-    return torch.cat([earlier.to(current.dtype), current[len(earlier) :]])

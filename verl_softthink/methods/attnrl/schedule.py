@@ -4,8 +4,9 @@
     off policy       step t:  generate the continuations of batch t and the responses of batch t + 1, in one call;
                               score and plan t + 1;  train t
 
-Off policy, initial responses are scored by the policy that wrote them and continued by the one after its update; rows
-keep the log-probs of both (``samples.stitched``), and the ratio of the loss corrects for the step between them.
+Off policy, initial responses are scored by the policy that generated them and continued by the policy after the next
+update. Rows keep the log-probs of both (``training_rows.stitched``), and the importance ratio of the loss corrects for
+the update between them.
 """
 
 from collections.abc import Callable
@@ -17,32 +18,33 @@ from verl.utils.debug import marked_timer
 
 from verl_softthink.methods.attnrl.rollout import Rollout
 from verl_softthink.methods.attnrl.samples import PromptSamples
+from verl_softthink.methods.stage import Trainer
 
-#: Scores the rows of some prompts, given with their rows of the data, and plans their branches.
+#: Scores the rows of some prompts and plans their branches: (batch, the prompts' rows of the data, metrics).
 Score = Callable[[KVBatchMeta, TensorDict, dict], list[PromptSamples]]
 
 
 class Schedule(Protocol):
-    """What a step asks of a schedule, in this order."""
+    """What a step calls, in this order."""
 
-    #: Prompts taken from the data and not yet trained, for a checkpoint.
+    #: Prompts taken from the data and not yet trained on, for a checkpoint.
     untrained: TensorDict | None
 
     def submit(self, prompts: int) -> int:
-        """Send the requests of a step, with the next ``prompts`` prompts; prompts and branches to wait for."""
+        """Send the requests of a step, for the next ``prompts`` prompts; returns how many groups to wait for."""
 
     def finish(self, batch: KVBatchMeta, metrics: dict) -> list[PromptSamples]:
-        """The prompts that the step trains, with their continuations, from what came back."""
+        """The prompts that the step trains on, with their continuations, from the rows that came back."""
 
 
 class StepByStep:
-    """Two generations a step.
+    """Two generations per step.
 
     Attributes:
-        untrained: only after the resume of a run that was one step off policy; these prompts come first.
+        untrained: set only when a run that was one step off policy is resumed; these prompts come first.
     """
 
-    def __init__(self, trainer, rollout: Rollout, score: Score):
+    def __init__(self, trainer: Trainer, rollout: Rollout, score: Score):
         self._trainer, self._rollout, self._score = trainer, rollout, score
         self.untrained: TensorDict | None = None
         self._prompts: TensorDict | None = None
@@ -60,16 +62,16 @@ class StepByStep:
 
 
 class OneStepOffPolicy:
-    """One generation a step; before the first one of a run, or of its continuation, one more.
+    """One generation per step, and one more before the first step of a new or resumed run.
 
     Attributes:
-        untrained: after a resume, set to what the checkpoint held: the run begins with these prompts.
+        untrained: a resumed run begins with these prompts, from the checkpoint.
     """
 
-    def __init__(self, trainer, rollout: Rollout, score: Score):
+    def __init__(self, trainer: Trainer, rollout: Rollout, score: Score):
         self._trainer, self._rollout, self._score = trainer, rollout, score
         self.untrained: TensorDict | None = None
-        #: Scored in the step before, with the rows of the data that they came from.
+        #: Prompts scored in the previous step, with their rows of the data.
         self._planned: tuple[list[PromptSamples], TensorDict] | None = None
 
     def submit(self, prompts: int) -> int:
@@ -81,7 +83,7 @@ class OneStepOffPolicy:
         planned, data = self._planned
         sent = self._rollout.send_branches(data, planned)
         if sent and self._trainer.global_steps >= self._trainer.total_training_steps:
-            # Nobody will train what comes after the last step.
+            # No step is left to train on more prompts.
             self.untrained = None
             return sent
         self.untrained = self._rollout.next_prompts(prompts)

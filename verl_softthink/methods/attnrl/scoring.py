@@ -1,16 +1,16 @@
-"""Old log-probs and influence of the initial responses in one pass, and the plan of their branches."""
+"""One pass for old log-probs and influence of the initial responses, then the plan of their branches."""
 
 import torch
 from transfer_queue import KVBatchMeta
 
 from verl_softthink.batch import is_padding, prompt_of, put, read, session_of
 from verl_softthink.likelihood.fields import SOFT
-from verl_softthink.methods.attnrl.engine import INFLUENCE, INFLUENCE_OF, STEPS
-from verl_softthink.methods.attnrl.plan import BranchSettings, ScoredResponse, plan_branches
-from verl_softthink.methods.attnrl.response_steps import Reader
+from verl_softthink.methods.attnrl.fields import INFLUENCE, INFLUENCE_OF, STEPS
+from verl_softthink.methods.attnrl.plan import AttentionFilter, ScoredResponse, plan_branches
+from verl_softthink.methods.attnrl.response_steps import ResponseParser
 from verl_softthink.methods.attnrl.samples import ROW_FIELDS, PromptSamples, Sample, sampled_tokens
-from verl_softthink.methods.attnrl.selection import AttentionFilter
 from verl_softthink.methods.attnrl.settings import AttnrlSettings
+from verl_softthink.methods.stage import Trainer
 from verl_softthink.rollout.fields import FORCED
 from verl_softthink.rollout.trace_fields import from_row
 
@@ -18,49 +18,49 @@ _SCORES = ("old_log_probs", "entropy", INFLUENCE)
 
 
 class Scoring:
-    """One run's scoring passes and plans."""
+    """The scoring passes and plans of one run."""
 
-    def __init__(self, trainer, settings: AttnrlSettings):
+    def __init__(self, trainer: Trainer, settings: AttnrlSettings):
         self._trainer, self._settings = trainer, settings
         self._filter = AttentionFilter() if settings.attention_filter else None
         self._before_last_plan = self._filter.state_dict() if self._filter else None
-        self._reader: Reader | None = None
+        self._parser: ResponseParser | None = None
 
     def filter_state(self, *, before_last_plan: bool) -> dict | None:
-        """Of the attention filter, for a checkpoint; None without one.
+        """State of the attention filter, for a checkpoint; None without one.
 
         Args:
-            before_last_plan: as it was before the last prompts were judged, which a resumed run judges again.
+            before_last_plan: the state before the last prompts were planned, which a resumed run plans again.
         """
         if self._filter is None:
             return None
         return self._before_last_plan if before_last_plan else self._filter.state_dict()
 
     def load(self, filter_state: dict | None) -> None:
-        """Continue with a filter's state from a checkpoint."""
+        """Restore the attention filter from a checkpoint."""
         if filter_state is not None and self._filter is not None:
             self._filter = AttentionFilter.from_state(filter_state)
 
     @property
-    def reader(self) -> Reader:
-        """Tables of the trainer's tokenizer, which exists once the trainer has been initialised."""
-        if self._reader is None:
+    def parser(self) -> ResponseParser:
+        """Made on first use: the trainer has no tokenizer before it is initialised."""
+        if self._parser is None:
             marker = self._trainer.softthink.phase.end_of_thinking
-            self._reader = Reader(self._trainer.tokenizer, self._settings.separators, marker)
-        return self._reader
+            self._parser = ResponseParser(self._trainer.tokenizer, self._settings.separators, marker)
+        return self._parser
 
     def score(self, batch: KVBatchMeta, uids: list[str], metrics: dict) -> list[PromptSamples]:
-        """Score the rows of a batch, which may hold verl's padding rows, and plan the branches of each prompt.
+        """Score the rows of a batch, which may contain verl's padding rows, and plan the branches of each prompt.
 
         Args:
-            batch: balanced; its rows are named ``{uid}_{session}_{index}``.
-            uids: the prompts, in the order of their rows in the data.
-            metrics: get what verl reports of the pass.
+            batch: balanced; its row keys are ``{uid}_{session}_{index}``.
+            uids: of the prompts, in the order of their rows in the data.
+            metrics: verl's metrics of the pass are added.
         """
         if self._settings.branching == "attention":
             batch = self._put_steps(batch)
             batch.extra_info[INFLUENCE_OF] = {"layers": self._settings.layers, "heads": self._settings.heads}
-        # Whole rows are measured, whatever the training pass shares; soft ones as they were fed.
+        # Whole rows are scored even if training passes share prefixes, so the methods' own settings are left out.
         batch.extra_info.update(self._trainer.trace_scoring)
         self._trainer.old_log_probs(batch, metrics)
         batch.extra_info.pop(INFLUENCE_OF, None)
@@ -76,25 +76,12 @@ class Scoring:
 
     def _planned(self, uid: str, index: int, samples: list[Sample], generator: torch.Generator) -> PromptSamples:
         scored = [self._scored(sample) for sample in samples]
-        settings = self._settings
-        branches = plan_branches(
-            scored,
-            BranchSettings(
-                points=settings.points,
-                continuations=settings.continuations,
-                quantile=settings.quantile,
-                spacing=settings.spacing,
-                branching=settings.branching,
-                expansion=settings.expansion,
-            ),
-            self._filter,
-            generator,
-        )
+        branches = plan_branches(scored, self._settings, self._filter, generator)
         log_probs = [sample.row["old_log_probs"] for sample in samples]
         return PromptSamples(uid, index, samples, scored, log_probs, branches)
 
     def _scored(self, sample: Sample) -> ScoredResponse:
-        return self.reader.scored(
+        return self.parser.scored(
             sample.row["responses"],
             sample.sampled,
             influence=sample.row.get(INFLUENCE),
@@ -105,5 +92,5 @@ class Scoring:
 
     def _put_steps(self, batch: KVBatchMeta) -> KVBatchMeta:
         rows = read(batch.keys, batch.partition_id, ("responses", "response_mask", FORCED))
-        steps = [torch.tensor(self.reader.steps(row["responses"], sampled_tokens(row)).lengths) for row in rows]
+        steps = [torch.tensor(self.parser.steps(row["responses"], sampled_tokens(row)).lengths) for row in rows]
         return put(batch, {STEPS: steps})

@@ -17,24 +17,24 @@ class AttnrlSettings(Settings):
     """AttnRL (arXiv 2509.26628), and TreeRL's branching by entropy as its control.
 
     Attributes:
-        branching: ``attention``: before the steps that later steps look back to; ``entropy``: before the least certain
-            tokens.
-        points: branch points of a branched response, at most.
+        branching: ``attention``: before the steps that later steps attend to most; ``entropy``: before the least
+            certain tokens.
+        points: most branch points of a branched response.
         continuations: sampled from each point.
-        quantile: of a response's influence, at and above which a step is a candidate (attention).
-        spacing: tokens between the response's start and the first point, and between points (attention).
-        separators: what ends a step, in the order of preference.
-        layers, heads: whose attention counts; None for all.
+        quantile: of a response's influence, from which on a step is a candidate (attention).
+        spacing: fewest tokens between the response's start and the first point, and between points (attention).
+        separators: what ends a step, in order of preference.
+        layers, heads: indices of those whose attention counts; None for all.
         expansion: ``difficulty``: k = ceil(n exp(-accuracy)) responses of a prompt are branched; ``all``: every one.
         attention_filter: drop prompts whose initial responses are all right and whose mean influence is not above the
             running mean over such prompts.
         zero_advantage_filter: drop prompts whose leaves are all right or all wrong.
-        adaptive_batch: sample as many prompts as trained about ``wanted_responses`` responses lately.
+        adaptive_batch: adapt the number of prompts so that a step trains on about ``wanted_responses`` responses.
         wanted_responses: None for ``data.train_batch_size`` times ``rollout.n``.
-        largest_batch: most prompts of a step, None for no limit.
-        shared_prefix: train one row per leaf (``repeat``), or compute every token of the tree once (``dedup``).
-        off_policy: 1: one generation call a step, for the next step's initial responses and this step's continuations.
-        seed: of the responses that are drawn for branching.
+        largest_batch: most prompts of a step; None for no limit.
+        shared_prefix: compute a shared prefix in the row of every leaf (``repeat``), or once (``dedup``).
+        off_policy: 1: one generation call per step, for its continuations and the initial responses of the next step.
+        seed: of the choice of responses to branch.
     """
 
     branching: Literal["attention", "entropy"] = "attention"
@@ -70,7 +70,7 @@ class AttnrlSettings(Settings):
         return indices
 
     @model_validator(mode="after")
-    def _what_entropy_does_not_measure(self) -> Self:
+    def _entropy_measures_no_influence(self) -> Self:
         if self.branching == "attention":
             return self
         if self.attention_filter:

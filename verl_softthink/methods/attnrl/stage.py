@@ -1,12 +1,12 @@
-"""Tree branching in a training step, in front of verl's pass over the old policy.
+"""Tree branching in a training step, before verl's old-log-prob pass.
 
     score       old log-probs of the initial responses, and in the same pass the influence of their steps
     plan        which responses are cut where (``plan.py``)
-    continue    a second generation: prompt and prefix, the rest sampled anew (``agent_loop.py``)
-    trained     one row per leaf in place of the initial responses, with the advantages of the tree's nodes
+    continue    a second generation: prompt and prefix are given, the rest is resampled (``agent_loop.py``)
+    train       one row per leaf in place of the initial responses, with the advantages of the tree's nodes
 
-Everything behind that point sees the rows of the leaves as an ordinary batch. ``schedule.py`` says when each of these
-happens; with ``off_policy=1`` the two generations are one.
+The rest of the step sees the training rows as an ordinary batch. ``schedule.py`` says when each of these happens; with
+``off_policy=1`` the two generations are one.
 """
 
 import torch
@@ -20,11 +20,13 @@ from verl_softthink.methods.attnrl.batching import Batching
 from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.methods.attnrl.metrics import LOG_PROB_LAG, tree_metrics
 from verl_softthink.methods.attnrl.rollout import Rollout
-from verl_softthink.methods.attnrl.samples import PromptSamples, stitched, useful
+from verl_softthink.methods.attnrl.samples import PromptSamples
 from verl_softthink.methods.attnrl.schedule import OneStepOffPolicy, Schedule, StepByStep
 from verl_softthink.methods.attnrl.scoring import Scoring
-from verl_softthink.methods.attnrl.training_rows import TrainedLeaf, idle_leaves, trained_leaves
-from verl_softthink.methods.stage import Stage
+from verl_softthink.methods.attnrl.settings import AttnrlSettings
+from verl_softthink.methods.attnrl.training_rows import TrainingRow, rows_without_signal, stitched, training_rows
+from verl_softthink.methods.attnrl.tree import has_signal
+from verl_softthink.methods.stage import Stage, Trainer
 
 
 class AttnrlStage(Stage):
@@ -32,13 +34,13 @@ class AttnrlStage(Stage):
 
     dumped = (NODE, VALUE, ADVANTAGE, ROOT)
 
-    def __init__(self, trainer, settings):
+    def __init__(self, trainer: Trainer, settings: AttnrlSettings):
         super().__init__(trainer, settings)
         self.batching = Batching(trainer.config, settings)
         self.scoring = Scoring(trainer, settings)
         schedule = OneStepOffPolicy if settings.off_policy else StepByStep
         self.schedule: Schedule = schedule(trainer, Rollout(trainer), self._scored)
-        #: By row of this step: log-probs of its beginning by the policy that scored it.
+        #: By row key of this step: ``TrainingRow.earlier``.
         self._earlier: dict[str, Tensor] = {}
 
     @property
@@ -67,37 +69,37 @@ class AttnrlStage(Stage):
         return self.schedule.submit(self.batching.prompts)
 
     def before_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        return self._trained(batch, self.schedule.finish(batch, metrics), metrics)
+        return self._training_batch(batch, self.schedule.finish(batch, metrics), metrics)
 
     def _scored(self, batch: KVBatchMeta, prompts: TensorDict, metrics: dict) -> list[PromptSamples]:
-        """Scores and plans; the rows leave the queue, for the driver holds what is needed of them."""
+        """Score and plan; the rows are cleared from the queue, as the driver now holds what is needed of them."""
         found = self.scoring.score(batch, list(prompts["uid"]), metrics)
         clear(batch.keys, batch.partition_id)
         return found
 
-    def _trained(self, rolled_out: KVBatchMeta, prompts: list[PromptSamples], metrics: dict) -> KVBatchMeta:
-        """The batch of rows that the rest of the step trains on."""
+    def _training_batch(self, rolled_out: KVBatchMeta, prompts: list[PromptSamples], metrics: dict) -> KVBatchMeta:
+        """The batch that the rest of the step trains on."""
         trees = [prompt.tree() for prompt in prompts]
-        leaves: list[list[TrainedLeaf]] = [
-            trained_leaves(prompt, tree) if useful(tree) or not self.settings.zero_advantage_filter else []
+        by_prompt: list[list[TrainingRow]] = [
+            training_rows(prompt, tree) if has_signal(tree) or not self.settings.zero_advantage_filter else []
             for prompt, tree in zip(prompts, trees, strict=True)
         ]
-        counts = [len(rows) for rows in leaves]
+        counts = [len(rows) for rows in by_prompt]
         metrics.update(tree_metrics(prompts, trees, counts))
         self.batching.trained(sum(counts))
-        # verl's passes need rows, and a step without any would stop the run: the first prompt's, with zero advantages.
-        rows = [leaf for of_prompt in leaves for leaf in of_prompt] or idle_leaves(prompts[0])
-        self._earlier = {leaf.key: leaf.earlier for leaf in rows}
+        # verl's passes need at least one row, so without a signal the first prompt's go in, with zero advantages.
+        rows = [row for of_prompt in by_prompt for row in of_prompt] or rows_without_signal(prompts[0])
+        self._earlier = {row.key: row.earlier for row in rows}
         batch = KVBatchMeta(
             partition_id=rolled_out.partition_id,
-            keys=[leaf.key for leaf in rows],
-            tags=[leaf.tag for leaf in rows],
+            keys=[row.key for row in rows],
+            tags=[row.tag for row in rows],
             extra_info=dict(rolled_out.extra_info),
         )
-        batch = self.trainer._balance_batch(write(batch, [leaf.row for leaf in rows]), metrics)
+        batch = self.trainer._balance_batch(write(batch, [row.fields for row in rows]), metrics)
         if self.settings.shared_prefix == "dedup":
-            # What shares a prefix stays together, on one rank.
-            place = {leaf.key: number for number, leaf in enumerate(rows)}
+            # Rows that share a prefix stay together, on one rank.
+            place = {row.key: number for number, row in enumerate(rows)}
             batch.reorder(sorted(range(len(batch)), key=lambda at: place.get(batch.keys[at], len(place))))
         return batch
 

@@ -1,26 +1,34 @@
-"""The tree that branching makes of a prompt's responses, and the value and advantage of its nodes.
+"""The tree that branching makes of a prompt's responses: values and advantages of its nodes, and a row per leaf.
 
-A branched response is cut at its branch points into nodes, one below the other; every continuation from a point is a
-leaf below the node that ends there. With V(node) the mean correctness of the leaves below it and L(node) their number,
-arXiv 2509.26628 takes
+A branched response is cut at its branch points into nodes, each the parent of the next; every continuation from a point
+is a leaf below the node that ends there. With V(node) the mean correctness of the leaves below it and L(node) their
+number, arXiv 2509.26628 takes
 
     A(node) = [(V(node) - V(root)) + (V(node) - V(parent))] / sqrt(L(node))
 
-and nothing normalises it further. V(root) is the mean over all leaves of the prompt, those of responses that were not
-branched included; these are not trained on themselves.
+without further normalisation. V(root) is the mean over all leaves of the prompt, including the responses that were not
+branched, which are not trained on.
+
+Training takes one row per leaf: the whole response, with the advantages of the nodes on its path. A shared prefix is
+part of the row of every leaf below it, so it weighs L / sqrt(L) in the sum over rows, as published; whether its tokens
+are also computed once per leaf is the engine's choice (``likelihood/shared_prefix.py``).
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Continuation:
-    """What was sampled anew from a branch point.
+    """What was sampled from a branch point.
 
     Attributes:
-        cut: tokens of the response that it keeps, at least 1.
+        cut: tokens of the initial response that it keeps, at least 1.
         length: tokens sampled, at least 1.
         value: correctness of prefix and continuation together, in [0, 1].
     """
@@ -32,12 +40,12 @@ class Continuation:
 
 @dataclass(frozen=True)
 class InitialResponse:
-    """A response sampled from the prompt alone, and its branches; aborted continuations are left out.
+    """A response sampled from the prompt alone, and its continuations without the aborted ones.
 
     Attributes:
         length: tokens.
         value: its own correctness, in [0, 1].
-        continuations: in any order; several may share a cut. None: it was not branched.
+        continuations: in any order; several may share a cut. Empty if the response was not branched.
     """
 
     length: int
@@ -56,19 +64,19 @@ class InitialResponse:
 
     @property
     def leaf_values(self) -> tuple[float, ...]:
-        """The response itself first, then its continuations."""
+        """The response's own value first, then those of its continuations."""
         return (self.value, *(continuation.value for continuation in self.continuations))
 
 
 @dataclass(frozen=True)
 class Node:
-    """Tokens that the same leaves share.
+    """A stretch of tokens that the same leaves share.
 
     Attributes:
         response: index of the initial response.
-        continuation: index among its continuations, None on the response itself.
+        continuation: index among its continuations; None on the response itself.
         start, end: positions in the whole text of prefix and continuation.
-        leaves: how many there are below.
+        leaves: number of leaves below.
         value: mean of their values.
         advantage: of every token.
     """
@@ -82,11 +90,32 @@ class Node:
     advantage: float
 
 
+@dataclass(frozen=True)
+class LeafRow:
+    """The row of one leaf, of T tokens.
+
+    Attributes:
+        response: index of the initial response.
+        continuation: index among its continuations; None for the response itself.
+        cut: tokens it shares with the initial response; all of them for the response itself.
+        advantages: [T] float32.
+        nodes: [T] int64, index of each token's node in ``nodes`` of the prompt.
+        values: [T] float32, value of each token's node.
+    """
+
+    response: int
+    continuation: int | None
+    cut: int
+    advantages: Float[Tensor, " T"]
+    nodes: Int[Tensor, " T"]
+    values: Float[Tensor, " T"]
+
+
 def root_value(responses: Sequence[InitialResponse]) -> float:
     """Mean value of all leaves of a prompt.
 
     Raises:
-        ValueError: when there are none.
+        ValueError: there are none.
     """
     values = [value for response in responses for value in response.leaf_values]
     if not values:
@@ -94,8 +123,13 @@ def root_value(responses: Sequence[InitialResponse]) -> float:
     return sum(values) / len(values)
 
 
+def has_signal(responses: Sequence[InitialResponse]) -> bool:
+    """Whether a prompt's leaves are neither all right nor all wrong, so that an advantage can be non-zero."""
+    return 0 < root_value(responses) < 1
+
+
 def nodes(responses: Sequence[InitialResponse]) -> list[Node]:
-    """The nodes of all branched responses of a prompt, each before those below it."""
+    """The nodes of all branched responses of a prompt, parents before children."""
     root = root_value(responses) if responses else 0.0
     return [
         node
@@ -103,6 +137,22 @@ def nodes(responses: Sequence[InitialResponse]) -> list[Node]:
         if response.continuations
         for node in _branched(index, response, root)
     ]
+
+
+def leaf_rows(responses: Sequence[InitialResponse]) -> list[LeafRow]:
+    """One row per leaf of a prompt's branched responses; a response that was not branched has none."""
+    numbered = list(enumerate(nodes(responses)))
+    rows = []
+    for index, response in enumerate(responses):
+        if not response.continuations:
+            continue
+        trunk = _nodes_of(numbered, index, None)
+        rows.append(_leaf_row(index, None, response.length, trunk))
+        for number, continuation in enumerate(response.continuations):
+            shared = [(place, node) for place, node in trunk if node.end <= continuation.cut]
+            path = shared + _nodes_of(numbered, index, number)
+            rows.append(_leaf_row(index, number, continuation.cut, path))
+    return rows
 
 
 def _branched(index: int, response: InitialResponse, root: float) -> Iterator[Node]:
@@ -123,3 +173,23 @@ def _branched(index: int, response: InitialResponse, root: float) -> Iterator[No
 
 def _advantage(value: float, root: float, parent: float, leaves: int) -> float:
     return ((value - root) + (value - parent)) / math.sqrt(leaves)
+
+
+def _nodes_of(numbered: Sequence[tuple[int, Node]], response: int, continuation: int | None) -> list[tuple[int, Node]]:
+    return [(place, node) for place, node in numbered if (node.response, node.continuation) == (response, continuation)]
+
+
+def _leaf_row(response: int, continuation: int | None, cut: int, path: Sequence[tuple[int, Node]]) -> LeafRow:
+    lengths = torch.tensor([node.end - node.start for _, node in path])
+
+    def per_token(numbers: list[float] | list[int]) -> Tensor:
+        return torch.repeat_interleave(torch.tensor(numbers), lengths)
+
+    return LeafRow(
+        response,
+        continuation,
+        cut,
+        advantages=per_token([node.advantage for _, node in path]),
+        nodes=per_token([place for place, _ in path]),
+        values=per_token([node.value for _, node in path]),
+    )

@@ -1,18 +1,19 @@
-"""Which keys a layer's queries see: what the reduction assumes, held against what the model was really given.
+"""Which keys a layer's queries attend to: what the reduction assumes, checked against what the model was given.
 
-The reduction takes every sequence by itself, causal, within a window if the layer has one. A layer that does anything
-else is refused by name rather than measured wrongly.
+The reduction assumes causal attention within each sequence, over a sliding window if the layer has one. A layer that
+does anything else is refused by name rather than measured wrongly.
 """
 
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from verl_softthink.methods.attnrl.reduction import LayerAttention
-from verl_softthink.methods.attnrl.sequences import SteppedSequence
+from verl_softthink.methods.attnrl.steps import SteppedSequence
 
-#: Keywords of Hugging Face's attention functions that do not change the scores, or are read below.
+#: Keywords of Hugging Face's attention functions that do not change the scores or are handled below.
 KNOWN_KEYWORDS = frozenset(
     {
         *("dropout", "scaling", "sliding_window", "softcap", "is_causal", "position_ids", "cache_position"),
@@ -20,27 +21,38 @@ KNOWN_KEYWORDS = frozenset(
         *("use_cache", "output_attentions", "output_hidden_states", "return_dict", "num_items_in_batch"),
     }
 )
-#: Rows of a mask compared at once.
+#: What to do with a model whose attention cannot be measured.
+_BY_ENTROPY = (
+    "set softthink.attnrl.branching=entropy and softthink.attnrl.attention_filter=false to train this model without it"
+)
+#: Rows of a mask compared at a time.
 _ROWS = 256
 
 
-def layer_attention(module: torch.nn.Module, query: Tensor, key: Tensor, keywords: Mapping) -> LayerAttention:
-    """How a layer scores, from the arguments of its attention function.
+def layer_attention(
+    module: torch.nn.Module, query: Float[Tensor, "B H T D"], key: Float[Tensor, "B G K D"], keywords: Mapping
+) -> LayerAttention:
+    """How a layer scores keys, from the arguments of its attention function.
+
+    Args:
+        module: the layer's attention module.
+        query, key: [B, H, T, D] and [B, G, K, D], as the attention function gets them; K must equal T.
+        keywords: the function's keyword arguments.
 
     Raises:
-        ValueError: naming what cannot be measured, and the fix.
+        ValueError: the layer does something that cannot be measured.
     """
     name = type(module).__name__
     for keyword, value in keywords.items():
         if keyword not in KNOWN_KEYWORDS and value is not None:
             raise ValueError(
                 f"{name} calls its attention with {keyword}={_short(value)}, which forward context influence does not "
-                "cover; branch at random or by entropy with this model"
+                f"cover; {_BY_ENTROPY}"
             )
     if keywords.get("dropout"):
         raise ValueError(f"{name} has dropout={keywords['dropout']}: call model.eval() before measuring influence")
     if not (keywords.get("is_causal") if keywords.get("is_causal") is not None else getattr(module, "is_causal", True)):
-        raise ValueError(f"{name} is not causal, and influence on later steps is defined for decoders only")
+        raise ValueError(f"{name} is not causal; influence on later steps is defined for decoders only, use one")
     if key.shape[2] != query.shape[2]:
         raise ValueError(
             f"{name} has {key.shape[2]} keys for {query.shape[2]} queries: pass whole sequences, without "
@@ -49,13 +61,15 @@ def layer_attention(module: torch.nn.Module, query: Tensor, key: Tensor, keyword
     chunk = getattr(getattr(module, "config", None), "attention_chunk_size", None)
     if chunk is not None:
         raise ValueError(
-            f"{name}: attention_chunk_size={chunk} is no sliding window, and is not covered; use a model without it"
+            f"{name}: attention_chunk_size={chunk} is not a sliding window, and forward context influence does not "
+            f"cover it; {_BY_ENTROPY}"
         )
     implementation = getattr(getattr(module, "config", None), "_attn_implementation", None)
     if keywords.get("softcap") is not None and implementation == "sdpa":
         raise ValueError(
             f"{name}: attn_implementation='sdpa' leaves out the soft-cap of {keywords['softcap']} that the model was "
-            "trained with; load it with 'eager', 'flex_attention' or FlashAttention"
+            "trained with; set actor_rollout_ref.model.override_config.attn_implementation to eager, flex_attention or "
+            "flash_attention_2"
         )
     scaling = keywords.get("scaling")
     return LayerAttention(
@@ -66,19 +80,23 @@ def layer_attention(module: torch.nn.Module, query: Tensor, key: Tensor, keyword
 
 
 def require_own_keys(
-    mask: object, sequence: SteppedSequence, window: int | None, position_ids: Tensor | None, width: int
+    mask: object,
+    sequence: SteppedSequence,
+    window: int | None,
+    position_ids: Int[Tensor, "B T"] | None,
+    width: int,
 ) -> None:
-    """The queries of a sequence see the keys of that sequence before them, and no others.
+    """Check that the queries of a sequence attend to its own keys up to themselves, and to no others.
 
     Args:
         mask: what the attention function was given: None, [B, T] (FlashAttention), [B, 1 or H, T, T] or a block mask.
-        sequence: where it stands in the batch.
+        sequence: its place in the batch.
         window: of the layer.
-        position_ids: [B or 1, T] where the model passes them on; they tell packed sequences apart.
-        width: T, positions of the batch.
+        position_ids: [B or 1, T] if the model passes them on; they tell packed sequences apart.
+        width: T, columns of the batch.
 
     Raises:
-        ValueError: when the batch lays the sequence out otherwise.
+        ValueError: the batch is laid out otherwise.
     """
     start, end, row = sequence.start, sequence.end, sequence.row
     if end > width:
@@ -87,7 +105,7 @@ def require_own_keys(
         _require_causal(mask[min(row, len(mask) - 1)], sequence, window)
     elif isinstance(mask, Tensor) and mask.dim() == 2:
         if not bool(mask[row, start:end].all()) or bool(mask[row, :start].any()):
-            raise ValueError(f"{sequence.place} is not what attention_mask[{row}] leaves: give the columns of its ones")
+            raise ValueError(f"{sequence.place} does not match attention_mask[{row}]: give the columns of its ones")
     elif start > 0 and mask is None and position_ids is not None:
         positions = position_ids[min(row, len(position_ids) - 1)]
         if int(positions[start]) != 0:
@@ -97,7 +115,7 @@ def require_own_keys(
 
 
 def _require_causal(mask: Tensor, sequence: SteppedSequence, window: int | None) -> None:
-    """``mask`` is [1 or H, T, T], bool (True: seen) or added to the scores (0: seen)."""
+    """``mask`` is [1 or H, T, T]: bool, True where a key is visible, or added to the scores, 0 where it is."""
     start, end = sequence.start, sequence.end
     columns = torch.arange(mask.shape[-1], device=mask.device)
     for first in range(start, end, _ROWS):

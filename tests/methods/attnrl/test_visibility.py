@@ -1,11 +1,12 @@
-"""What cannot be measured is refused by name, and an error leaves transformers as it was."""
+"""What influence cannot be measured on is refused by name, and an error leaves transformers as it was."""
 
 import pytest
 import torch
 from transformers.modeling_utils import AttentionInterface
 
 from verl_softthink.methods.attnrl.influence import ForwardContextInfluence
-from verl_softthink.methods.attnrl.sequences import SteppedSequence
+from verl_softthink.methods.attnrl.steps import SteppedSequence
+from verl_softthink.methods.attnrl.visibility import layer_attention, require_own_keys
 
 from .models import VOCABULARY, make_model
 
@@ -27,8 +28,9 @@ def run(model, sequences=WHOLE, ids=IDS, **inputs):
 
 def test_attention_sinks():
     model = make_model("gpt_oss", "eager", num_local_experts=2, num_experts_per_tok=1)
-    with pytest.raises(ValueError, match="GptOssAttention calls its attention with s_aux=a tensor of shape"):
+    with pytest.raises(ValueError, match="GptOssAttention calls its attention with s_aux=a tensor of shape") as error:
         run(model)
+    assert "set softthink.attnrl.branching=entropy and softthink.attnrl.attention_filter=false" in str(error.value)
 
 
 def test_chunked_attention():
@@ -89,3 +91,28 @@ def test_layers_that_were_never_asked():
 def test_an_empty_step():
     with pytest.raises(ValueError, match=r"lengths=\(3, 0\): a prompt and every step have at least one token"):
         SteppedSequence(0, 0, (3, 0))
+
+
+def test_an_encoder():
+    module, heads = torch.nn.Identity(), torch.zeros(1, 2, 5, 4)
+    with pytest.raises(ValueError, match="Identity is not causal"):
+        layer_attention(module, heads, heads, {"is_causal": False})
+
+
+@pytest.mark.parametrize(("start", "fits"), [(1, False), (2, True), (3, False)])
+def test_a_padding_mask_leaves_the_columns_of_the_sequence(start, fits):
+    # FlashAttention gets the mask of tokens itself: two columns of left padding, then the sequence.
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1, 1]])
+    sequence = SteppedSequence(0, start, (2, 7 - start - 2))
+    if fits:
+        require_own_keys(mask, sequence, None, None, 7)
+    else:
+        with pytest.raises(ValueError, match=r"does not match attention_mask\[0\]: give the columns of its ones"):
+            require_own_keys(mask, sequence, None, None, 7)
+
+
+def test_a_packed_sequence_begins_at_position_0():
+    positions = torch.tensor([[0, 1, 2, 0, 1, 2, 3]])
+    require_own_keys(None, SteppedSequence(0, 3, (2, 2)), None, positions, 7)
+    with pytest.raises(ValueError, match="column 2 starts with position id 2: packed sequences start at 0"):
+        require_own_keys(None, SteppedSequence(0, 2, (2, 3)), None, positions, 7)

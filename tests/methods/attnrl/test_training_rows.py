@@ -6,9 +6,10 @@ import torch
 from verl_softthink.methods.attnrl.fields import ABORTED, ADVANTAGE, NODE, PREFIX_IDS, PREFIX_LOG_PROBS, ROOT, VALUE
 from verl_softthink.methods.attnrl.metrics import tree_metrics
 from verl_softthink.methods.attnrl.plan import Branch, ScoredResponse
-from verl_softthink.methods.attnrl.samples import PromptSamples, Sample, stitched, useful
+from verl_softthink.methods.attnrl.samples import PromptSamples, Sample
 from verl_softthink.methods.attnrl.steps import Steps
-from verl_softthink.methods.attnrl.training_rows import idle_leaves, trained_leaves
+from verl_softthink.methods.attnrl.training_rows import rows_without_signal, stitched, training_rows
+from verl_softthink.methods.attnrl.tree import has_signal
 
 PROMPT = [7, 8]
 
@@ -60,32 +61,32 @@ FOUR = (
 def test_rows_of_the_worked_example():
     samples = prompt(*FOUR)
     tree = samples.tree()
-    leaves = trained_leaves(samples, tree)
-    assert [leaf.key for leaf in leaves] == [f"q_{number}_0" for number in range(5)]
-    assert [leaf.row["responses"].tolist() for leaf in leaves[1:]] == [c.row["responses"].tolist() for c in FOUR]
-    assert [float(leaf.row["rm_scores"].sum()) for leaf in leaves] == [1, 1, 0, 1, 1]
-    assert [leaf.row["input_ids"].tolist() for leaf in leaves[1:2]] == [[7, 8, 10, 11, 12, 31, 32]]
+    rows = training_rows(samples, tree)
+    assert [row.key for row in rows] == [f"q_{number}_0" for number in range(5)]
+    assert [row.fields["responses"].tolist() for row in rows[1:]] == [c.row["responses"].tolist() for c in FOUR]
+    assert [float(row.fields["rm_scores"].sum()) for row in rows] == [1, 1, 0, 1, 1]
+    assert [row.fields["input_ids"].tolist() for row in rows[1:2]] == [[7, 8, 10, 11, 12, 31, 32]]
     # What the earlier policy scored: all of the response itself, and of a continuation its prefix.
-    assert [leaf.earlier.tolist() for leaf in leaves] == [[-1.0] * n for n in (9, 3, 3, 6, 6)]
-    assert [leaf.tag["min_global_steps"] for leaf in leaves] == [4] * 5
-    assert [leaf.tag["max_global_steps"] for leaf in leaves] == [4, 5, 5, 5, 5]
-    assert leaves[2].row[ADVANTAGE].tolist() == pytest.approx([0.1193] * 3 + [-1.4667], abs=1e-4)
-    assert leaves[0].row[ADVANTAGE].tolist() == pytest.approx([0.1193] * 3 + [0.3079] * 3 + [0.3333] * 3, abs=1e-4)
-    assert leaves[0].row[VALUE].tolist() == pytest.approx([0.8] * 3 + [1.0] * 6)
-    nodes = [leaf.row[NODE].tolist() for leaf in leaves]
+    assert [row.earlier.tolist() for row in rows] == [[-1.0] * n for n in (9, 3, 3, 6, 6)]
+    assert [row.tag["min_global_steps"] for row in rows] == [4] * 5
+    assert [row.tag["max_global_steps"] for row in rows] == [4, 5, 5, 5, 5]
+    assert rows[2].fields[ADVANTAGE].tolist() == pytest.approx([0.1193] * 3 + [-1.4667], abs=1e-4)
+    assert rows[0].fields[ADVANTAGE].tolist() == pytest.approx([0.1193] * 3 + [0.3079] * 3 + [0.3333] * 3, abs=1e-4)
+    assert rows[0].fields[VALUE].tolist() == pytest.approx([0.8] * 3 + [1.0] * 6)
+    nodes = [row.fields[NODE].tolist() for row in rows]
     assert nodes[0][:3] == nodes[1][:3] == nodes[2][:3] and nodes[0][:6] == nodes[3][:6] == nodes[4][:6]
-    assert len({node for row in nodes for node in row}) == 7
-    assert all(leaf.row[ROOT].tolist() == pytest.approx([4 / 6, 6, 1]) for leaf in leaves)
-    assert all(leaf.row.keys() == leaves[0].row.keys() for leaf in leaves)
+    assert len({node for of_row in nodes for node in of_row}) == 7
+    assert all(row.fields[ROOT].tolist() == pytest.approx([4 / 6, 6, 1]) for row in rows)
+    assert all(row.fields.keys() == rows[0].fields.keys() for row in rows)
 
 
 def test_aborted_continuations_are_counted_and_do_not_shift_the_others():
     cut_short = sample([10, 11, 12], 0.0, **{ABORTED: "aborted, without a token"})
     samples = prompt(cut_short, *FOUR[1:])
     assert samples.aborted() == ["aborted, without a token"]
-    leaves = trained_leaves(samples, samples.tree())
-    assert [leaf.row["responses"].tolist() for leaf in leaves[1:]] == [c.row["responses"].tolist() for c in FOUR[1:]]
-    assert leaves[1].row[ROOT].tolist() == pytest.approx([3 / 5, 5, 1])
+    rows = training_rows(samples, samples.tree())
+    assert [row.fields["responses"].tolist() for row in rows[1:]] == [c.row["responses"].tolist() for c in FOUR[1:]]
+    assert rows[1].fields[ROOT].tolist() == pytest.approx([3 / 5, 5, 1])
 
 
 def test_requests_carry_the_prefix_and_what_is_known_of_it():
@@ -97,11 +98,11 @@ def test_old_log_probs_are_of_two_policies():
     assert stitched(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([9.0])).tolist() == [9.0, 2.0, 3.0]
 
 
-def test_a_step_that_teaches_nothing_has_rows_without_advantage():
-    leaves = idle_leaves(prompt())
-    assert [len(leaf.row["responses"]) for leaf in leaves] == [9, 7]
-    assert not any(leaf.row[ADVANTAGE].any() for leaf in leaves)
-    assert leaves[0].row.keys() == trained_leaves(prompt(*FOUR), prompt(*FOUR).tree())[0].row.keys()
+def test_a_step_without_signal_has_rows_with_zero_advantages():
+    rows = rows_without_signal(prompt())
+    assert [len(row.fields["responses"]) for row in rows] == [9, 7]
+    assert not any(row.fields[ADVANTAGE].any() for row in rows)
+    assert rows[0].fields.keys() == training_rows(prompt(*FOUR), prompt(*FOUR).tree())[0].fields.keys()
 
 
 def test_rewards_that_are_no_verdict_are_refused():
@@ -113,7 +114,7 @@ def test_metrics_by_hand():
     samples, other = prompt(*FOUR), prompt()
     other = PromptSamples("p", 1, [other.samples[1]] * 2, [other.scored[1]] * 2, [other.log_probs[1]] * 2, [])
     trees = [samples.tree(), other.tree()]
-    assert [useful(tree) for tree in trees] == [True, False]
+    assert [has_signal(tree) for tree in trees] == [True, False]
     metrics = {
         name.removeprefix("softthink/attnrl/"): v for name, v in tree_metrics([samples, other], trees, [5, 0]).items()
     }
