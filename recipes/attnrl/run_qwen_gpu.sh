@@ -51,7 +51,7 @@ adaptive=(
     softthink.attnrl.adaptive_batch=true
 )
 soft=(
-    softthink.law.name=gumbel softthink.law.tau=0.1 softthink.law.noise_scale=1.0
+    softthink.law.name=gumbel
     softthink.filter.temperature=1.0 softthink.filter.top_k=5 softthink.filter.max_topk=5 softthink.filter.top_p=0.95
 )
 group=(

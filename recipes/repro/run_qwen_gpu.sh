@@ -45,6 +45,6 @@ process=(
     softthink.repro.alpha=0.1 softthink.repro.segments=20
 )
 soft=(
-    softthink.law.name=gumbel softthink.law.tau=0.1
+    softthink.law.name=gumbel
 )
 run gpu "$@"

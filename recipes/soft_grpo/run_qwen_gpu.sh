@@ -41,7 +41,7 @@ shared=(
     trainer.total_epochs=1 trainer.test_freq=50 trainer.save_freq=50
 )
 soft=(
-    softthink.law.name=gumbel softthink.law.tau=0.1 softthink.law.noise_scale=1.0
+    softthink.law.name=gumbel
     softthink.filter.temperature=1.0 softthink.filter.top_k=5 softthink.filter.max_topk=5 softthink.filter.top_p=0.95
     'softthink.phase.end_of_thinking="</think>"'
 )

@@ -10,6 +10,7 @@ from support.composing import composed
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
+from verl_softthink.laws import LAWS
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.training.check import check_config
 from verl_softthink.training.recipe_store import recipe_text
@@ -40,11 +41,11 @@ def test_settings_reach_the_workers_resolved():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("softthink.law.tau=0", "softthink.law.tau=0: Input should be greater than 0"),
+        ("softthink.law.tau=0", "softthink.law.tau=0: it must be a number above 0"),
         ("softthink.law.tau=-1", "softthink.law.tau=-1"),
         ("softthink.law.name=gumble", "softthink.law.name='gumble': unknown law; use one of concrete"),
         ("softthink.law.noise_scale=0.01", "softthink.law.noise_scale=0.01"),
-        ("+softthink.law.temp=1", "softthink.law.temp=1: unknown key; known keys are name, tau"),
+        ("+softthink.law.temp=1", "softthink.law.temp=1: unknown key; known keys of the law 'gumbel' are name"),
         ("softthink.filter.max_topk=65", "softthink.filter.max_topk=65"),
         ("softthink.filter.top_p=0", "softthink.filter.top_p=0"),
         ("softthink.phase.cold_length=3", "set both or neither"),
@@ -116,6 +117,10 @@ def test_every_key_of_the_recipe_is_commented_and_every_setting_is_in_it():
     plain = OmegaConf.to_container(recipe)
     defaults = SoftThinkSettings(law=LawSettings())
     dumped = {group: values for group, values in defaults.model_dump().items() if values is not None}
+    # The laws' parameters are at their defaults; the recipe that Hydra composes has the keys of all of them.
+    dumped["law"] = {key: value for key, value in dumped["law"].items() if key not in defaults.law.parameters}
+    of_laws = {parameter.name for law in LAWS.own for parameter in law.parameters}
+    assert set(configuration().softthink.law) == {"name", "normalise_over"} | of_laws
     assert {group: set(values) for group, values in plain.items()} == {
         group: set(values) for group, values in dumped.items()
     }
@@ -144,5 +149,5 @@ def test_the_stock_entry_point_refuses_before_ray_starts():
         timeout=180,
     )
     assert result.returncode != 0
-    assert "softthink.law.tau=0: Input should be greater than 0" in result.stderr
+    assert "softthink.law.tau=0: it must be a number above 0" in result.stderr
     assert "ray init kwargs" not in result.stdout

@@ -34,8 +34,11 @@ def test_what_fits_together_passes(overrides):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["softthink.law.draws=3"], "law.draws=3 is a setting of multiplex, which the law 'gumbel' does not read"),
-        (["softthink.law.name=multiplex", "softthink.law.gamma=1"], "law.gamma=1.0 is a setting of gaussian"),
+        (["softthink.law.draws=3"], "softthink.law.draws=3: it is a parameter of multiplex, which the law 'gumbel'"),
+        (
+            ["softthink.law.name=multiplex", "softthink.law.gamma=1"],
+            "law.gamma=1: it is a parameter of gaussian",
+        ),
         (["softthink.law.name=gaussian", "softthink.law.gamma=0"], "softthink.law.gamma=0 feeds the mean embedding"),
         (["softthink.law.name=gaussian", "softthink.law.gamma=-1"], "softthink.law.gamma=-1"),
         (["softthink.law.name=gaussian", "softthink.law.fed=seed"], "law.fed='seed' rebuilds the fed embedding"),
@@ -68,4 +71,4 @@ def test_every_law_makes_a_request_and_reads_back(name):
     request = RequestSettings(law=LawSettings(name=name), seed=1)
     again = parse(RequestSettings, request.model_dump(), "softthink")
     assert again == request
-    assert {key: again.law.own(key) for key in LAWS[name].own_settings} == LAWS[name].own_settings
+    assert again.law.parameters == {parameter.name: parameter.default for parameter in LAWS[name].parameters}

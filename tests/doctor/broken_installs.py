@@ -177,7 +177,7 @@ MISTAKES: dict[str, str] = {
     "actor_rollout_ref.rollout.max_model_len=80": "max_model_len=80 is below data.max_prompt_length + data.max",
     "actor_rollout_ref.model.path=/no/such/model": "its tokenizer cannot be loaded",
     "softthink.law.taus=0.1": "Could not override 'softthink.law.taus'",
-    "+softthink.law.taus=0.1": "softthink.law.taus=0.1: unknown key; known keys are name, tau",
+    "+softthink.law.taus=0.1": "softthink.law.taus=0.1: unknown key; known keys of the law 'gumbel' are name",
     "data.train_files=/no/such.parquet": "data.train_files='/no/such.parquet' does not exist",
     "actor_rollout_ref.rollout.name=vllm": "actor_rollout_ref.rollout.name='vllm': this recipe needs 'softthink_vllm'",
     "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=null": "verl refuses it: ",

@@ -92,6 +92,15 @@ def test_top_p_counts_the_mass_left_by_top_k() -> None:
         assert [token for token in ids if token != NO_CANDIDATE] == kept
 
 
+def test_a_candidate_is_cut_where_the_mass_before_it_is_top_p_exactly() -> None:
+    """Of two equally likely tokens the second has the first's probability p before it: (p + p) - p = p, bit for bit."""
+    logits = torch.zeros(1, 2)
+    mass = (logits - logits.logsumexp(-1, keepdim=True)).exp()[0, 0]
+    for top_p, kept in ((mass, 1), (torch.nextafter(mass, torch.tensor(1.0)), 2), (mass / 2, 1)):
+        parameters = replace(FilterParameters.uniform(1, max_topk=2), top_p=top_p[None])
+        assert int(select_candidates(logits, parameters, width=2, fetch=2).mask.sum()) == kept
+
+
 def test_no_temperature_means_logits_already_divided() -> None:
     logits = torch.randn(8, 30, generator=torch.Generator().manual_seed(2))
     parameters = FilterParameters.uniform(8, temperature=0.7, top_k=20, top_p=0.9, min_p=0.01)

@@ -97,7 +97,7 @@ def test_text_models_pass(architecture):
         ({"parameters": {"tau": 0.0, "noise_scale": 1.0}}, "tau=0.0: it must be a number above 0"),
         (
             {"parameters": {"tau": 0.6, "noise_scale": float("inf")}},
-            "noise_scale=inf: it must be a number at least",
+            "noise_scale=inf: it must be a number from 0.25 to 4",
         ),
         ({"parameters": {"tau": 0.6}}, r"\['parameters'\] has tau; the law 'gumbel' needs tau, noise_scale"),
         ({"law": "discrete"}, "has tau, noise_scale; the law 'discrete' needs none"),

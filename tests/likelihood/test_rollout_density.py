@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws.gaussian import coordinate_noise
-from verl_softthink.likelihood.fields import FED, FED_FIELDS, SCALE, SEED
+from verl_softthink.likelihood.fields import FED, SCALE, SEED
 from verl_softthink.rollout.embedding import TableEmbedding
 from verl_softthink.rollout.history import mixture_embeddings
 from verl_softthink.rollout.request import resolve
@@ -166,12 +166,12 @@ def test_the_stored_embedding_is_scored_after_the_table_has_moved(shared_engine,
     assert abs(float(moved["embedding"] - moved["seed"])) > 1e-3
 
 
-@pytest.mark.parametrize("fed", ["embedding", "seed"])
-def test_a_batch_without_the_draw_is_refused(shared_engine, model, fed):
+@pytest.mark.parametrize(("fed", "field"), [("embedding", FED), ("seed", SEED)])
+def test_a_batch_without_the_draw_is_refused(shared_engine, model, fed, field):
     law = {"name": "gaussian", "normalise_over": "candidates", "fed": fed}
     samples, traces = roll_out(model, law, PROMPTS[:2], length=6)
-    batch = batch_of(law, samples, traces, packed=False).exclude(FED_FIELDS[fed][1])
-    with pytest.raises(ValueError, match=f"lacks {FED_FIELDS[fed][1]}"):
+    batch = batch_of(law, samples, traces, packed=False).exclude(field)
+    with pytest.raises(ValueError, match=f"lacks {field}"):
         infer(shared_engine(False), batch)
 
 

@@ -234,7 +234,7 @@ def test_keyboard_in_a_browser(page, responses, tmp_path):
 
         weights = LAWS[LAW.name].weights(
             Action(ids=responses[0].trace.ids.long(), values=responses[0].trace.values),
-            LAW.parameters(len(responses[0].trace)),
+            LAW.columns(len(responses[0].trace)),
         )
         effective = (1 / weights.square().sum(-1)).where(responses[0].trace.drawn, 0.0)
         for _ in range(4):  # prompt, response text, profile, positions

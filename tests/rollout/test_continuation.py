@@ -115,7 +115,7 @@ class Run:
     def inputs(self, case, tokens, trace):
         """Input embeddings [T, H] of a response, rebuilt from tokens and trace alone."""
         law = LawSettings(**CASES[case][0])
-        weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.parameters(len(trace)))
+        weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.columns(len(trace)))
         inputs = self.table[torch.tensor(tokens)].clone()
         for position in trace.soft.nonzero()[:, 0].tolist():
             count = int((trace.ids[position] != NO_CANDIDATE).sum())
@@ -237,7 +237,7 @@ def test_a_prefix_fed_as_tokens_would_be_seen(run, monkeypatch):
     feed = soft_runner.SoftRunner._feed
 
     def own_only(self, rows, slots, index):
-        own = index.numpy() >= self.state.prefix_lengths[slots.numpy()]
+        own = index.numpy() >= self.state.soft_prefix_length[slots.numpy()]
         if own.any():
             feed(self, rows[own], slots[own], index[own])
 

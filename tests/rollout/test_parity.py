@@ -241,14 +241,14 @@ def _inputs(model, trace, token_ids, i, max_tokens):
     """Input embeddings of the response, rebuilt from the trace alone (and the seed, where the trace says no more)."""
     table = model.get_input_embeddings().weight.detach()
     law = LawSettings(**_settings(i)["law"])
-    weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.parameters(len(trace)))
+    weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.columns(len(trace)))
     inputs = table[torch.tensor(list(token_ids))].clone()
     for position in trace.soft.nonzero()[:, 0].tolist():
         ids = _ids(trace, position)
         inputs[position] = (weights[position, : len(ids), None] * table[ids]).sum(0)
-    if law.draws_embedding:
+    if law.carries_embedding:
         inputs = torch.where(trace.soft[:, None], trace.fed, inputs)
-    elif law.name == "gaussian":
+    elif law.rebuilds_embedding:
         seed = torch.full((len(trace),), _request(_settings(i), max_tokens).seed)
         noise = coordinate_noise(seed, torch.arange(len(trace)), table.shape[1])
         inputs = torch.where(trace.soft[:, None], inputs + trace.scale[:, None] * noise, inputs)

@@ -111,6 +111,7 @@ def test_noise_whose_scale_was_lost_is_not_taken_for_none(drawn):
 )
 def test_the_law_that_drew_a_prefix_draws_its_continuation(other, named):
     prefix = encode_prefix(trace_of(), GUMBEL)
-    check_law(prefix, law_values(LawSettings(name="gumbel", tau=0.1, beta=None).values()))
+    check_law(prefix, law_values(GUMBEL.name, GUMBEL.parameters))
+    asked = LawSettings(**other)
     with pytest.raises(ValueError, match=f"was drawn by .*{named}.*continue it with the law that drew it"):
-        check_law(prefix, law_values(LawSettings(**other).values()))
+        check_law(prefix, law_values(asked.name, asked.parameters))

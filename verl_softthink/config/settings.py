@@ -85,7 +85,7 @@ class LawSettings(Settings):
 
     @property
     def slots(self) -> int:
-        """Candidate slots that a draw takes beyond those of the filter's candidates."""
+        """Candidate slots that a draw takes whatever the filter keeps; 0 where it takes the filter's candidates."""
         return LAWS[self.name].slots(self.parameters)
 
     @property

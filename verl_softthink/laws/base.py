@@ -71,7 +71,7 @@ class Law(ABC):
         return []
 
     def slots(self, values: Mapping[str, ParameterValue]) -> int:
-        """Candidate slots that a draw takes beyond those of the filter's candidates."""
+        """Candidate slots that a draw takes whatever the filter keeps; 0 where it takes the filter's candidates."""
         return 0
 
     def certain(self, values: Mapping[str, ParameterValue]) -> bool:

@@ -41,6 +41,15 @@ class Parameter:
     above: float | None = None
     choices: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        allowed = (torch.int64, None) if self.choices else (torch.float32, torch.int64)
+        if self.dtype not in allowed:
+            raise ValueError(
+                f"the parameter {self.name!r} has choices={self.choices} and dtype={self.dtype}; use dtype="
+                f"{' or '.join(map(str, allowed))}"
+            )
+        self.parse(self.default)
+
     @property
     def range(self) -> str:
         """The values that it may have, in words."""
@@ -48,6 +57,8 @@ class Parameter:
             return " or ".join(self.choices)
         bounds = (("at least", self.at_least), ("above", self.above), ("at most", self.at_most))
         words = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        if self.at_least is not None and self.at_most is not None:
+            words = f"from {self.at_least:g} to {self.at_most:g}"
         return f"{'a whole number' if self.dtype == torch.int64 else 'a number'} {words}".rstrip()
 
     def parse(self, value: object) -> ParameterValue:
