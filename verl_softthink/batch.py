@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import transfer_queue as tq
-from tensordict import TensorDict
+from tensordict import NonTensorData, TensorDict
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
@@ -53,6 +53,23 @@ def values_of(column: Tensor | Iterable) -> list:
     if isinstance(column, Tensor):
         return list(column.unbind())
     return [getattr(value, "data", value) for value in column]
+
+
+def rows_of(data: TensorDict) -> list[Row]:
+    """The rows of a batch of prompts as dictionaries; what belongs to the whole batch stands in each."""
+    columns = {name: _column(data.get(name), len(data)) for name in data.keys()}  # noqa: SIM118 (no mapping)
+    return [{name: column[row] for name, column in columns.items()} for row in range(len(data))]
+
+
+def of_rows(rows: Sequence[Row]) -> TensorDict:
+    """A batch of N rows, which have the same fields."""
+    return list_of_dict_to_tensordict(list(rows))
+
+
+def _column(column: object, rows: int) -> list:
+    if isinstance(column, NonTensorData):
+        return [column.data] * rows
+    return values_of(column)
 
 
 def get(keys: Sequence[str], partition: str, fields: Sequence[str]) -> TensorDict:

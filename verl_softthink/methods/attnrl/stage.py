@@ -14,7 +14,7 @@ from tensordict import TensorDict
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 
-from verl_softthink.batch import clear, put_rows, read, write
+from verl_softthink.batch import clear, of_rows, put_rows, read, rows_of, write
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
 from verl_softthink.methods.attnrl.batching import Batching
 from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
@@ -57,13 +57,14 @@ class AttnrlStage(Stage):
         return {
             "prompts_of_next_batch": self.batching.prompts,
             "attention_filter": self.scoring.filter_state(before_last_plan=self.schedule.untrained is not None),
-            "untrained_prompts": self.schedule.untrained,
+            "untrained_prompts": None if self.schedule.untrained is None else rows_of(self.schedule.untrained),
         }
 
     def load_state_dict(self, state: dict) -> None:
         self.batching.prompts = state["prompts_of_next_batch"]
         self.scoring.load(state["attention_filter"])
-        self.schedule.untrained = state["untrained_prompts"]
+        untrained = state["untrained_prompts"]
+        self.schedule.untrained = None if untrained is None else of_rows(untrained)
 
     def submit(self) -> int:
         return self.schedule.submit(self.batching.prompts)
