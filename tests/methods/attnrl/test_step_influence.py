@@ -106,7 +106,7 @@ def test_refusals(shared_engine):
     engine = shared_engine(True)
     with pytest.raises(ValueError, match="is selected for a training pass"), engine.train_mode():
         engine.forward_backward_batch(batch(True), weighted_log_probs)
-    with pytest.raises(ValueError, match="'dedup' with softthink_steps: influence is measured on whole rows"):
+    with pytest.raises(ValueError, match="'dedup' with softthink_steps, which reads whole rows"):
         infer(engine, batch(True, **{SHARED_PREFIX: "dedup"}))
     with pytest.raises(ValueError, match="row 1: softthink_steps adds up to 8 tokens, and its response has 9"):
         steps = [torch.tensor(s) for _, s in ROWS]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_softthink.methods.attnrl.steps import Steps, segment
+from verl_softthink.methods.attnrl.steps import SteppedSequence, Steps, segment
 
 TEXTS = st.lists(st.sampled_from(["a", "b", "\n", ".\n", "\n\n", ".\n\n", "\n\n\n"]), max_size=12)
 
@@ -53,3 +53,8 @@ def test_a_position_outside_the_response_is_refused():
         Steps((2, 3)).of_token(5)
     with pytest.raises(ValueError, match="position -1"):
         Steps((2, 3)).of_token(-1)
+
+
+def test_an_empty_step():
+    with pytest.raises(ValueError, match=r"lengths=\(3, 0\): a prompt and every step have at least one token"):
+        SteppedSequence(0, 0, (3, 0))

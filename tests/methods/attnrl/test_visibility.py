@@ -88,11 +88,6 @@ def test_layers_that_were_never_asked():
         pass
 
 
-def test_an_empty_step():
-    with pytest.raises(ValueError, match=r"lengths=\(3, 0\): a prompt and every step have at least one token"):
-        SteppedSequence(0, 0, (3, 0))
-
-
 def test_an_encoder():
     module, heads = torch.nn.Identity(), torch.zeros(1, 2, 5, 4)
     with pytest.raises(ValueError, match="Identity is not causal"):

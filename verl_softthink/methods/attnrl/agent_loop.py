@@ -32,7 +32,7 @@ from verl_softthink.rollout.trace_fields import with_seed
 from verl_softthink.trace import unpack_rows
 
 #: ``stop_reason`` of verl's servers for an aborted request.
-_ABORTED = "aborted"
+_STOP_OF_ABORTED = "aborted"
 
 
 class BranchAgentLoop(SingleTurnAgentLoop):
@@ -64,7 +64,7 @@ class BranchAgentLoop(SingleTurnAgentLoop):
             log_probs = list(branch[PREFIX_LOG_PROBS]) + list(output.log_probs or [])
         # verl's metrics expect the keys that its multi-turn loops write.
         fields = output.extra_fields | {"turn_scores": [], "tool_rewards": []}
-        if output.stop_reason == _ABORTED or not own:
+        if output.stop_reason == _STOP_OF_ABORTED or not own:
             fields[ABORTED] = output.stop_reason if own else f"{output.stop_reason}, without a token"
         rows = fields.pop(ROWS_FIELD, None)
         row = AgentLoopOutput(

@@ -10,10 +10,7 @@ _ACTOR = "actor_rollout_ref.actor"
 #: The value that a key must have, and why.
 _NEEDED = {
     "algorithm.adv_estimator": ("grpo", "the tree's advantages take the place of its own"),
-    "algorithm.use_kl_in_reward": (
-        False,
-        f"values are shares of right responses; use {_ACTOR}.use_kl_loss",
-    ),
+    "algorithm.use_kl_in_reward": (False, f"values are shares of right responses; use {_ACTOR}.use_kl_loss"),
     "algorithm.filter_groups.enable": (False, "prompts are chosen by softthink.attnrl's own filters"),
     "algorithm.rollout_correction.bypass_mode": (False, "initial responses are scored in the old-log-prob pass"),
     "reward.reward_model.enable": (False, "continuations are scored on arrival, by a reward function"),
@@ -109,7 +106,7 @@ def _dedup(config: DictConfig, settings) -> list[str]:
     attention = OmegaConf.select(config, _ATTENTION)
     if attention not in IMPLEMENTATIONS:
         problems.append(
-            f"{_ATTENTION}={attention!r} with {where}: it has no tree mask; set one of {', '.join(IMPLEMENTATIONS)}"
+            f"{_ATTENTION}={attention!r} with {where}: it takes no tree mask; set one of {', '.join(IMPLEMENTATIONS)}"
         )
     if settings.repro is not None:
         problems.append(

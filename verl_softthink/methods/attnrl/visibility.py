@@ -52,7 +52,7 @@ def layer_attention(
     if keywords.get("dropout"):
         raise ValueError(f"{name} has dropout={keywords['dropout']}: call model.eval() before measuring influence")
     if not (keywords.get("is_causal") if keywords.get("is_causal") is not None else getattr(module, "is_causal", True)):
-        raise ValueError(f"{name} is not causal; influence on later steps is defined for decoders only, use one")
+        raise ValueError(f"{name} is not causal; influence on later steps needs a decoder-only model")
     if key.shape[2] != query.shape[2]:
         raise ValueError(
             f"{name} has {key.shape[2]} keys for {query.shape[2]} queries: pass whole sequences, without "
