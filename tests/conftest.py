@@ -15,6 +15,16 @@ os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 #: Modules of tensor functions, with their whole names.
 SHAPE_CHECKED = (
+    "verl_softthink.methods.attnrl.influence",
+    "verl_softthink.methods.attnrl.plan",
+    "verl_softthink.methods.attnrl.points",
+    "verl_softthink.methods.attnrl.reduction",
+    "verl_softthink.methods.attnrl.response_steps",
+    "verl_softthink.methods.attnrl.samples",
+    "verl_softthink.methods.attnrl.steps",
+    "verl_softthink.methods.attnrl.training_rows",
+    "verl_softthink.methods.attnrl.tree",
+    "verl_softthink.methods.attnrl.visibility",
     "verl_softthink.methods.repro.advantage",
     "verl_softthink.methods.repro.answer_attention",
     "verl_softthink.methods.repro.cuts",

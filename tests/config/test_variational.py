@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 from support.composing import composed
 
-from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.methods.settings import parse_node
 from verl_softthink.methods.variational.settings import VariationalSettings
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.training.check import check_config
@@ -99,4 +99,4 @@ def test_soft_laws_are_refused_with_posterior_thoughts_and_welcome_in_the_on_pol
 
 
 def test_settings_without_the_group_choose_no_stage():
-    assert SoftThinkSettings().variational is None
+    assert parse_node({}).variational is None

@@ -6,9 +6,8 @@ import re
 import pytest
 from recipes.arms import RECIPES, compose, differences, overrides
 
-from verl_softthink.config.base import parse
-from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.methods.attnrl.settings import AttnrlSettings
+from verl_softthink.methods.settings import parse_node
 from verl_softthink.pocket import checkpoint_path
 
 RUNS = ("pocket_cpu", "smollm2_cpu", "qwen_gpu")
@@ -38,7 +37,7 @@ def configs(tmp_path_factory) -> dict[tuple[str, str], dict]:
 @pytest.mark.parametrize("arm", ["attnrl", "treerl"])
 def test_a_tree_differs_from_grpo_in_the_method_alone(configs, run, arm):
     tree, plain = dict(configs[run, arm]), dict(configs[run, "grpo"])
-    parse(SoftThinkSettings, tree.pop("softthink"), "softthink")
+    parse_node(tree.pop("softthink"))
     assert "softthink" not in plain
     allowed = METHOD_KEYS | ({"trainer.total_training_steps"} if run == "qwen_gpu" else set())
     assert differences(tree, plain) <= allowed
@@ -61,8 +60,8 @@ def test_the_trees_differ_in_rule_and_filters_alone(configs, run):
 def test_the_soft_tree_differs_in_the_rollout_alone(configs, run):
     soft, plain = dict(configs[run, "soft_attnrl"]), dict(configs[run, "attnrl"])
     settings, of_tokens = soft.pop("softthink"), plain.pop("softthink")
-    parsed = parse(SoftThinkSettings, settings, "softthink")
-    assert parsed.law.name == "gumbel" and parsed.attnrl == parse(SoftThinkSettings, of_tokens, "softthink").attnrl
+    parsed = parse_node(settings)
+    assert parsed.law.name == "gumbel" and parsed.attnrl == parse_node(of_tokens).attnrl
     assert differences(soft, plain, whole=frozenset({"actor_rollout_ref.rollout.custom"})) == SOFT_KEYS
     assert settings["phase"]["end_of_thinking"] == of_tokens["phase"]["end_of_thinking"]
 

@@ -9,10 +9,9 @@ from support.composing import composed
 from typer.main import get_command
 
 from verl_softthink.cli import app
-from verl_softthink.config.base import parse
-from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.evaluation.modes import known_modes
 from verl_softthink.laws import LAWS
+from verl_softthink.methods.settings import parse_node
 from verl_softthink.training.recipe_store import recipe_names
 
 FOLDER = Path(__file__).parents[2] / "recipes"
@@ -63,7 +62,7 @@ def test_values_that_are_named_are_accepted(config):
     for key, value in values:
         # verl's own keys are in its configuration, and what they may be is verl's to say.
         changed = OmegaConf.merge(config, OmegaConf.from_dotlist([f"{key}={value}"]))
-        parse(SoftThinkSettings, OmegaConf.to_container(changed.softthink, resolve=True), "softthink")
+        parse_node(OmegaConf.to_container(changed.softthink, resolve=True))
 
 
 def test_recipes_laws_modes_and_commands_exist():

@@ -5,8 +5,8 @@ import re
 import pytest
 from recipes.arms import RECIPES, compose, differences, flat, overrides
 
-from verl_softthink.config.base import parse
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
+from verl_softthink.methods.settings import parse_node
 
 RECIPE = RECIPES / "soft_grpo"
 RUNS = ("pocket_cpu", "smollm2_cpu", "qwen_gpu")
@@ -37,7 +37,7 @@ def test_the_twin_differs_in_the_method_alone(configs, name):
     soft, plain = dict(configs[name]), configs[f"{name}_grpo"]
     settings = soft.pop("softthink")
     assert "softthink" not in plain
-    parse(SoftThinkSettings, settings, "softthink")
+    parse_node(settings)
     assert differences(soft, plain, whole=METHOD_KEYS) == METHOD_KEYS | {"trainer.experiment_name"}
     soft, plain = flat(soft), flat(plain)
     assert plain["actor_rollout_ref.rollout.name"] == "vllm" and plain["algorithm.adv_estimator"] == "grpo"

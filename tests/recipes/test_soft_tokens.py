@@ -1,12 +1,11 @@
+from verl_softthink.methods.settings import parse_node
+
 """Soft Tokens' scripts compose against verl's own configuration, and the training modes differ in the law alone."""
 
 import re
 
 import pytest
 from recipes.arms import RECIPES, ROOT, compose, differences, flat, overrides
-
-from verl_softthink.config.base import parse
-from verl_softthink.config.settings import SoftThinkSettings
 
 RECIPE = RECIPES / "soft_tokens"
 RUNS = {"pocket": "run_pocket_cpu.sh", "smollm2": "run_smollm2_cpu.sh", "llama": "run_llama_gpu.sh"}
@@ -37,7 +36,7 @@ def test_modes_differ_in_the_law_alone(configs, run):
 @pytest.mark.parametrize("mode", MODES)
 def test_method_is_the_papers(configs, run, mode):
     config = configs[run, mode]
-    settings = parse(SoftThinkSettings, config["softthink"], "softthink")
+    settings = parse_node(config["softthink"])
     actor, rollout = config["actor_rollout_ref"]["actor"], config["actor_rollout_ref"]["rollout"]
     assert config["algorithm"]["adv_estimator"] == "rloo" and not config["algorithm"]["use_kl_in_reward"]
     assert actor["policy_loss"]["loss_mode"] == "reinforce_sum"

@@ -5,8 +5,7 @@ import re
 import pytest
 from recipes.arms import RECIPES, compose, differences, flat, overrides
 
-from verl_softthink.config.base import parse
-from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.methods.settings import parse_node
 from verl_softthink.methods.variational.settings import VariationalSettings
 from verl_softthink.pocket import checkpoint_path
 
@@ -45,7 +44,7 @@ def test_an_arm_differs_from_grpo_in_the_method_alone(configs, script, arm):
     settings = ours.pop("softthink", None)
     assert (settings is not None) == (arm == "variational_b")
     if settings:
-        parse(SoftThinkSettings, settings, "softthink")
+        parse_node(settings)
     assert differences(ours, grpo, whole=PLUGGED) == DIFFERENCES[arm] | {"trainer.experiment_name"}
     ours, grpo = flat(ours), flat(grpo)
     assert grpo["algorithm.adv_estimator"] == "grpo"
