@@ -1,11 +1,11 @@
-from verl_softthink.methods.settings import parse_node
-
 """Soft Tokens' scripts compose against verl's own configuration, and the training modes differ in the law alone."""
 
 import re
 
 import pytest
 from recipes.arms import RECIPES, ROOT, compose, differences, flat, overrides
+
+from verl_softthink.methods.settings import parse_node
 
 RECIPE = RECIPES / "soft_tokens"
 RUNS = {"pocket": "run_pocket_cpu.sh", "smollm2": "run_smollm2_cpu.sh", "llama": "run_llama_gpu.sh"}
