@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from recipes.arms import RECIPES, compose, flat, overrides
+from recipes.arms import RECIPES, compose, differences, overrides
 
 from verl_softthink.methods.repro.settings import ReproSettings
 
@@ -29,9 +29,9 @@ def test_the_twin_differs_in_the_method_alone(configs, run):
     settings = with_rewards.pop("softthink")
     ReproSettings(**settings["repro"])
     assert set(settings) == {"repro", "phase"} and "softthink" not in plain
-    left, right = flat(with_rewards), flat(plain)
-    assert {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)} == METHOD_KEYS
-    assert left["trainer.nnodes"] == 2 and left["actor_rollout_ref.rollout.name"] == "vllm"
+    assert differences(with_rewards, plain) == METHOD_KEYS
+    assert with_rewards["trainer"]["nnodes"] == 2
+    assert with_rewards["actor_rollout_ref"]["rollout"]["name"] == "vllm"
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -39,9 +39,8 @@ def test_the_soft_twin_differs_in_the_process_rewards_alone(configs, run):
     with_rewards, plain = dict(configs[run, "soft_grpo_repro"]), dict(configs[run, "soft_grpo"])
     group = with_rewards["softthink"].pop("repro")
     assert group == configs[run, "repro"]["softthink"]["repro"]
-    left, right = flat(with_rewards), flat(plain)
-    different = {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
-    assert different <= {"trainer.experiment_name", "actor_rollout_ref.rollout.custom"}
+    custom = "actor_rollout_ref.rollout.custom"
+    assert differences(with_rewards, plain, whole=frozenset({custom})) <= {"trainer.experiment_name", custom}
 
 
 def test_the_paper_run_has_the_papers_settings(configs):

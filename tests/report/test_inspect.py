@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from support.awkward import NOISE_SCALE, TAU
-from support.chromium import find, opened
+from support.chromium import find, needs_browser, opened
 from typer.testing import CliRunner
 
 from verl_softthink.cli import app
@@ -114,7 +114,7 @@ def test_mendable_errors_are_one_sentence(run, tokenizer):
         assert result.exit_code == 2 and sentence in result.output and "Traceback" not in result.output
 
 
-@pytest.mark.skipif(find() is None, reason="no Chromium is installed: apt-get install chromium")
+@needs_browser
 @pytest.mark.parametrize(("width", "side_by_side"), [(1400, True), (700, False)])
 def test_pairs_in_a_browser(page, tmp_path, width, side_by_side):
     with opened(str(tmp_path / "profile"), find()) as browser:

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 from support.awkward import NOISE_SCALE, TAU
-from support.chromium import find, opened
+from support.chromium import needs_browser, showing
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action
@@ -76,13 +76,9 @@ def test_every_reason_for_the_end_of_thinking_has_words():
     assert set(END_REASONS) == set(REASONS)
 
 
-@pytest.mark.skipif(find() is None, reason="no Chromium is installed: apt-get install chromium")
+@needs_browser
 def test_jumping_in_a_browser(page, responses, tmp_path):
-    file = tmp_path / "page.html"
-    file.write_text(page, encoding="utf-8")
-    with opened(str(tmp_path / "profile"), find()) as browser:
-        browser.size(1400, 900)
-        browser.open(file.as_uri())
+    with showing(page, tmp_path, width=1400) as browser:
 
         def chosen() -> str:
             return browser.evaluate("document.querySelector('[aria-selected=true]').dataset.row")

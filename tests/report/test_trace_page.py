@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 import torch
 from support.awkward import ATTRIBUTE, AWKWARD, MARKER, NOISE_SCALE, SCRIPT, TAU
-from support.chromium import find, opened
+from support.chromium import needs_browser, showing
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, Action
@@ -221,13 +221,9 @@ def test_wrong_lengths_and_no_responses_are_refused(tokenizer, soft_trace):
         render_page([], "none")
 
 
-@pytest.mark.skipif(find() is None, reason="no Chromium is installed: apt-get install chromium")
+@needs_browser
 def test_keyboard_in_a_browser(page, responses, tmp_path):
-    file = tmp_path / "page.html"
-    file.write_text(page, encoding="utf-8")
-    with opened(str(tmp_path / "profile"), find()) as browser:
-        browser.size(1200, 900)
-        browser.open(file.as_uri())
+    with showing(page, tmp_path) as browser:
 
         def focused() -> str:
             return browser.evaluate("document.activeElement.dataset.row")

@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
@@ -26,6 +29,9 @@ FIRST_FREE_FD = 5
 
 def find() -> str | None:
     return next((path for path in map(shutil.which, NAMES) if path), None)
+
+
+needs_browser = pytest.mark.skipif(find() is None, reason="no Chromium is installed: apt-get install chromium")
 
 
 class Page:
@@ -80,6 +86,17 @@ class Page:
 
     def size(self, width: int, height: int) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+
+@contextmanager
+def showing(page: str, folder: Path, *, width: int = 1200):
+    """A tab of a fresh browser, ``width`` x 900 pixels, with a page given as HTML; files go into ``folder``."""
+    file = folder / "page.html"
+    file.write_text(page, encoding="utf-8")
+    with opened(str(folder / "profile"), find()) as tab:
+        tab.size(width, 900)
+        tab.open(file.as_uri())
+        yield tab
 
 
 @contextmanager

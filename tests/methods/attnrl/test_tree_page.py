@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from support.chromium import find, opened
+from support.chromium import needs_browser, showing
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import DumpedResponse, read_dump, write_dump
@@ -103,13 +103,9 @@ def test_without_trees_the_page_does_not_speak_of_them(rows, tokenizer):
     assert 'role="tree"' not in page and "tree of responses" not in page
 
 
-@pytest.mark.skipif(find() is None, reason="no Chromium is installed: apt-get install chromium")
+@needs_browser
 def test_keyboard_in_a_browser(page, tmp_path):
-    file = tmp_path / "page.html"
-    file.write_text(page, encoding="utf-8")
-    with opened(str(tmp_path / "profile"), find()) as browser:
-        browser.size(1200, 900)
-        browser.open(file.as_uri())
+    with showing(page, tmp_path) as browser:
 
         def focused() -> str:
             return browser.evaluate("document.activeElement.dataset.row")

@@ -7,7 +7,6 @@ import torch
 from omegaconf import OmegaConf
 from support.composing import composed
 from support.loops import agent_loop
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.methods.variational.fields import FROM_MODEL, HINT_TEXT, OTHER_PROMPT, THOUGHT
 from verl_softthink.pocket import checkpoint_path
@@ -43,16 +42,6 @@ class TransformersServer:
             if ids[-1] == self.eos:
                 break
         return TokenOutput(token_ids=ids[len(prompt_ids) :], log_probs=log_probs)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=torch.float32).eval()
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return AutoTokenizer.from_pretrained(checkpoint_path())
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import numpy
 import pytest
 import torch
 from omegaconf import OmegaConf
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.methods.variational.fields import (
     FROM_MODEL,
@@ -18,7 +17,6 @@ from verl_softthink.methods.variational.fields import (
     WEIGHT,
 )
 from verl_softthink.methods.variational.settings import VariationalSettings
-from verl_softthink.pocket import checkpoint_path
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.verl
@@ -46,16 +44,6 @@ def queue():
     yield transfer_queue
     transfer_queue.close()
     ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def model():
-    return AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=torch.float32).eval()
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return AutoTokenizer.from_pretrained(checkpoint_path())
 
 
 @torch.no_grad()

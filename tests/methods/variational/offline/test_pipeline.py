@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_softthink.methods.variational.offline.pipeline import Store
 from verl_softthink.methods.variational.offline.questions import read_questions
@@ -38,16 +37,6 @@ def settings_for(tmp_path, **options) -> OfflineSettings:
         hint=HintSettings(source="answer", template="{question}+{hint}"),
         **{"thoughts": 3, "answers": 2, "max_thought_tokens": 60, "max_answer_tokens": 4, **options},
     )
-
-
-@pytest.fixture(scope="module")
-def model():
-    return AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=torch.float32).eval()
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return AutoTokenizer.from_pretrained(checkpoint_path())
 
 
 @pytest.fixture
