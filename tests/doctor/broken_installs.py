@@ -175,6 +175,8 @@ MISTAKES: dict[str, str] = {
     "actor_rollout_ref.model.use_fused_kernels=true": "fused kernels return no logits, which the law's density needs",
     "softthink.phase.end_of_thinking='</思考>'": "cannot produce it: it becomes",
     "actor_rollout_ref.rollout.max_model_len=80": "max_model_len=80 is below data.max_prompt_length + data.max",
+    "data.max_response_length=512": "max_model_len=544 is more than the 256 positions of the model",
+    "actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes=100000": "which takes 393216 bytes",
     "actor_rollout_ref.model.path=/no/such/model": "its tokenizer cannot be loaded",
     "softthink.law.taus=0.1": "Could not override 'softthink.law.taus'",
     "+softthink.law.taus=0.1": "softthink.law.taus=0.1: unknown key; known keys of the law 'gumbel' are name",
