@@ -40,10 +40,13 @@ def scripts(tmp_path_factory) -> dict[str, list[str]]:
 @pytest.mark.parametrize("selection", SELECTIONS)
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_published_script_takes_the_recipe(scripts, script, selection):
-    stock = scripts[script]
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+
     names = selection.strip("[]")
-    config = composed([f"+softthink=[cpu,{names}]"], *stock, *needed(selection))
+    config = composed([f"+softthink=[cpu,{names}]"], *scripts[script], *needed(selection))
     settings = check_config(config)
+    validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
     assert (settings.law is not None) == ("soft_grpo" in names)
     assert (settings.repro is not None, settings.attnrl is not None) == ("repro" in names, "attnrl" in names)
     # What the script sets itself has stayed.
