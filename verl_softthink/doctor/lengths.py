@@ -36,7 +36,7 @@ def length_findings(config: DictConfig, check: str) -> list[Finding]:
             failure(
                 check,
                 f"actor_rollout_ref.rollout.max_model_len={length} is more than the {positions} positions of the model "
-                f"(data.max_prompt_length + data.max_response_length = {needed}): lower it, and them.",
+                f"(data.max_prompt_length + data.max_response_length = {needed}): lower the lengths.",
             )
         ]
     key = "actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes"

@@ -1,7 +1,7 @@
 """What recipes compute from other keys: OmegaConf resolvers, in every process that reads a run's configuration.
 
-max_model_len: ${softthink.sum:${data.max_prompt_length},${data.max_response_length}}
-num_cpus: ${softthink.if_local:${.address},16}
+``${softthink.sum:${data.max_prompt_length},${data.max_response_length}}`` is the length of a whole sequence;
+``${softthink.if_local:${.address},16}`` is a size of the run's own Ray cluster.
 """
 
 import math
