@@ -53,7 +53,7 @@ changed = sorted(key for key in before if key in after and before[key] != after[
 for key in changed:
     print(f"{key}: {before[key]} -> {after[key]}")
 print(f"and {sum(key.startswith('softthink.') for key in after)} keys softthink.*, the settings of the method\n")
-assert "actor_rollout_ref.rollout.name" in changed and after["actor_rollout_ref.rollout.n"] == 8
+assert "trainer.v1.trainer_mode" in changed and after["actor_rollout_ref.rollout.n"] == 8
 
 # The doctor checks the whole command line before anything starts; data files are left out, for there are none here.
 doctor = [sys.executable, "-c", "from verl_softthink.cli import app; app()", "doctor", "--", added, *STOCK]

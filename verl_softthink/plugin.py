@@ -31,6 +31,8 @@ REGISTRATIONS: tuple[After, ...] = (
     # Hydra: `+softthink=<recipe>` on the stock entry point.
     ("hydra.core.config_store", "verl_softthink.upstream.compat:check_versions"),
     ("hydra.core.config_store", "verl_softthink.training.recipe_store:register_recipes"),
+    # What recipes compute from other keys.
+    ("omegaconf", "verl_softthink.training.recipe_resolvers:register"),
     # Configuration: the `softthink:` node is checked with verl's own.
     ("verl.utils.config", "verl_softthink.training.check:register"),
     # Responses of several rows, and the policy loss reinforce_sum.

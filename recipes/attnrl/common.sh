@@ -15,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 # run PLATFORM ARGS...: PLATFORM is cpu or gpu. The arrays `shared` (all arms), `tree` (attnrl, treerl), `adaptive`
 # (attnrl), `soft` (soft_attnrl) and `group` (grpo) hold the settings; ARGS override them.
 run() {
-    local platform=$1 names=() method=() rollout=vllm
+    local platform=$1 names=() method=()
     shift
     if [ "$platform" = cpu ]; then
         names+=(cpu)
@@ -27,7 +27,6 @@ run() {
             ;;
         soft_attnrl)
             names+=(soft_grpo attnrl)
-            rollout=softthink_vllm
             method=("${tree[@]}" "${adaptive[@]}" "${soft[@]}")
             ;;
         treerl)
@@ -41,7 +40,7 @@ run() {
         grpo) method=("${group[@]}") ;;
     esac
     train "$(IFS=,; echo "${names[*]}")" \
-        "actor_rollout_ref.rollout.name=$rollout" \
+        actor_rollout_ref.rollout.name=vllm \
         "data.seed=$SEED" "actor_rollout_ref.actor.data_loader_seed=$SEED" "actor_rollout_ref.rollout.seed=$SEED" \
         actor_rollout_ref.actor.clip_ratio_low=0.2 actor_rollout_ref.actor.clip_ratio_high=0.28 \
         actor_rollout_ref.actor.clip_ratio_c=3.0 actor_rollout_ref.actor.loss_agg_mode=token-mean \

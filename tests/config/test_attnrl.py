@@ -20,8 +20,7 @@ DEDUP = [
 def _config(*overrides, recipe="attnrl"):
     model = f"actor_rollout_ref.model.path={checkpoint_path(OVERTHINKING)}"
     base = [f"+softthink={recipe}", model, "data.max_response_length=64", "data.train_batch_size=8"]
-    base += ["actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.actor.ppo_mini_batch_size=4"]
-    return composed(base, *overrides)
+    return composed([*base, "actor_rollout_ref.actor.ppo_mini_batch_size=4"], *overrides)
 
 
 def _soft(*overrides):

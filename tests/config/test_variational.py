@@ -15,8 +15,7 @@ from verl_softthink.training.recipe_store import recipe_text
 
 def _config(*overrides, recipe="variational"):
     base = [f"+softthink={recipe}", f"actor_rollout_ref.model.path={checkpoint_path()}", "data.max_response_length=64"]
-    base += ["actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.rollout.n=4"]
-    return composed(base, *overrides)
+    return composed([*base, "actor_rollout_ref.rollout.n=4"], *overrides)
 
 
 def test_the_recipe_as_it_is_passes_and_holds_every_setting_with_its_default():

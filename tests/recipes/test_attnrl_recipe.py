@@ -14,8 +14,8 @@ RUNS = ("pocket_cpu", "smollm2_cpu", "qwen_gpu")
 ARMS = ("attnrl", "soft_attnrl", "treerl", "grpo")
 #: What soft rollouts differ in from those of tokens, beside ``softthink``'s law, filter and phase.
 SOFT_KEYS = {
-    *("actor_rollout_ref.rollout.name", "actor_rollout_ref.rollout.agent.default_agent_loop"),
-    *("actor_rollout_ref.rollout.custom", "trainer.experiment_name"),
+    *("actor_rollout_ref.rollout.agent.default_agent_loop", "actor_rollout_ref.rollout.custom"),
+    "trainer.experiment_name",
 }
 #: What a tree may differ in from GRPO, beside the ``softthink`` node.
 METHOD_KEYS = {

@@ -13,7 +13,6 @@ RUNS = ("pocket_cpu", "smollm2_cpu", "qwen_gpu")
 #: What a twin may differ in, beside the `softthink` node itself.
 METHOD_KEYS = frozenset(
     {
-        "actor_rollout_ref.rollout.name",
         "actor_rollout_ref.rollout.custom",
         "actor_rollout_ref.rollout.agent.default_agent_loop",
         "actor_rollout_ref.model.model_type",

@@ -24,7 +24,6 @@ from verl_softthink.bench.training_pass import (
 )
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import DEFAULT
-from verl_softthink.standalone import choose_platform
 
 #: The shape of SmolLM2-135M, few layers: what differs is the head.
 FULL = Sizes(4, 576, 1536, 9, 3, 49152, sequences=4, tokens=512, candidates=5, repeats=3)
@@ -45,7 +44,6 @@ def run(sizes: Sizes = FULL, *, law: str = DEFAULT, at_once: int = POSITIONS_AT_
         ``memory_ratio`` (peak above what is held between passes, pieces over whole), ``ratio`` of the seconds,
         medians, settings.
     """
-    choose_platform()
     from verl.utils.device import get_device_name, get_torch_device
 
     scoring = LawSettings(name=law).scoring() | {"temperature": TEMPERATURE, "detach_inputs": False}

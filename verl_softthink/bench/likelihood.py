@@ -25,7 +25,6 @@ from verl_softthink.bench.training_pass import (
 )
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import DEFAULT
-from verl_softthink.standalone import choose_platform
 
 #: The shape of SmolLM2-135M.
 FULL = Sizes(30, 576, 1536, 9, 3, 49152, sequences=4, tokens=256, candidates=5, repeats=5)
@@ -44,7 +43,6 @@ def run(sizes: Sizes = FULL, *, law: str = DEFAULT, normalise_over: str | None =
     Returns:
         ``ratio`` (soft seconds / discrete seconds, median over adjacent pairs), medians and raw seconds, settings.
     """
-    choose_platform()
     from verl.utils.device import get_device_name, get_torch_device
 
     drawn_by = LawSettings(name=law, normalise_over=normalise_over)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import DEFAULT
-from verl_softthink.standalone import choose_platform, vllm_engine
+from verl_softthink.standalone import vllm_engine
 
 #: Prompt length in tokens; decoding dominates.
 PROMPT_TOKENS = 32
@@ -33,7 +33,6 @@ def run(
     Raises:
         RuntimeError: when a soft request came back without its trace, or an ordinary one with one.
     """
-    choose_platform()
     with vllm_engine(
         model,
         max_model_len=PROMPT_TOKENS + tokens + 1,

@@ -5,9 +5,11 @@ commands, so that ``--help`` and argument errors are instant.
 """
 
 import logging
+from typing import Annotated
 
 import typer
 
+from verl_softthink import __version__
 from verl_softthink.cli import bench, data, doctor, evaluation, report
 from verl_softthink.methods import registry
 
@@ -19,8 +21,18 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def _configure() -> None:
+def _configure(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 

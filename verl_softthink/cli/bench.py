@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from verl_softthink.standalone import choose_platform
+
 bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, interleaved; medians.")
 
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the result, with hardware and versions.")]
@@ -30,6 +32,7 @@ def bench_rollout(
     json: JsonPath = None,
 ) -> None:
     """Throughput of soft over ordinary requests in one vLLM engine."""
+    choose_platform()
     from verl_softthink.bench import rollout
     from verl_softthink.bench.report import report
     from verl_softthink.pocket import checkpoint_path
@@ -45,6 +48,7 @@ def bench_likelihood(
     quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False, json: JsonPath = None
 ) -> None:
     """Time of a soft over a discrete training pass (forward and backward) of the same tokens."""
+    choose_platform()
     from verl_softthink.bench import likelihood
     from verl_softthink.bench.report import report
 
@@ -56,6 +60,7 @@ def bench_head(
     quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False, json: JsonPath = None
 ) -> None:
     """Memory and time of a training pass with the output head in pieces over one that holds all logits."""
+    choose_platform()
     from verl_softthink.bench import head
     from verl_softthink.bench.report import report
 
@@ -67,6 +72,7 @@ def bench_prefix(
     quick: Annotated[bool, typer.Option(help="A small model, for a look.")] = False, json: JsonPath = None
 ) -> None:
     """Time and tokens of a training pass over trees, shared prefixes computed once over once per leaf."""
+    choose_platform()
     from verl_softthink.bench import shared_prefix
     from verl_softthink.bench.report import report
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from verl_softthink.standalone import choose_platform
+
 #: pass@k is reported up to this power of two, as far as there are samples.
 LARGEST_K = 32
 
@@ -45,6 +47,7 @@ def evaluate(
     seed: int = 0,
 ) -> None:
     """Evaluate a checkpoint: pass@1 and pass@k with 95 % bootstrap intervals over problems, table, JSON and plot."""
+    choose_platform()
     from rich.console import Console
 
     from verl_softthink.config.base import parse

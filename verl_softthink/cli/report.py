@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink.errors import one_sentence
+from verl_softthink.standalone import choose_platform
 
 
 def watch(
@@ -97,6 +98,7 @@ def inspect(
 
 def metrics() -> None:
     """Say what each metric under softthink/ means, what is healthy, and what to do otherwise."""
+    choose_platform()
     from rich.console import Console
     from rich.table import Table
 

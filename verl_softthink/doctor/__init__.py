@@ -7,6 +7,7 @@ libraries.py      libraries that do not import, each in a process of its own
 platform_probe.py accelerator, attention back ends, the plugin in a verl process
 marker.py         the end-of-thinking marker of a model's tokenizer
 configuration.py  a verl configuration, composed and checked
+lengths.py        prompt and response against the engine and the model
 registrations.py  every registration of plugin.py, in this process
 deep.py           a Ray worker, and a real vLLM engine
 run.py            all of them, those with heavy imports as concurrent processes

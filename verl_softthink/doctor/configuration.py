@@ -22,7 +22,8 @@ def configuration_findings(overrides: list[str]) -> list[Finding]:
             config = compose("ppo_trainer", overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
         return [failure(CHECK, f"verl cannot compose it: {' '.join(str(error).split())}")]
-    found = [*_softthink(config), *_verl(config), *_attention(config), *_files(config), *_likely_mistakes(config)]
+    found = [*_softthink(config), *_verl(config), *_attention(config), *_files(config), *_lengths(config)]
+    found += _likely_mistakes(config)
     return found or [ok(CHECK, "It composes, and every check passes.")]
 
 
@@ -96,18 +97,15 @@ def _files(config) -> list[Finding]:
     return problems
 
 
+def _lengths(config) -> list[Finding]:
+    from verl_softthink.doctor.lengths import length_findings
+
+    return length_findings(config, CHECK)
+
+
 def _likely_mistakes(config) -> list[Finding]:
     problems = []
-    rollout, data = config.actor_rollout_ref.rollout, config.data
-    needed = data.max_prompt_length + data.max_response_length
-    if rollout.max_model_len is not None and rollout.max_model_len < needed:
-        problems.append(
-            failure(
-                CHECK,
-                f"actor_rollout_ref.rollout.max_model_len={rollout.max_model_len} is below data.max_prompt_length + "
-                f"data.max_response_length = {needed}: raise it.",
-            )
-        )
+    rollout = config.actor_rollout_ref.rollout
     if config.algorithm.adv_estimator == "grpo" and rollout.n == 1:
         problems.append(
             warning(

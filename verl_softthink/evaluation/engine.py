@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from verl_softthink.config.settings import RequestSettings
 from verl_softthink.evaluation.samples import Response
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
-from verl_softthink.standalone import choose_platform, vllm_engine
+from verl_softthink.standalone import vllm_engine
 from verl_softthink.trace import unpack_rows
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ class Engine:
     @contextmanager
     def opened(cls, checkpoint: Path, settings: EngineSettings) -> Iterator["Engine"]:
         """An engine with the checkpoint's weights, for the length of the block."""
-        choose_platform()
         with vllm_engine(
             checkpoint,
             max_model_len=settings.max_prompt_length + settings.max_tokens,

@@ -12,6 +12,7 @@ from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
 from verl_softthink.methods import registry
 from verl_softthink.methods.settings import parse_node
+from verl_softthink.rollout.fields import ROLLOUT_NAME
 from verl_softthink.rollout.state import MAX_PLACED
 from verl_softthink.rollout.text_marker import check_text_marker
 from verl_softthink.thinking import checked_tokens, load_tokenizer, marker_tokens
@@ -27,10 +28,11 @@ SELECTIONS = {
 }
 #: What soft rollouts need beside it.
 SOFT_SELECTIONS = {
-    "actor_rollout_ref.rollout.name": "softthink_vllm",
     "actor_rollout_ref.rollout.agent.default_agent_loop": "softthink_agent",
     "actor_rollout_ref.rollout.calculate_log_probs": True,
 }
+#: verl's name, which stands in every script, and that of the server which the trainer puts in its place.
+SOFT_ROLLOUTS = ("vllm", ROLLOUT_NAME)
 
 
 def check_config(config: DictConfig) -> SoftThinkSettings:
@@ -121,10 +123,10 @@ def _discrete(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
             "set softthink.law.name, or leave out the recipe that sets the filter"
         )
     name = config.actor_rollout_ref.rollout.name
-    if name == SOFT_SELECTIONS["actor_rollout_ref.rollout.name"]:
+    if name == ROLLOUT_NAME:
         problems.append(
             f"actor_rollout_ref.rollout.name={name!r} with softthink.law=None: soft rollouts need a law; set "
-            "softthink.law.name, or use verl's own 'vllm'"
+            "softthink.law.name, or name verl's own 'vllm'"
         )
     return problems
 
@@ -173,6 +175,11 @@ def _ulysses_size(config: DictConfig, role: str) -> int:
 
 def _rollout(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
     rollout, problems = config.actor_rollout_ref.rollout, []
+    if rollout.name not in SOFT_ROLLOUTS:
+        problems.append(
+            f"actor_rollout_ref.rollout.name={rollout.name!r}: soft tokens are rolled out by vLLM alone; set it to "
+            "'vllm', or remove the override"
+        )
     if rollout.enable_prefix_caching and not settings.rollout.prefix_cache_salt:
         problems.append(
             "softthink.rollout.prefix_cache_salt=False with actor_rollout_ref.rollout.enable_prefix_caching=True: "

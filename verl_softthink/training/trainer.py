@@ -28,7 +28,7 @@ from verl_softthink.liveness import guard
 from verl_softthink.liveness.weight_sync import BoundedCheckpointEngineManager
 from verl_softthink.methods import registry
 from verl_softthink.methods.stage import Stage
-from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
+from verl_softthink.rollout.fields import FORCED, ROLLOUT_NAME, TRAINER_MODE
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.training import collect
 from verl_softthink.training.check import check_config
@@ -53,6 +53,9 @@ class SoftThinkTrainer(PPOTrainerSync):
         with open_dict(config):
             # Anything but "sync" is treated as asynchronous by the base class.
             config.trainer.v1.trainer_mode = "sync"
+            if self.softthink.law is not None:
+                # Workers and servers are started by this name; a script says "vllm".
+                config.actor_rollout_ref.rollout.name = ROLLOUT_NAME
         super().__init__(config)
         #: By group, in the order in which they run.
         self.stages_by_group: dict[str, Stage] = {

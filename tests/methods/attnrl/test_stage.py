@@ -16,7 +16,7 @@ PREFIX = "softthink/attnrl/"
 @pytest.fixture
 def driver(monkeypatch):
     sizes = ["data.max_response_length=64", "data.train_batch_size=4", "actor_rollout_ref.rollout.n=3"]
-    return partial(on_driver, Driver, monkeypatch, "attnrl", "actor_rollout_ref.rollout.name=vllm", *sizes)
+    return partial(on_driver, Driver, monkeypatch, "attnrl", *sizes)
 
 
 def _check_trees(run, batch):

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from verl_softthink.standalone import choose_platform
+
 
 class ShapeName(StrEnum):
     """The shapes of ``bench.SHAPES`` that are worth measuring."""
@@ -26,6 +28,7 @@ def bench_fci(
     ] = None,
 ) -> None:
     """Time and peak memory of a forward pass with forward context influence over a plain one."""
+    choose_platform()
     from verl_softthink.bench.report import report
     from verl_softthink.methods.attnrl import bench as fci
 

@@ -26,7 +26,6 @@ from verl_softthink.bench.training_pass import (
 )
 from verl_softthink.methods.repro.cuts import cut_kinds
 from verl_softthink.methods.repro.fields import ANSWER, CUTS, KINDS, REQUEST
-from verl_softthink.standalone import choose_platform
 
 #: The shape of SmolLM2-135M.
 FULL = Sizes(30, 576, 1536, 9, 3, 49152, sequences=1, tokens=2048, candidates=1, repeats=3)
@@ -54,7 +53,6 @@ def run(sizes: Sizes = FULL, *, tokens: int | None = None, layers: int | None = 
         the process on a CPU), medians, raw seconds, settings. Seconds are the clock's on an accelerator, and the
         process's own on a CPU, which other processes share.
     """
-    choose_platform()
     from verl.utils.device import get_device_name
 
     sizes = replace(sizes, tokens=tokens or sizes.tokens, layers=layers or sizes.layers)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink.errors import one_sentence
+from verl_softthink.standalone import choose_platform
 
 
 def chain(
@@ -49,6 +50,7 @@ def bench_repro(
     ] = None,
 ) -> None:
     """Time of an old-log-prob pass with and without the scoring of answers, and of the naive passes."""
+    choose_platform()
     from verl_softthink.bench.report import report
     from verl_softthink.methods.repro import bench as repro
 

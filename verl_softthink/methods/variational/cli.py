@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink.errors import one_sentence
+from verl_softthink.standalone import choose_platform
 
 
 class StageName(StrEnum):
@@ -30,15 +31,14 @@ def variational(
     until: Annotated[StageName, typer.Option(help="Last stage to run.")] = StageName.write,
 ) -> None:
     """Sample thoughts from a posterior with a hint, score, verify and weigh them, and write WORK/train.parquet."""
+    choose_platform()
     with one_sentence():
         from omegaconf import OmegaConf
 
         from verl_softthink.config.base import parse
         from verl_softthink.methods.variational.offline.pipeline import run
         from verl_softthink.methods.variational.offline.settings import OfflineSettings
-        from verl_softthink.standalone import choose_platform
 
-        choose_platform()
         values = OmegaConf.to_container(OmegaConf.load(settings)) if settings else {}
         given = {"questions": str(questions), "model": model, "posterior_model": posterior_model, "thoughts": thoughts}
         values |= {key: value for key, value in given.items() if value is not None}

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# What verl's DAPO recipe without dynamic sampling sets: decoupled clipping, overlong penalty, token-mean loss and
+# batches by length, in verl 0.9's keys; its numbers are variables here.
+set -euo pipefail
+
+prompt=${MAX_PROMPT_LENGTH:-2048}
+response=${MAX_RESPONSE_LENGTH:-8192}
+mini_batch=${MINI_BATCH_SIZE:-32}
+sequence_parallel=${SP_SIZE:-4}
+offload=${OFFLOAD:-True}
+
+"${PYTHON:-python3}" -m verl.trainer.main_ppo \
+    "data.train_files=${TRAIN_FILE:-$HOME/verl/data/dapo-math-17k.parquet}" \
+    "data.val_files=${TEST_FILE:-$HOME/verl/data/aime-2024.parquet}" \
+    data.prompt_key=prompt \
+    data.truncation=left \
+    "data.max_prompt_length=$prompt" \
+    "data.max_response_length=$response" \
+    "data.train_batch_size=${TRAIN_BATCH_SIZE:-512}" \
+    algorithm.adv_estimator=grpo \
+    algorithm.use_kl_in_reward=False \
+    algorithm.kl_ctrl.kl_coef=0.0 \
+    algorithm.filter_groups.enable=False \
+    "actor_rollout_ref.model.path=${MODEL_PATH:-$HOME/verl/models/Qwen2.5-Math-7B}" \
+    "actor_rollout_ref.model.use_remove_padding=${REMOVE_PADDING:-True}" \
+    "+actor_rollout_ref.model.override_config.max_position_embeddings=${POSITIONS:-32768}" \
+    actor_rollout_ref.model.enable_gradient_checkpointing=True \
+    actor_rollout_ref.actor.use_kl_loss=False \
+    actor_rollout_ref.actor.kl_loss_coef=0.0 \
+    actor_rollout_ref.actor.clip_ratio_low=0.2 \
+    actor_rollout_ref.actor.clip_ratio_high=0.28 \
+    actor_rollout_ref.actor.clip_ratio_c=10.0 \
+    actor_rollout_ref.actor.loss_agg_mode=token-mean \
+    actor_rollout_ref.actor.entropy_coeff=0 \
+    actor_rollout_ref.actor.grad_clip=1.0 \
+    "actor_rollout_ref.actor.optim.lr=${LEARNING_RATE:-1e-6}" \
+    actor_rollout_ref.actor.optim.lr_warmup_steps=10 \
+    actor_rollout_ref.actor.optim.weight_decay=0.1 \
+    "actor_rollout_ref.actor.ppo_mini_batch_size=$mini_batch" \
+    actor_rollout_ref.actor.use_dynamic_bsz=True \
+    "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=$(((prompt + response) * 2))" \
+    "actor_rollout_ref.actor.ulysses_sequence_parallel_size=$sequence_parallel" \
+    "actor_rollout_ref.actor.fsdp_config.param_offload=$offload" \
+    "actor_rollout_ref.actor.fsdp_config.optimizer_offload=$offload" \
+    "actor_rollout_ref.actor.fsdp_config.fsdp_size=${FSDP_SIZE:-32}" \
+    actor_rollout_ref.ref.log_prob_use_dynamic_bsz=True \
+    "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu=$(((prompt + response) * 3))" \
+    "actor_rollout_ref.ref.ulysses_sequence_parallel_size=$sequence_parallel" \
+    "actor_rollout_ref.ref.fsdp_config.param_offload=$offload" \
+    actor_rollout_ref.rollout.name=vllm \
+    "actor_rollout_ref.rollout.n=${ROLLOUT_N:-16}" \
+    actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True \
+    "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=$(((prompt + response) * 3))" \
+    actor_rollout_ref.rollout.gpu_memory_utilization=0.80 \
+    "actor_rollout_ref.rollout.tensor_model_parallel_size=${ROLLOUT_TP:-4}" \
+    actor_rollout_ref.rollout.enable_chunked_prefill=True \
+    "actor_rollout_ref.rollout.max_num_batched_tokens=${BATCHED_TOKENS:-$((prompt + response))}" \
+    actor_rollout_ref.rollout.temperature=1.0 \
+    actor_rollout_ref.rollout.top_p=1.0 \
+    actor_rollout_ref.rollout.top_k=-1 \
+    actor_rollout_ref.rollout.val_kwargs.temperature=1.0 \
+    actor_rollout_ref.rollout.val_kwargs.top_p=0.7 \
+    actor_rollout_ref.rollout.val_kwargs.top_k=-1 \
+    actor_rollout_ref.rollout.val_kwargs.do_sample=True \
+    actor_rollout_ref.rollout.val_kwargs.n=1 \
+    reward.reward_manager.name=dapo \
+    +reward.reward_kwargs.overlong_buffer_cfg.enable=True \
+    "+reward.reward_kwargs.overlong_buffer_cfg.len=${OVERLONG_BUFFER:-4096}" \
+    +reward.reward_kwargs.overlong_buffer_cfg.penalty_factor=1.0 \
+    +reward.reward_kwargs.overlong_buffer_cfg.log=False \
+    "+reward.reward_kwargs.max_resp_len=$response" \
+    "trainer.logger=${LOGGER:-[console,wandb]}" \
+    trainer.project_name=DAPO \
+    trainer.experiment_name=DAPO-Qwen2.5-7b-MATH \
+    "trainer.n_gpus_per_node=${NGPUS_PER_NODE:-8}" \
+    "trainer.nnodes=${NNODES:-8}" \
+    trainer.val_before_train=True \
+    trainer.test_freq=10 \
+    trainer.save_freq=10 \
+    trainer.total_epochs=10 \
+    trainer.total_training_steps=200 \
+    "trainer.default_local_dir=${CKPTS_DIR:-$HOME/verl/ckpts/DAPO}" \
+    trainer.resume_mode=auto \
+    trainer.log_val_generations=10 "$@"
