@@ -46,7 +46,6 @@ shared=(
     actor_rollout_ref.rollout.n=32
     actor_rollout_ref.rollout.tensor_model_parallel_size=1 actor_rollout_ref.rollout.gpu_memory_utilization=0.5
     "actor_rollout_ref.rollout.max_model_len=$((prompt_length + response_length))"
-    actor_rollout_ref.rollout.val_kwargs.do_sample=False
     'actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]'
     "trainer.n_gpus_per_node=$GPUS" trainer.nnodes=1
     trainer.total_training_steps=4000 trainer.test_freq=200 trainer.save_freq=200

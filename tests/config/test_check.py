@@ -59,6 +59,8 @@ def test_settings_reach_the_workers_resolved():
         ("actor_rollout_ref.actor.strategy=megatron", "actor_rollout_ref.actor.strategy='megatron'"),
         ("actor_rollout_ref.rollout.name=sglang", "actor_rollout_ref.rollout.name='sglang': soft tokens are rolled"),
         ("trainer.v1.trainer_mode=colocate_async", "trainer.v1.trainer_mode='colocate_async'"),
+        ("trainer.v1.trainer_mode=sync", "trainer.v1.trainer_mode='sync': this recipe needs 'softthink_sync'"),
+        ("trainer.use_v1=false", "trainer.use_v1=False: this recipe needs True"),
         ("actor_rollout_ref.model.model_type=language_model", "actor_rollout_ref.model.model_type"),
         ("actor_rollout_ref.rollout.calculate_log_probs=false", "calculate_log_probs=False"),
         ("actor_rollout_ref.rollout.pipeline_model_parallel_size=2", "pipeline_model_parallel_size=2"),

@@ -42,7 +42,7 @@ def test_an_ordinary_engine_is_taken_with_either_runner():
         ({"prefill_context_parallel_size": 4}, "prefill_context_parallel_size=4"),
         ({"enable_batch_sharded_sampling": True}, "enable_batch_sharded_sampling=True"),
         ({"policy": "priority"}, "scheduling_policy='priority'.*set it to 'fcfs'"),
-        ({"speculative_config": object()}, "speculative_config is set"),
+        ({"speculative_config": object()}, "speculative_config=.*a draft model proposes tokens.*set it to None"),
         ({"enable_prompt_embeds": True}, "enable_prompt_embeds=True"),
         ({"enable_return_routed_experts": True}, "enable_return_routed_experts=True"),
         ({"is_hybrid": True}, "SomeForCausalLM has a model state of its own.*VLLM_USE_V2_MODEL_RUNNER=0"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentL
 
 from verl_softthink.config.base import ParsedOnce
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
-from verl_softthink.rollout.fields import AGENT_NAME, ROWS_FIELD
+from verl_softthink.rollout.fields import AGENT_NAME, OCCURRENCE, ROWS_FIELD
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.rollout.trace_fields import to_extra_fields, to_fields, with_seed
 from verl_softthink.trace import SoftTrace, unpack_rows
@@ -48,9 +49,7 @@ class SoftAgentLoop(SingleTurnAgentLoop):
 
     async def run(self, sampling_params: dict[str, Any], **kwargs) -> SoftAgentLoopOutput:
         settings = node_settings(self.rollout_config.custom[EXTRA_ARGS_KEY])
-        seed = request_seed(
-            settings.rollout.seed, kwargs["raw_prompt"], int(kwargs["global_steps"]), int(kwargs["session_id"])
-        )
+        seed = request_seed(settings.rollout.seed, kwargs)
         output = await super().run(sampling_params | soft_sampling(settings, seed), **kwargs)
         return attach_trace(output, settings.law, seed)
 
@@ -61,14 +60,17 @@ def soft_sampling(settings: SoftThinkSettings, seed: int, prefix: dict | None = 
     return soft | ({"seed": seed} if settings.rollout.seed_answers else {})
 
 
-def request_seed(seed: int, messages: list, global_steps: int, session: int, branch: int | None = None) -> int:
+def request_seed(seed: int, row: Mapping[str, Any], branch: int | None = None) -> int:
     """Noise seed of one request, in [0, 2^63): equal for equal arguments, in this run and after a resume.
 
     Args:
+        seed: ``softthink.rollout.seed``.
+        row: of the data, as the agent loop gets it: prompt, occurrence of the prompt in its step, step, and number of
+            the response among its prompt's.
         branch: the number of a continuation among its prompt's; None for a response from its beginning.
     """
-    key = [seed, list(messages), global_steps, session, *([] if branch is None else [branch])]
-    record = json.dumps(key, sort_keys=True, default=str)
+    key = [seed, list(row["raw_prompt"]), *(int(row[name]) for name in ("global_steps", "session_id", OCCURRENCE))]
+    record = json.dumps([*key, *([] if branch is None else [branch])], sort_keys=True, default=str)
     return int.from_bytes(hashlib.blake2b(record.encode(), digest_size=8).digest()) >> 1
 
 

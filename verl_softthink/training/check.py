@@ -16,12 +16,13 @@ from verl_softthink.rollout.fields import ROLLOUT_NAME
 from verl_softthink.rollout.state import MAX_PLACED
 from verl_softthink.rollout.text_marker import check_text_marker
 from verl_softthink.thinking import checked_tokens, load_tokenizer, marker_tokens
-from verl_softthink.training import reinforce_sum
+from verl_softthink.training import compatibility_check, data_check, reinforce_sum, rollout_check
 
 #: Sentences about a configuration, one for each mistake, naming the key, its value and the fix.
 Check = Callable[[DictConfig, SoftThinkSettings], list[str]]
 #: What every recipe selects; changing one of these by hand breaks the chain silently.
 SELECTIONS = {
+    "trainer.use_v1": True,
     "trainer.v1.trainer_mode": "softthink_sync",
     "actor_rollout_ref.model.model_type": "softthink_language_model",
     "actor_rollout_ref.rollout.mode": "async",
@@ -31,8 +32,8 @@ SOFT_SELECTIONS = {
     "actor_rollout_ref.rollout.agent.default_agent_loop": "softthink_agent",
     "actor_rollout_ref.rollout.calculate_log_probs": True,
 }
-#: verl's name, which stands in every script, and that of the server which the trainer puts in its place.
-SOFT_ROLLOUTS = ("vllm", ROLLOUT_NAME)
+#: Of every recipe.
+COMMON: tuple[Check, ...] = (rollout_check.common_problems, compatibility_check.problems, data_check.problems)
 
 
 def check_config(config: DictConfig) -> SoftThinkSettings:
@@ -42,8 +43,8 @@ def check_config(config: DictConfig) -> SoftThinkSettings:
         ValueError: with one line per problem, each naming the key, its value and the fix.
     """
     settings = parse_node(OmegaConf.to_container(config.softthink, resolve=True))
-    soft: tuple[Check, ...] = (_law, _rollout, _phase)
-    checks: list[Check] = [_selections, _engines, _loss, *(soft if settings.law is not None else (_discrete,))]
+    soft: tuple[Check, ...] = (_law, rollout_check.soft_problems, _phase)
+    checks: list[Check] = [_selections, _engines, _loss, *COMMON, *(soft if settings.law is not None else (_discrete,))]
     checks += registry.parts("check", registry.chosen(settings))
     problems = [problem for check in checks for problem in _found(check, config, settings)]
     if problems:
@@ -64,8 +65,7 @@ def _selections(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
     return [
         f"{key}={value!r}: this recipe needs {wanted[key]!r}; remove the override"
         for key, value in found.items()
-        # The trainer itself has set its mode back to "sync" when it checks again.
-        if value != wanted[key] and (key, value) != ("trainer.v1.trainer_mode", "sync")
+        if value != wanted[key]
     ]
 
 
@@ -122,7 +122,7 @@ def _discrete(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
             "softthink.filter is given, but softthink.law=None: rollouts are discrete, so there is nothing to filter; "
             "set softthink.law.name, or leave out the recipe that sets the filter"
         )
-    name = config.actor_rollout_ref.rollout.name
+    name = OmegaConf.select(config, "actor_rollout_ref.rollout.name")
     if name == ROLLOUT_NAME:
         problems.append(
             f"actor_rollout_ref.rollout.name={name!r} with softthink.law=None: soft rollouts need a law; set "
@@ -171,32 +171,6 @@ def _ulysses_size(config: DictConfig, role: str) -> int:
     """The larger of the engine's key and the older one beside it, which verl copies over it later."""
     keys = ("fsdp_config.ulysses_sequence_parallel_size", "ulysses_sequence_parallel_size")
     return max(OmegaConf.select(config, f"actor_rollout_ref.{role}.{key}") or 1 for key in keys)
-
-
-def _rollout(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
-    rollout, problems = config.actor_rollout_ref.rollout, []
-    if rollout.name not in SOFT_ROLLOUTS:
-        problems.append(
-            f"actor_rollout_ref.rollout.name={rollout.name!r}: soft tokens are rolled out by vLLM alone; set it to "
-            "'vllm', or remove the override"
-        )
-    if rollout.enable_prefix_caching and not settings.rollout.prefix_cache_salt:
-        problems.append(
-            "softthink.rollout.prefix_cache_salt=False with actor_rollout_ref.rollout.enable_prefix_caching=True: "
-            "keys of cached blocks must tell what was fed at soft positions; set the salt to True or turn prefix "
-            "caching off"
-        )
-    if rollout.get("enable_rollout_routing_replay", False):
-        problems.append(
-            "actor_rollout_ref.rollout.enable_rollout_routing_replay=True uses the channel that carries soft traces; "
-            "set it to False"
-        )
-    if rollout.pipeline_model_parallel_size > 1:
-        problems.append(
-            f"actor_rollout_ref.rollout.pipeline_model_parallel_size={rollout.pipeline_model_parallel_size}: soft "
-            "tokens need logits and embedding in one process; set it to 1"
-        )
-    return problems
 
 
 def _phase(config: DictConfig, settings: SoftThinkSettings) -> list[str]:

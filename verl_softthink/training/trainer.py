@@ -14,12 +14,11 @@ from types import ModuleType
 import ray
 import transfer_queue as tq
 from omegaconf import DictConfig, OmegaConf, open_dict
-from tensordict import NonTensorData, TensorDict
 from transfer_queue import KVBatchMeta
 from verl.experimental.agent_loop import AgentLoopManager
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
-from verl_softthink.batch import real_keys
+from verl_softthink.batch import get, put_rows, real_keys, values_of
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import dump_path, write_dump
 from verl_softthink.laws import DISCRETE
@@ -31,15 +30,19 @@ from verl_softthink.methods.stage import Stage
 from verl_softthink.rollout.fields import FORCED, ROLLOUT_NAME, TRAINER_MODE
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.training import collect
+from verl_softthink.training.agents import Agents
 from verl_softthink.training.check import check_config
 from verl_softthink.training.metrics import grader_failures, soft_metrics
 from verl_softthink.training.mini_batches import mini_batches_of
+from verl_softthink.training.rewards import on_sampled_positions
 from verl_softthink.training.stage_states import load_states, save_states
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at whether the batch is complete; verl's 2 s would dominate short steps.
 POLL_SECONDS = 0.1
+#: verl's agent loop of discrete tokens.
+PLAIN_LOOP = "single_turn_agent"
 #: verl compares exp(log_prob), which for a density is not a probability and overflows; ours compares log-densities.
 MEANINGLESS_FOR_DENSITIES = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
 RENAMED = {"actor/kl_loss": "softthink/log_density_k3", "actor/entropy": "softthink/next_token_entropy"}
@@ -91,7 +94,9 @@ class SoftThinkTrainer(PPOTrainerSync):
     def fit(self, agent_loop_manager: AgentLoopManager) -> None:
         watch = guard.watch_of(self, agent_loop_manager)
         self.replay_buffer = guard.watched(self.replay_buffer, watch, poll_interval_s=POLL_SECONDS)
-        super().fit(agent_loop_manager)
+        loop = self.config.actor_rollout_ref.rollout.agent.default_agent_loop
+        otherwise = PLAIN_LOOP if self._validates_otherwise else None
+        super().fit(Agents(agent_loop_manager, loop, validation_loop=otherwise))
 
     def on_init_end(self) -> None:
         self.checkpoint_manager = BoundedCheckpointEngineManager.of(self.checkpoint_manager)
@@ -113,17 +118,6 @@ class SoftThinkTrainer(PPOTrainerSync):
         ray.get(
             [server.generate.remote(prompt, dict(sampling), f"softthink-probe-{i}") for i, server in enumerate(servers)]
         )
-
-    def on_validate_begin(self) -> None:
-        super().on_validate_begin()
-        if self._validates_otherwise:
-            self._training_agents = self.agent_loop_manager
-            self.agent_loop_manager = _DiscreteAgents(self.agent_loop_manager)
-
-    def on_validate_end(self) -> None:
-        super().on_validate_end()
-        if self._validates_otherwise:
-            self.agent_loop_manager = self._training_agents
 
     @property
     def _validates_otherwise(self) -> bool:
@@ -170,10 +164,24 @@ class SoftThinkTrainer(PPOTrainerSync):
             keys=real_keys(batch), partition_id=batch.partition_id, select_fields=["extra_fields"]
         )
         metrics.update(grader_failures(verdicts["extra_fields"]))
+        self._move_rewards(batch)
         batch = super()._compute_advantage(batch, metrics)
         for stage in self.stages:
             batch = stage.after_advantage(batch, metrics)
         return batch
+
+    @staticmethod
+    def _move_rewards(batch: KVBatchMeta) -> None:
+        """Rewards on tokens that nobody sampled, to where verl's estimators find them."""
+        rows = get(batch.keys, batch.partition_id, ["rm_scores", "response_mask"])
+        columns = (values_of(rows[name]) for name in ("rm_scores", "response_mask"))
+        moved = {
+            key: found
+            for key, rewards, mask in zip(batch.keys, *columns, strict=True)
+            if not (found := on_sampled_positions(rewards, mask)).equal(rewards)
+        }
+        if moved:
+            put_rows(list(moved), batch.partition_id, {"rm_scores": list(moved.values())})
 
     def _compute_ref_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch.extra_info.update(self.scoring)
@@ -232,20 +240,6 @@ class SoftThinkTrainer(PPOTrainerSync):
         ]
         data = tq.kv_batch_get(keys=real_keys(batch), partition_id=batch.partition_id, select_fields=names)
         return soft_metrics(data, self.softthink.law)
-
-
-class _DiscreteAgents:
-    """Sends validation prompts to verl's own single-turn loop."""
-
-    def __init__(self, manager):
-        self._manager = manager
-
-    def __getattr__(self, name: str):
-        return getattr(self.__dict__["_manager"], name)
-
-    def generate_sequences(self, prompts: TensorDict) -> None:
-        prompts["agent_name"] = NonTensorData("single_turn_agent", batch_size=prompts.batch_size)
-        self._manager.generate_sequences(prompts)
 
 
 def register(trainer_sync: ModuleType) -> None:

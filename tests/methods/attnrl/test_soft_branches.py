@@ -18,7 +18,7 @@ from verl_softthink.methods.attnrl.samples import PromptSamples, Sample, sampled
 from verl_softthink.methods.attnrl.steps import Steps
 from verl_softthink.methods.attnrl.training_rows import training_rows
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.rollout.fields import END_REASON, FORCED, HARD, HARD_POSITIONS, ROWS_FIELD
+from verl_softthink.rollout.fields import END_REASON, FORCED, HARD, HARD_POSITIONS, OCCURRENCE, ROWS_FIELD
 from verl_softthink.rollout.prefix import decode_prefix, encode_prefix
 from verl_softthink.rollout.trace_fields import from_row, to_extra_fields, to_fields
 from verl_softthink.trace import END_REASONS, SoftTrace, pack_rows
@@ -122,7 +122,7 @@ def branch():
         )
         OmegaConf.resolve(config)
         loop = agent_loop(BranchAgentLoop, config, server, tokenizer)
-        row = {"raw_prompt": [], "global_steps": 2, "session_id": 0} | row
+        row = {"raw_prompt": [], "global_steps": 2, "session_id": 0, OCCURRENCE: 0} | row
         output = asyncio.run(loop.run({"temperature": 1.0}, **{BRANCH: request}, **row))
         return output.as_dict(), check_config(config)
 
@@ -184,6 +184,7 @@ def test_siblings_have_seeds_of_their_own_which_a_resumed_run_repeats(branch):
         return server.asked[1]["extra_args"]["softthink"]["seed"]
 
     seeds = [seed(0), seed(1), seed(2), seed(0, global_steps=3), seed(0, raw_prompt=[{"content": "?"}])]
+    seeds.append(seed(0, **{OCCURRENCE: 1}))
     assert len(set(seeds)) == len(seeds)
     assert seeds[:2] == [seed(0), seed(1)]
 

@@ -46,8 +46,7 @@ class BranchAgentLoop(SingleTurnAgentLoop):
         soft = encoded is not None
         if soft:
             settings = node_settings(self.rollout_config.custom[EXTRA_ARGS_KEY])
-            step, session = int(kwargs["global_steps"]), int(kwargs["session_id"])
-            seed = request_seed(settings.rollout.seed, kwargs["raw_prompt"], step, session, branch[NUMBER])
+            seed = request_seed(settings.rollout.seed, kwargs, branch[NUMBER])
             sampling_params = sampling_params | soft_sampling(settings, seed, encoded)
         metrics: dict[str, Any] = {}
         with simple_timer("generate_sequences", metrics):

@@ -11,6 +11,7 @@ from verl_softthink.batch import clear, is_padding, read
 from verl_softthink.methods.attnrl.fields import AGENT_NAME, BRANCH
 from verl_softthink.methods.attnrl.samples import ROW_FIELDS, PromptSamples, Sample
 from verl_softthink.methods.stage import Trainer
+from verl_softthink.rollout.fields import OCCURRENCE
 
 #: verl's partition of the queue for training rows.
 PARTITION = "train"
@@ -28,7 +29,8 @@ class Rollout:
 
     def send(self, prompts: TensorDict) -> int:
         """Request ``rollout.n`` responses to every prompt; returns the number of prompts."""
-        # After a resume, prompts still carry the step at which they were fetched.
+        # After a resume, prompts still carry the step at which they were fetched, and their numbers within it.
+        prompts.pop(OCCURRENCE, None)
         tu.assign_non_tensor_data(prompts, "global_steps", self._trainer.global_steps)
         return self._trainer._submit_batch_to_rollout(prompts)
 

@@ -1,5 +1,6 @@
 """Engine-wide settings of soft requests, and the engine features they cannot run with."""
 
+from verl_softthink.rollout.engine_settings import check_settings
 from verl_softthink.rollout.vllm.versions import batch_sharded_sampling, returns_routed_experts
 
 #: Candidate slots per position unless ``additional_config.softthink.max_candidates`` says otherwise.
@@ -41,39 +42,19 @@ def check_engine(vllm_config) -> None:
         ValueError: naming the setting, its value and the fix.
     """
     parallel, model = vllm_config.parallel_config, vllm_config.model_config
-    if parallel.pipeline_parallel_size > 1:
-        raise ValueError(
-            f"pipeline_parallel_size={parallel.pipeline_parallel_size}: soft tokens need the logits and the embedding "
-            "in one process; set it to 1 and use tensor parallelism"
-        )
-    if parallel.prefill_context_parallel_size > 1:
-        raise ValueError(
-            f"prefill_context_parallel_size={parallel.prefill_context_parallel_size}: soft rows are found by their "
-            "place in the whole batch; set it to 1"
-        )
-    if vllm_config.scheduler_config.policy == "priority":
-        raise ValueError(
-            "scheduling_policy='priority' lets new requests overtake preempted ones, which keep their soft history: "
-            "more could be alive than max_num_seqs, for which there is room; set it to 'fcfs'"
-        )
-    if batch_sharded_sampling(parallel):
-        raise ValueError(
-            "enable_batch_sharded_sampling=True gives each rank the logits of some requests only, while every rank "
-            "feeds all mixtures; set it to False"
-        )
-    if vllm_config.speculative_config is not None:
-        raise ValueError(
-            "speculative_config is set: a draft model proposes tokens, not mixtures; remove it to use soft tokens"
-        )
-    if model.enable_prompt_embeds:
-        raise ValueError(
-            "enable_prompt_embeds=True takes the embedding layer, in which soft tokens act, out of the model; set it "
-            "to False"
-        )
+    check_settings(
+        {
+            "pipeline_parallel_size": parallel.pipeline_parallel_size,
+            "prefill_context_parallel_size": parallel.prefill_context_parallel_size,
+            "scheduling_policy": vllm_config.scheduler_config.policy,
+            "enable_batch_sharded_sampling": batch_sharded_sampling(parallel),
+            "speculative_config": vllm_config.speculative_config,
+            "enable_prompt_embeds": model.enable_prompt_embeds,
+            "enable_return_routed_experts": returns_routed_experts(vllm_config),
+        }
+    )
     if vllm_config.use_v2_model_runner and (model.is_hybrid or model.is_attention_free or model.is_encoder_decoder):
         raise ValueError(
             f"{model.architecture} has a model state of its own in vLLM's V2 model runner, under which soft tokens "
             "have not been checked; set VLLM_USE_V2_MODEL_RUNNER=0"
         )
-    if returns_routed_experts(vllm_config):
-        raise ValueError("enable_return_routed_experts=True uses the channel that carries soft traces; set it to False")

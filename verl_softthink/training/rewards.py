@@ -1,0 +1,23 @@
+"""Rewards at positions that nobody sampled, moved to where verl's estimators find them.
+
+verl puts the reward of a response on its last token, and GAE, REINFORCE++ and ReMax read rewards through the response
+mask. A token that ``softthink.phase`` places, such as the stop token at ``answer_budget``, has mask 0, because it was
+sampled by nobody and belongs in no loss: a reward on it would be lost. The mask is right, so the reward moves: to the
+last sampled position before it, where a reward for the response so far belongs. Sums over a response stay.
+"""
+
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor
+
+
+def on_sampled_positions(rewards: Float[Tensor, " T"], mask: Num[Tensor, " T"]) -> Float[Tensor, " T"]:
+    """The rewards of one response [T], each at the last position up to its own with mask 1.
+
+    Rewards before the first such position move to it. A response without one, as verl's padding, is left as it is.
+    """
+    sampled = mask.bool().nonzero()[:, 0]
+    if len(sampled) == 0:
+        return rewards
+    place = torch.searchsorted(sampled, torch.arange(len(rewards), device=rewards.device), right=True) - 1
+    return torch.zeros_like(rewards).index_add(0, sampled[place.clamp(min=0)], rewards)
