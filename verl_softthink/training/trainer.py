@@ -28,7 +28,7 @@ from verl_softthink.liveness import guard
 from verl_softthink.liveness.weight_sync import BoundedCheckpointEngineManager
 from verl_softthink.methods import registry
 from verl_softthink.methods.stage import Stage
-from verl_softthink.rollout.fields import FORCED, TRAINER_MODE
+from verl_softthink.rollout.fields import FORCED
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.training import collect
 from verl_softthink.training.check import check_config
@@ -38,6 +38,7 @@ from verl_softthink.training.stage_states import load_states, save_states
 
 logger = logging.getLogger(__name__)
 
+TRAINER_MODE = "softthink_sync"
 #: Seconds between two looks at whether the batch is complete; verl's 2 s would dominate short steps.
 POLL_SECONDS = 0.1
 #: verl compares exp(log_prob), which for a density is not a probability and overflows; ours compares log-densities.
