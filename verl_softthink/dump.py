@@ -1,10 +1,10 @@
 """The rollout dump: every response of a training step with its trace, in one safetensors file per step.
 
 Written beside verl's own JSONL dump (``trainer.rollout_data_dir``) as ``traces-<step>.safetensors``, atomically and
-synced to the disk, so that a crash leaves whole files only: at worst a ``.partial`` beside them, which the next step
-overwrites. A position costs 8K + 16 bytes for K candidate slots (56 bytes for K = 5) and 4 bytes more for every field
-that a method adds; a prompt token costs 4 bytes, and a response at most 1200 bytes for names and numbers, 150 more for
-every such field, and its answer's text. 512 responses of 1000 positions: 29 MB.
+synced to the disk: a crash leaves complete files only, and at worst a ``.partial`` that the next step overwrites. A
+position costs 8K + 16 bytes for K candidate slots (56 bytes for K = 5) and 4 bytes more for every field that a method
+adds; a prompt token costs 4 bytes, and a response at most 1200 bytes for names and numbers, 150 more for every such
+field, and its answer's text. 512 responses of 1000 positions: 29 MB.
 """
 
 import json
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from verl_softthink.trace import SoftTrace
 
-#: Fed embeddings stay out: a page shows candidates, and H numbers a position would be most of the file.
+#: Drawn embeddings stay out: a page shows candidates, and H numbers a position would be most of the file.
 _DROPPED = ("end_reason", "cut", "scale", "fed", "seed")
 _TRACE_TENSORS = tuple(f.name for f in fields(SoftTrace) if f.name not in _DROPPED)
 _RECORD = "responses"
@@ -32,8 +32,8 @@ class DumpedResponse:
     Attributes:
         key: verl's key of the trajectory, ``{prompt uid}_{session}_{index}``.
         prompt_ids, response_ids: [P] and [T] int32.
-        trace: T positions.
-        reward: what the response earned.
+        trace: of its T positions.
+        reward: of the response.
         answer: the right answer, where the data set has one.
         extra: [T] float32 each, what methods add to every position, by the name of the field.
     """

@@ -1,9 +1,10 @@
-"""Where thinking ends: the end-of-thinking marker as token ids, its place in a response, and the texts of a vocabulary.
+"""Where thinking ends: the marker's token ids, its place in a response, and what the tokens of a vocabulary write.
 
 Rollout and methods share these, so that all of them mean the same position.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 #: Longest end-of-thinking marker, in tokens.
 MAX_MARKER = 16
+_BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def token_ids(tokenizer: "PreTrainedTokenizerBase", value: str | Sequence[int]) -> list[int]:
@@ -41,6 +43,56 @@ def vocabulary_texts(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     """The text of every token of the vocabulary, each decoded by itself."""
     ids = [[token] for token in range(len(tokenizer))]
     return tokenizer.batch_decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def token_bytes(tokenizer: "PreTrainedTokenizerBase", vocabulary: int) -> list[bytes]:
+    """``token_writer`` of every token id below ``vocabulary``, V of the model's logits."""
+    write = token_writer(tokenizer)
+    known = min(vocabulary, len(tokenizer))
+    return [write(token_id) for token_id in range(known)] + [b""] * (vocabulary - known)
+
+
+def token_writer(tokenizer: "PreTrainedTokenizerBase") -> Callable[[int], bytes]:
+    """What a token id writes inside a text, as a function; nothing for an id that the tokenizer does not know.
+
+    Exact for byte-level vocabularies (GPT-2, Llama 3, Qwen) and for byte-fallback pieces (SentencePiece), also where a
+    token is not valid UTF-8 alone. Other tokens are read from the tokenizer's own decoding after an anchor token,
+    which assumes that only the first token of a text is written differently: not so for a tokenizer that cleans up
+    spaces around punctuation.
+
+    Args:
+        tokenizer: a Hugging Face fast tokenizer.
+    """
+    alphabet = _byte_alphabet() if _is_byte_level(tokenizer) else None
+    added = {token_id: token.content for token_id, token in tokenizer.added_tokens_decoder.items()}
+    anchor = next(i for i in range(len(tokenizer)) if i not in added)
+    before = tokenizer.decode([anchor], clean_up_tokenization_spaces=False)
+
+    def write(token_id: int) -> bytes:
+        piece = tokenizer.convert_ids_to_tokens(token_id)
+        if piece is None:
+            return b""
+        if token_id in added:
+            return added[token_id].encode()
+        if alphabet is not None:
+            return bytes(alphabet[character] for character in piece)
+        if match := _BYTE_PIECE.fullmatch(piece):
+            return bytes([int(match[1], 16)])
+        text = tokenizer.decode([anchor, token_id], clean_up_tokenization_spaces=False)
+        return text[len(before) :].encode()
+
+    return write
+
+
+def _is_byte_level(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    decoder = tokenizer.backend_tokenizer.decoder
+    return decoder is not None and "ByteLevel" in repr(decoder)
+
+
+def _byte_alphabet() -> dict[str, int]:
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    return {character: byte for byte, character in bytes_to_unicode().items()}
 
 
 def marker_tokens(tokenizer: "PreTrainedTokenizerBase", marker: str | list[int], model: str) -> list[int]:

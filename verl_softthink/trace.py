@@ -21,7 +21,7 @@ from torch import Tensor
 
 from verl_softthink.laws.action import NO_CANDIDATE
 
-FLAG_DRAWN, FLAG_SOFT, FLAG_FORCED, FLAG_HARD, FLAG_CUT = 1, 2, 4, 1 << 8, 1 << 9
+FLAG_DRAWN, FLAG_SOFT, FLAG_FORCED, FLAG_DISCRETE, FLAG_CUT = 1, 2, 4, 1 << 8, 1 << 9
 #: Why thinking ended, kept in the flags of the position that ended it (bits 3 to 6).
 END_REASONS = ("none", "marker", "budget", "cold_stop", "switches", "bad_logits")
 _REASON_SHIFT = 3
@@ -38,8 +38,8 @@ class SoftTrace:
     Attributes:
         soft: [T] bool, the mixture was fed.
         drawn: [T] bool, the law drew an action here (every soft position, and the one that ended thinking).
-        forced: [T] bool, the token was put there by phase control: nobody sampled it.
-        hard: [T] bool, an ordinary token of thinking (switching).
+        forced: [T] bool, phase control set the token; nothing was sampled.
+        discrete: [T] bool, an ordinary token of thinking (switching).
         ids: [T, K] int32 candidate ids, ``NO_CANDIDATE`` in unused slots.
         values: [T, K] float32, the action's values.
         log_prob: [T] float32, the rollout's own log-density; 0 where nothing was drawn.
@@ -55,7 +55,7 @@ class SoftTrace:
     soft: Tensor
     drawn: Tensor
     forced: Tensor
-    hard: Tensor
+    discrete: Tensor
     ids: Tensor
     values: Tensor
     log_prob: Tensor
@@ -72,13 +72,13 @@ class SoftTrace:
     @classmethod
     def of_tokens(cls, log_prob: Tensor) -> "SoftTrace":
         """The trace of a response of ordinary tokens with log-probabilities [T]: nothing drawn, one empty slot."""
-        # A tensor of its own each: safetensors refuses to write shared memory.
-        soft, drawn, forced, hard = (torch.zeros(len(log_prob), dtype=torch.bool) for _ in range(4))
+        # A separate tensor each: safetensors refuses to write shared memory.
+        soft, drawn, forced, discrete = (torch.zeros(len(log_prob), dtype=torch.bool) for _ in range(4))
         return cls(
             soft=soft,
             drawn=drawn,
             forced=forced,
-            hard=hard,
+            discrete=discrete,
             ids=torch.full((len(log_prob), 1), NO_CANDIDATE, dtype=torch.int32),
             values=torch.zeros(len(log_prob), 1),
             log_prob=log_prob.float(),
@@ -87,7 +87,7 @@ class SoftTrace:
         )
 
     def truncated(self, length: int) -> "SoftTrace":
-        """The first ``length`` positions; without the end of thinking where that lies behind them."""
+        """The first ``length`` positions; without the end reason where thinking ends after them."""
         tensors = {name: value[:length] for name, value in self.tensors().items()}
         kept = replace(self, **tensors, cut=self.cut and length >= len(self))
         return kept if kept.end_of_thinking is not None else replace(kept, end_reason="none")
@@ -109,8 +109,8 @@ class SoftTrace:
 
     @property
     def end_of_thinking(self) -> int | None:
-        """The first position that is not thinking's, or the draw that completed the marker; None without either."""
-        ended = (~(self.soft | self.hard)).nonzero()
+        """The first position after thinking, or the draw that completed the marker; None where thinking never ended."""
+        ended = (~(self.soft | self.discrete)).nonzero()
         return int(ended[0, 0]) if len(ended) else None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -139,7 +139,7 @@ def pack_rows(
     drawn: Tensor,
     soft: Tensor,
     forced: Tensor,
-    hard: Tensor,
+    discrete: Tensor,
     cut: Tensor,
     reason: Tensor,
     log_prob: Tensor,
@@ -154,7 +154,7 @@ def pack_rows(
         drawn.int() * FLAG_DRAWN
         + soft.int() * FLAG_SOFT
         + forced.int() * FLAG_FORCED
-        + hard.int() * FLAG_HARD
+        + discrete.int() * FLAG_DISCRETE
         + cut.int() * FLAG_CUT
         + (reason.int() << _REASON_SHIFT)
         + (ids.shape[1] << _SLOTS_SHIFT)
@@ -199,19 +199,19 @@ def unpack_rows(rows: np.ndarray, seed: Tensor | None = None) -> SoftTrace:
         scale=header[:, 3].clone(),
         fed=fed if embedding else None,
         seed=seed,
-        hard=(flags & FLAG_HARD).bool(),
+        discrete=(flags & FLAG_DISCRETE).bool(),
         cut=bool((flags & FLAG_CUT).any()),
         end_reason=END_REASONS[int(reasons[ended[0, 0]])] if len(ended) else "none",
     )
 
 
 def fed_of_row(row: np.ndarray) -> bytes | None:
-    """What a packed row [C] says of a mixture that was fed: scale, candidates, values, embedding; None for a token."""
+    """What a packed row [C] says was fed, as bytes: scale, candidates, values, embedding; None for a token."""
     return row[_HEADER_COLUMNS - 1 :].tobytes() if row[0] & FLAG_SOFT else None
 
 
 def bad_logits_at(rows: np.ndarray) -> int | None:
-    """The position of packed rows at which a response ended because its logits were not numbers; None as a rule."""
+    """The position at which a response ended because its logits were not numbers; None where they all were."""
     reasons = (rows[:, 0] >> _REASON_SHIFT) & _REASON_MASK
     (found,) = np.nonzero(reasons == END_REASONS.index("bad_logits"))
     return int(found[0]) if len(found) else None

@@ -5,8 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from verl.utils import tensordict_utils as tu
 
-from verl_softthink.likelihood.head_in_pieces import check_head
-from verl_softthink.likelihood.head_request import check_pieces
+from verl_softthink.likelihood.head_in_pieces import check_head, check_pieces
 from verl_softthink.methods.repro.fields import REQUEST
 
 from .models import VOCABULARY
@@ -120,13 +119,13 @@ def test_no_more_logits_than_one_piece_are_ever_made(shared_engine):
 def test_what_reads_all_logits_is_refused(shared_engine, pair):
     _, _, pieces = pair("gumbel", packed=False)
     tu.assign_non_tensor(pieces, calculate_sum_pi_squared=True)
-    with pytest.raises(ValueError, match="positions_at_once is set, but calculate_sum_pi_squared"):
+    with pytest.raises(ValueError, match="positions_at_once is set, but the batch asks for calculate_sum_pi_squared"):
         infer(shared_engine(False), pieces)
     _, _, pieces = pair("gumbel", packed=True)
-    check_pieces(pieces)
+    check_pieces(shared_engine(True).logit_readers(pieces))
     tu.assign_non_tensor(pieces, **{REQUEST: {}})
-    with pytest.raises(ValueError, match="positions_at_once is set, but softthink.repro"):
-        check_pieces(pieces)
+    with pytest.raises(ValueError, match="positions_at_once is set, but the batch asks for softthink_repro"):
+        check_pieces(shared_engine(True).logit_readers(pieces))
 
 
 def test_logits_changed_after_the_head_are_refused():

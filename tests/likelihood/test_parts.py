@@ -5,9 +5,9 @@ import torch
 
 from verl_softthink.laws import NO_CANDIDATE
 from verl_softthink.likelihood.fields import TRACE_FIELDS
-from verl_softthink.likelihood.mixture import Mixtures, SoftInputs
 from verl_softthink.likelihood.positions import drawn_positions
 from verl_softthink.likelihood.scoring import pick
+from verl_softthink.likelihood.soft_inputs import Mixtures, SoftInputs
 
 from .samples import jagged, make_batch, random_samples, settings
 

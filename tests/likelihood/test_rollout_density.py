@@ -7,8 +7,7 @@ from transformers import AutoModelForCausalLM
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws.gaussian import coordinate_noise
 from verl_softthink.likelihood.fields import FED, SCALE, SEED
-from verl_softthink.rollout.embedding import TableEmbedding
-from verl_softthink.rollout.history import mixture_embeddings
+from verl_softthink.rollout.embedding import TableEmbedding, mixture_embeddings
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.step import soft_step

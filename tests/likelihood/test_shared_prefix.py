@@ -8,7 +8,7 @@ from verl.utils import tensordict_utils as tu
 
 from verl_softthink.likelihood.fields import SETTINGS
 from verl_softthink.likelihood.prefix_tree import PrefixTree
-from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, check_shared_prefix
+from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX
 from verl_softthink.methods.repro.fields import REQUEST
 
 from .models import VOCABULARY
@@ -144,7 +144,7 @@ def test_rows_share_as_far_as_they_were_fed_the_same(shared_engine):
         + [(t, k, *i.tolist(), *v.tolist()) for t, k, i, v in zip(s.response, s.kinds, s.ids, s.values, strict=True)]
         for s in samples
     ]
-    # What no law drew is its token, whoever placed it.
+    # What no law drew is its token, whoever forced it.
     fed = [[step if len(step) > 1 and step[1] in (SOFT_POSITION, COLLAPSED) else step[:1] for step in s] for s in fed]
     distinct = {tuple(sequence[: end + 1]) for sequence in fed for end in range(len(sequence))}
     tokens = {tuple(s.prompt + s.response)[: end + 1] for s in samples for end in range(len(s.prompt + s.response))}
@@ -238,8 +238,8 @@ def test_refusals(model_path, build_with):
         with pytest.raises(ValueError, match=message):
             run(model, traced)
     asked = batch("dedup", packed=True, **{REQUEST: {}})
-    with pytest.raises(ValueError, match="softthink_repro'.*: answers are scored on whole rows"):
-        check_shared_prefix(model.module.config, asked)
+    with pytest.raises(ValueError, match="'dedup' with softthink_repro, which reads whole rows"):
+        model.prepare_model_inputs(asked)
     mixed = batch("dedup", packed=True, temperature=torch.tensor([0.8] * 7 + [1.0]))
     with pytest.raises(ValueError, match="rows that share logits share their temperature"):
         run(model, mixed)

@@ -1,6 +1,6 @@
 """Phase control as a slow loop over lists of tokens."""
 
-from verl_softthink.rollout.phase import (
+from verl_softthink.rollout.phase.machine import (
     REASON_BAD_LOGITS,
     REASON_BUDGET,
     REASON_COLD,
@@ -28,9 +28,9 @@ def request(**phase) -> SoftRequest:
 
 
 def reference(r: SoftRequest, shown, sampled, entropies, bad):
-    """One request, token by token: (token, who placed it, fed soft, reason, cut) per step."""
+    """One request, token by token: (token, who forced it, fed soft, reason, cut) per step."""
     tokens, steps = [], []
-    mode, hard, queue, answered, cold = "thinking", False, [], 0, 0
+    mode, discrete, queue, answered, cold = "thinking", False, [], 0, 0
     block, reference_entropy, switches = 0, None, 0
 
     def complete(candidate):
@@ -44,7 +44,7 @@ def reference(r: SoftRequest, shown, sampled, entropies, bad):
             steps.append((STOP, PHASE, False, REASON_NONE if mode == "broken" else REASON_BAD_LOGITS, False))
             mode = "broken"
             continue
-        if mode == "thinking" and hard and complete(tokens):
+        if mode == "thinking" and discrete and complete(tokens):
             mode, queue, reason = "after", list(r.answer_prefix), REASON_MARKER
         entropy = entropies[index]
         if mode == "thinking":
@@ -54,21 +54,21 @@ def reference(r: SoftRequest, shown, sampled, entropies, bad):
             elif r.cold_length and cold >= r.cold_length:
                 mode, queue, reason = "after", list(r.lead_in), REASON_COLD
             elif r.switches and block > 0:
-                rises = hard and block >= r.switch_window and entropy > reference_entropy
-                falls = not hard and entropy < reference_entropy
+                rises = discrete and block >= r.switch_window and entropy > reference_entropy
+                falls = not discrete and entropy < reference_entropy
                 if (rises or falls) and switches >= r.switches:
                     mode, queue, reason = "after", list(r.lead_in), REASON_SWITCHES
                 elif rises or falls:
-                    hard, block, switches = not hard, 0, switches + 1
+                    discrete, block, switches = not discrete, 0, switches + 1
         if mode == "thinking":
             if block == 0:
                 reference_entropy = entropy
             block += 1
-            token = sampled[index] if hard else shown[index]
-            ends = not hard and complete([*tokens, token])
+            token = sampled[index] if discrete else shown[index]
+            ends = not discrete and complete([*tokens, token])
             if ends:
                 mode, queue, reason = "after", list(r.answer_prefix), REASON_MARKER
-            steps.append((token, SAMPLER if hard else LAW, not hard and not ends, reason, False))
+            steps.append((token, SAMPLER if discrete else LAW, not discrete and not ends, reason, False))
             tokens.append(token)
         elif queue:
             steps.append((queue.pop(0), PHASE, False, reason, False))

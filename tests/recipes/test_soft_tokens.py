@@ -44,7 +44,7 @@ def test_method_is_the_papers(configs, run, mode):
     assert config["reward"]["custom_reward_function"]["path"] == "pkg://verl_softthink.data.graded_reward"
     # On-policy: one update for a batch.
     assert actor["ppo_epochs"] == 1 and actor["ppo_mini_batch_size"] == config["data"]["train_batch_size"]
-    # Room for the thought, what is placed after it, and the answer.
+    # Room for the thought, what is forced after it, and the answer.
     answer = settings.phase.answer_budget or 1
     assert settings.phase.budget + answer < config["data"]["max_response_length"]
     assert rollout["max_model_len"] >= config["data"]["max_prompt_length"] + config["data"]["max_response_length"]

@@ -36,7 +36,7 @@ def response(length: int, *, seed: int = 0, candidates: int = 5, prompt: int = 2
         soft=flags[0].clone(),
         drawn=flags[1].clone(),
         forced=flags[2].clone(),
-        hard=flags[3].clone(),
+        discrete=flags[3].clone(),
         ids=torch.randint(-1, 100, (length, candidates), generator=generator).int(),
         values=torch.randn(length, candidates, generator=generator),
         log_prob=torch.randn(length, generator=generator),
@@ -70,7 +70,7 @@ def test_what_was_written_comes_back(tmp_path):
             new.trace.end_reason,
         )
         assert same(old.prompt_ids, new.prompt_ids) and same(old.response_ids, new.response_ids)
-        for name in ("soft", "drawn", "forced", "hard", "ids", "values", "log_prob", "entropy"):
+        for name in ("soft", "drawn", "forced", "discrete", "ids", "values", "log_prob", "entropy"):
             assert same(getattr(old.trace, name), getattr(new.trace, name)), name
         assert {name: values.tolist() for name, values in old.extra.items()} == {
             name: values.tolist() for name, values in new.extra.items()
@@ -88,9 +88,9 @@ def test_another_file_is_refused(tmp_path):
 def test_a_dump_of_another_version_is_refused(tmp_path, monkeypatch):
     path = dump_path(tmp_path, 1)
     with monkeypatch.context() as older:
-        older.setattr(dump, "_TRACE_TENSORS", tuple(name for name in dump._TRACE_TENSORS if name != "hard"))
+        older.setattr(dump, "_TRACE_TENSORS", tuple(name for name in dump._TRACE_TENSORS if name != "discrete"))
         write_dump([response(3)], LAW, path)
-    with pytest.raises(ValueError, match="has no hard of its responses: another version"):
+    with pytest.raises(ValueError, match="has no discrete of its responses: another version"):
         read_dump(path)
 
 

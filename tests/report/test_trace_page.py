@@ -113,8 +113,8 @@ def test_phases_follow_the_flags(page, responses):
 def test_thinking_in_tokens_is_thinking(page, responses):
     """As after a switch: neither drawn nor forced, and no answer yet."""
     trace = responses[0].trace
-    flags = {name: getattr(trace, name).clone() for name in ("soft", "drawn", "hard")}
-    flags["soft"][1], flags["drawn"][1], flags["hard"][1] = False, False, True
+    flags = {name: getattr(trace, name).clone() for name in ("soft", "drawn", "discrete")}
+    flags["soft"][1], flags["drawn"][1], flags["discrete"][1] = False, False, True
     switched = replace(responses[0], trace=replace(trace, **flags))
     outline = Outline(render_page([switched], "switched"))
     labels = [option["attrs"]["aria-label"] for option in outline.all(role="option")]
@@ -185,7 +185,7 @@ def test_small_weights_are_not_rounded_away(tokenizer):
         soft=torch.tensor([True, True]),
         drawn=torch.tensor([True, True]),
         forced=torch.tensor([False, False]),
-        hard=torch.tensor([False, False]),
+        discrete=torch.tensor([False, False]),
         ids=torch.tensor([[5, 6], [5, -1]], dtype=torch.int32),
         values=torch.tensor([[0.0, -5.0], [0.0, 0.0]]),
         log_prob=torch.zeros(2),

@@ -32,7 +32,7 @@ def trace_of(soft=7, law="gumbel", seed=5) -> SoftTrace:
         log_prob=-places / 3,
         entropy=places / 5,
         end_reason="none" if soft == 7 else "marker",
-        hard=torch.zeros(7, dtype=torch.bool),
+        discrete=torch.zeros(7, dtype=torch.bool),
         scale=torch.zeros(7),
         seed=torch.full((7,), seed) if law is REBUILT else None,
     )

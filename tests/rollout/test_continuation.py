@@ -29,7 +29,7 @@ pytestmark = pytest.mark.vllm
 EMBEDDING_TOLERANCE, LOG_DENSITY_TOLERANCE, FAULT = 1e-6, 1e-4, 1e-1
 TOTAL = 40
 REBUILT = {"name": "gaussian", "normalise_over": "candidates", "fed": "seed", "gamma": 0.5}
-#: Law, budget and cut: inside a thought, between the two tokens of a placed marker (12 to 13), in an answer.
+#: Law, budget and cut: inside a thought, between the two tokens of a forced marker (12 to 13), in an answer.
 CASES = [
     ({"name": "gumbel", "tau": 0.5}, 40, 20),
     ({"name": "gaussian"}, 40, 17),

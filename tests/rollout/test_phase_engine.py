@@ -84,36 +84,36 @@ def test_a_thought_that_never_ends_is_named_as_such(llm):
 
 
 def test_switching_follows_the_entropies_that_it_records(llm):
-    """Replayed by hand from the recorded entropies; hard tokens are the sampler's, greedy here."""
+    """Replayed by hand from the recorded entropies; discrete tokens are the sampler's, greedy here."""
     tokens, trace, _ = _generate(llm, {"switches": 3, "switch_window": 2, "budget": 38}, max_tokens=38)
-    hard, block, reference, switches = False, 0, 0.0, 0
+    discrete, block, reference, switches = False, 0, 0.0, 0
     seen = 0
     for position in range(len(trace)):
         if trace.forced[position]:
             assert trace.end_reason == "switches" and switches == 3
             break
         entropy = float(trace.entropy[position])
-        if block and ((hard and block >= 2 and entropy > reference) or (not hard and entropy < reference)):
+        if block and ((discrete and block >= 2 and entropy > reference) or (not discrete and entropy < reference)):
             assert switches < 3, "a switch too many"
-            hard, block, switches = not hard, 0, switches + 1
+            discrete, block, switches = not discrete, 0, switches + 1
         if block == 0:
             reference = entropy
         block += 1
-        assert bool(trace.hard[position]) == hard and bool(trace.soft[position]) == (not hard)
-        seen += hard
+        assert bool(trace.discrete[position]) == discrete and bool(trace.soft[position]) == (not discrete)
+        seen += discrete
     assert seen >= 2 and switches == 3
 
 
 def test_a_marker_written_by_ordinary_tokens_ends_thinking(llm):
     """Switched to ordinary tokens, thinking still ends where the sampler writes the marker."""
     tokens, trace, _ = _generate(llm, {"switches": 1, "switch_window": 1000, "budget": 38}, max_tokens=38)
-    hard = trace.hard.nonzero()[:, 0].tolist()
-    end = next(i for i in hard[2:] if tokens[i - 1 : i + 1] not in [tokens[j - 1 : j + 1] for j in range(1, i)])
+    discrete = trace.discrete.nonzero()[:, 0].tolist()
+    end = next(i for i in discrete[2:] if tokens[i - 1 : i + 1] not in [tokens[j - 1 : j + 1] for j in range(1, i)])
     phase = {"switches": 1, "switch_window": 1000, "end_of_thinking": tokens[end - 1 : end + 1], "answer_prefix": [20]}
     again, ended, _ = _generate(llm, phase, max_tokens=38)
     assert again[: end + 1] == tokens[: end + 1]
     assert ended.end_reason == "marker" and again[end + 1] == 20
-    assert bool(ended.forced[end + 1]) and not ended.hard[end + 1 :].any()
+    assert bool(ended.forced[end + 1]) and not ended.discrete[end + 1 :].any()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ TOKENS = [10, 11, 12, 3, 7]
 
 
 def trace_of(**changes) -> SoftTrace:
-    """Three draws, the last of which ended thinking; a placed token; an answer."""
+    """Three draws, the last of which ended thinking; a forced token; an answer."""
     drawn = torch.tensor([True, True, True, False, False])
     ids = torch.full((LENGTH, WIDTH), NO_CANDIDATE, dtype=torch.int32)
     ids[:3, 0], ids[0, 1] = torch.tensor(TOKENS[:3], dtype=torch.int32), 20
@@ -29,7 +29,7 @@ def trace_of(**changes) -> SoftTrace:
         log_prob=torch.zeros(LENGTH),
         entropy=torch.full((LENGTH,), torch.nan),
         end_reason="marker",
-        hard=torch.zeros(LENGTH, dtype=torch.bool),
+        discrete=torch.zeros(LENGTH, dtype=torch.bool),
         scale=torch.zeros(LENGTH),
     )
     return replace(made, **changes)

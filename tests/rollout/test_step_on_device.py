@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from verl_softthink.laws import LAWS
-from verl_softthink.rollout.embedding import TableEmbedding
-from verl_softthink.rollout.history import mixture_embeddings
+from verl_softthink.rollout.embedding import TableEmbedding, mixture_embeddings
+from verl_softthink.rollout.phase.markers import text_marker_table
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.step import soft_step
-from verl_softthink.rollout.text_marker import text_marker_table
 
 VOCABULARY, WIDTH, HIDDEN, SLOTS, LENGTH = 40, 4, 8, 6, 20
 TEXT = "</think>"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from verl_softthink.laws import NO_CANDIDATE
-from verl_softthink.rollout.phase import REASON_BUDGET, REASON_NONE
+from verl_softthink.rollout.phase.machine import REASON_BUDGET, REASON_NONE
 from verl_softthink.trace import pack_rows, row_width, unpack_rows
 
 
@@ -18,7 +18,7 @@ def _columns(length=7, width=3):
         "drawn": drawn,
         "soft": torch.tensor([1, 1, 0, 0, 0, 0, 0], dtype=torch.bool),
         "forced": torch.tensor([0, 0, 0, 1, 1, 0, 0], dtype=torch.bool),
-        "hard": torch.tensor([0, 0, 0, 0, 0, 1, 0], dtype=torch.bool),
+        "discrete": torch.tensor([0, 0, 0, 0, 0, 1, 0], dtype=torch.bool),
         "cut": torch.tensor([0, 0, 0, 0, 0, 0, 1], dtype=torch.bool),
         "reason": torch.tensor([REASON_NONE] * 3 + [REASON_BUDGET] + [REASON_NONE] * 3, dtype=torch.int8),
         "log_prob": torch.randn(length, generator=generator),
@@ -35,7 +35,7 @@ def test_rows_round_trip():
     assert rows.shape == (7, row_width(3))
     assert rows.dtype == torch.int32
     trace = unpack_rows(rows.numpy())
-    for name in ("drawn", "soft", "forced", "hard", "log_prob", "scale", "values"):
+    for name in ("drawn", "soft", "forced", "discrete", "log_prob", "scale", "values"):
         assert torch.equal(getattr(trace, name), columns[name]), name
     assert torch.equal(trace.ids.long(), columns["ids"])
     assert trace.entropy.isnan().all()

@@ -4,10 +4,10 @@ import torch
 from hypothesis import strategies as st
 from oracles.phase_loop import LAW, PHASE, SAMPLER, TEXTS, request
 
-from verl_softthink.rollout.phase_control import control
+from verl_softthink.rollout.phase.control import control
+from verl_softthink.rollout.phase.markers import text_marker_table
 from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.state import SoftState
-from verl_softthink.rollout.text_marker import text_marker_table
 
 LONGEST = 20
 _token_lists = st.lists(st.integers(0, 3), min_size=1, max_size=3)
@@ -63,13 +63,13 @@ def decisions(state: SoftState, shown, sampled, entropies, bad, first: int = 0) 
         broken = torch.tensor([bad[i], False])
         step, text = control(state, slots, index, torch.full((2,), shown[i]), torch.full((2,), entropies[i]), broken)
         state.phases.write(slots, index, step, text)
-        left = not (step.drawn[0] or step.placed[0])
+        left = not (step.drawn[0] or step.forced[0])
         token = sampled[i] if left else int(step.token[0])
         if state.switching:
             state.phases.write_sampled(slots, index, torch.tensor([token, 0]))
         who = SAMPLER if left else LAW if step.drawn[0] else PHASE
         decided.append((token, who, bool(step.soft[0]), int(step.reason[0]), bool(step.cut[0])))
-        assert not (step.drawn[1] | step.placed[1] | step.hard[1] | step.soft[1])
-        if step.hard[0]:
+        assert not (step.drawn[1] | step.forced[1] | step.discrete[1] | step.soft[1])
+        if step.discrete[0]:
             assert left
     return decided

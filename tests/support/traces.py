@@ -46,7 +46,7 @@ def soft_trace(tokenizer):
             soft=drawn & (position != end),
             drawn=drawn,
             forced=(position == end) & forced,
-            hard=torch.zeros(length, dtype=torch.bool),
+            discrete=torch.zeros(length, dtype=torch.bool),
             ids=ids.int(),
             values=action.values,
             log_prob=torch.where(drawn, log_prob, 0.0),

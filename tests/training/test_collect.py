@@ -7,7 +7,7 @@ from tensordict import NonTensorStack, TensorDict
 from training.test_metrics import jagged
 from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
 from verl_softthink.report.entropy_profile import ENTROPY
-from verl_softthink.rollout.fields import END_REASON, FORCED, HARD
+from verl_softthink.rollout.fields import DISCRETE, END_REASON, FORCED
 from verl_softthink.rollout.fields import ENTROPY as RECORDED_ENTROPY
 from verl_softthink.training import collect
 
@@ -23,7 +23,7 @@ def per_position(value: float, dtype=torch.float32) -> torch.Tensor:
 
 def batch(names: list[str]) -> TensorDict:
     """Two responses of three and two positions, all of them soft; the fields of that name."""
-    flags = {name: per_position(name not in (FORCED, HARD), torch.bool) for name in (SOFT, DRAWN, FORCED, HARD)}
+    flags = {name: per_position(name not in (FORCED, DISCRETE), torch.bool) for name in (SOFT, DRAWN, FORCED, DISCRETE)}
     columns = flags | {
         "prompts": jagged([[7, 8], [9]]),
         "responses": jagged([[1, 2, 3], [4, 5]]),

@@ -29,8 +29,8 @@ def batch() -> TensorDict:
     rollout = [[-1.0, -2.0, -0.5, -0.25], [-3.0, 0.0]]
     old = [[-1.5, -2.0, -0.5, -0.5], [-2.0, 9.0]]
     reasons = [
-        {"softthink_end_reason": reason, "softthink_hard_positions": hard, "softthink_answer_cut": cut}
-        for reason, hard, cut in (("marker", 1, True), ("budget", 0, False))
+        {"softthink_end_reason": reason, "softthink_discrete_positions": discrete, "softthink_answer_cut": cut}
+        for reason, discrete, cut in (("marker", 1, True), ("budget", 0, False))
     ]
     tensors = {
         "softthink_soft": soft,
@@ -63,8 +63,8 @@ def test_by_hand(metrics):
     assert metrics["soft_fraction"] == pytest.approx(3 / 6) and metrics["forced_fraction"] == pytest.approx(1 / 6)
     assert (metrics["thinking_length/mean"], metrics["thinking_length/max"]) == (2.0, 3.0)
     assert metrics["answer_length/mean"] == 1.0
-    assert metrics["answer_cut_fraction"] == 0.5 and metrics["hard_fraction"] == pytest.approx(1 / 6)
-    # One response has four positions, three drawn and one hard; the other one drawn and one forced.
+    assert metrics["answer_cut_fraction"] == 0.5 and metrics["discrete_fraction"] == pytest.approx(1 / 6)
+    # One response has four positions, three drawn and one discrete; the other one drawn and one forced.
     assert metrics["no_answer_fraction"] == 1.0
     assert (metrics["end_reason/marker"], metrics["end_reason/budget"], metrics["end_reason/none"]) == (0.5, 0.5, 0.0)
     # Weights softmax(g' / tau): gaps of 1 and 3 nats over tau 0.5, and one candidate alone.

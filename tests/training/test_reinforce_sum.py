@@ -19,7 +19,7 @@ def batch():
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(1, LENGTH + 1, (RESPONSES,), generator=generator)
     mask = (torch.arange(LENGTH) < lengths[:, None]).long()
-    mask[2, 0] = 0  # a forced token, in no loss
+    mask[2, 0] = 0  # a forced token, masked from the loss
     rewards = torch.zeros(RESPONSES, LENGTH, dtype=torch.float64)
     graded = torch.tensor([100.0, 10.0, 0.0], dtype=torch.float64)
     rewards[:, 0] = graded[torch.randint(3, (RESPONSES,), generator=generator)]

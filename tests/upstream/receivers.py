@@ -57,6 +57,9 @@ RECEIVERS: dict[str, dict[str, str]] = {
         "vllm_config": _CONFIG,
         "vllm_config.scheduler_config": _SCHEDULING,
         "parallel": _PARALLEL,
+        "parallel_config": _PARALLEL,
+        "owner": _MODEL,
+        "embedding": "vllm.model_executor.layers.vocab_parallel_embedding:VocabParallelEmbedding",
         "model": _MODEL,
     },
     "rollout/vllm/prefix_cache.py": {"request": "vllm.v1.request:Request", "block_pool": "vllm.v1.core.block_pool"},
@@ -71,8 +74,11 @@ RECEIVERS: dict[str, dict[str, str]] = {
         "self": _V1,
         "batch": _V1_BATCH,
         "self.input_batch": _V1_BATCH,
+        "input_batch": _V1_BATCH,
+        "sampling_metadata": _SAMPLING,
         "self.discard_request_mask": "vllm.v1.utils:CpuGpuBuffer",
     },
+    "rollout/vllm/runner_v1.py:replaces_sampling": {"input_batch.sampling_metadata": _SAMPLING},
     "rollout/vllm/runner_v2.py:install_runner": {
         "self": _V2,
         "batch": _V2_BATCH,
@@ -80,8 +86,6 @@ RECEIVERS: dict[str, dict[str, str]] = {
     },
     "rollout/vllm/runner_v2.py:install_sampler": {"self": "vllm.v1.worker.gpu.sample.sampler:Sampler"},
     "rollout/vllm/runner_v2.py:_check_model_state": {"runner": _V2},
-    "rollout/vllm/sampled.py": {"input_batch": _V1_BATCH, "sampling_metadata": _SAMPLING},
-    "rollout/vllm/sampled.py:replaces_sampling": {"input_batch.sampling_metadata": _SAMPLING},
     "rollout/vllm/soft_runner.py": {
         "config": _CONFIG,
         "config.scheduler_config": _SCHEDULING,
@@ -92,12 +96,6 @@ RECEIVERS: dict[str, dict[str, str]] = {
         "new": "vllm.v1.core.sched.output:NewRequestData",
     },
     "rollout/vllm/soft_runner.py:override": {"output": "vllm.v1.worker.gpu.sample.output:SamplerOutput"},
-    "rollout/vllm/versions.py": {
-        "parallel_config": _PARALLEL,
-        "vllm_config": _CONFIG,
-        "owner": _MODEL,
-        "embedding": "vllm.model_executor.layers.vocab_parallel_embedding:VocabParallelEmbedding",
-    },
     "standalone.py": {"llm.llm_engine.engine_core": "vllm.v1.engine.core_client:EngineCoreClient"},
     "training/trainer.py": {"self.llm_server_manager": _MANAGER, "replica": _REPLICA, "server": _SERVER},
 }

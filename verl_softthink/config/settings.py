@@ -149,9 +149,9 @@ class PhaseSettings(Settings):
     budget: Annotated[int, Field(ge=1)] | None = None
     cold_entropy: Annotated[float, Field(ge=0)] = 0.0
     cold_length: Annotated[int, Field(ge=0)] = 0
-    # Placed after thinking that ended by itself.
+    # Forced after thinking that ended by itself.
     answer_prefix: str | list[int] | None = None
-    # Placed where thinking is cut short; None for the marker followed by the prefix.
+    # Forced where thinking is cut short; None for the marker followed by the prefix.
     lead_in: str | list[int] | None = None
     # Answer tokens, without prefix and lead-in, after which the request is stopped; None for no limit but max_tokens.
     answer_budget: Annotated[int, Field(ge=1)] | None = None

@@ -1,15 +1,13 @@
 """The likelihood of soft traces under a policy: verl's FSDP engine, fed mixtures and scored by the law.
 
-    fields.py      names and settings of what a batch carries
-    positions.py   the drawn positions of a micro-batch, flattened
-    mixture.py     the input embeddings of soft positions that mix tokens
-    drawn_embedding.py, soft_inputs.py     those whose law draws an embedding; the choice between the two
-    scoring.py     the log-density of every drawn position
-    checks.py      what the engine refuses, by name
-    prefix_tree.py, shared_prefix.py  rows that begin alike, computed once
-    step_influence.py  forward context influence beside the old-log-prob pass
-    engine.py      the verl engine that joins them
-    divergence.py  what is compared between two policies, beside the density
-
-Everything but the methods of engine.py, shared_prefix.py and step_influence.py needs torch only.
+fields.py           names and settings of what a batch carries
+positions.py        the drawn positions of a micro-batch, flattened
+soft_inputs.py      the input embeddings of soft positions
+scoring.py          the log-density of every drawn position
+head_in_pieces.py   the same where the logits are too many to be held at once
+sequence_slice.py   the part of a micro-batch that one rank of Ulysses sequence parallelism computes
+prefix_tree.py      rows that begin alike, laid out so that each distinct token is computed once
+shared_prefix.py    the engine on such a layout
+checks.py           what the engine refuses, by name
+engine.py           the verl engine that joins them
 """

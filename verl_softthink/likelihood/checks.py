@@ -1,5 +1,5 @@
-"""What the likelihood engine refuses, in plain values: asked by the configuration before workers start, and again
-by the engine itself."""
+"""What the likelihood engine refuses, as functions of plain values: the configuration is checked before workers start,
+and again by the engine itself."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def check_engine(
         whole_sequences: settings in use under which a process must hold whole sequences.
         use_remove_padding: ``actor_rollout_ref.model.use_remove_padding``.
         attention: ``actor_rollout_ref.model.override_config.attn_implementation``.
-        role: "actor" or "ref", which only names the keys.
+        role: "actor" or "ref", for the keys in messages.
 
     Raises:
         ValueError: with one line per refused key: its value, the reason and the fix.

@@ -1,7 +1,7 @@
 """verl's FSDP engine for soft traces: it feeds the mixtures and returns the law's log-density as ``log_probs``.
 
 Selected by ``actor_rollout_ref.model.model_type=softthink_language_model``, for actor and reference alike. Old,
-reference and current log-probs all come from here, so ratio, clipping and KL need not know what a position is. A
+reference and current log-probs all come from here, so ratio, clipping and KL treat every position alike. A
 batch without ``softthink`` settings and without trace fields is computed by verl's own engine, untouched.
 
 At drawn positions ``log_probs`` is the density of the action; ``entropy`` stays the entropy of the next-token
@@ -17,14 +17,12 @@ from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.checks import check_batch, check_engine, check_model, check_slices
 from verl_softthink.likelihood.fields import PREDECESSORS, SETTINGS, TRACE_FIELDS, ScoringSettings
-from verl_softthink.likelihood.head_in_pieces import HeadInPieces, check_head
-from verl_softthink.likelihood.head_request import check_pieces, head_request
-from verl_softthink.likelihood.mixture import SoftInputs
+from verl_softthink.likelihood.head_in_pieces import HeadInPieces, check_head, check_pieces, head_request
 from verl_softthink.likelihood.positions import drawn_positions
 from verl_softthink.likelihood.scoring import log_density, log_density_in_tree
 from verl_softthink.likelihood.sequence_slice import SequenceSlice
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, SharedPrefixes
-from verl_softthink.likelihood.soft_inputs import soft_inputs
+from verl_softthink.likelihood.soft_inputs import SoftInputs, soft_inputs
 
 MODEL_TYPE = "softthink_language_model"
 BACKENDS = ["fsdp", "fsdp2"]
@@ -42,7 +40,7 @@ def register(engines: ModuleType, mixins: Sequence[type] = ()) -> None:
     """Register the engine with ``verl.workers.engine.fsdp.transformer_impl``.
 
     Args:
-        mixins: put in front of everything else, the first one foremost.
+        mixins: in front of every other base class, the first one first.
     """
     bases = (*mixins, SharedPrefixes, SoftTraceLikelihood, engines.FSDPEngineWithLMHead)
     engine = type("SoftThinkFSDPEngine", bases, {})
@@ -50,8 +48,7 @@ def register(engines: ModuleType, mixins: Sequence[type] = ()) -> None:
 
 
 class SoftTraceLikelihood:
-    """What is put in front of ``FSDPEngineWithLMHead``; a mixin, because verl's module is still being imported when
-    this one is."""
+    """A mixin in front of ``FSDPEngineWithLMHead``: verl's module is still being imported when this one is."""
 
     _pieces: HeadInPieces | None = None
 

@@ -21,7 +21,7 @@ VALUES = "softthink_values"
 TRACE_FIELDS = (SOFT, DRAWN, IDS, VALUES)
 #: [T] float32, [T, H] float32, [T] int64: a drawn embedding's scale, itself, and the seed of its request.
 SCALE, FED, SEED = "softthink_scale", "softthink_fed", "softthink_seed"
-#: [S] int64, where the token before each stands; only in a batch laid out as a tree (``tree_traces.py``).
+#: [S] int64, the index of the token before each; only in a batch laid out as a tree (``prefix_tree.py``).
 PREDECESSORS = "softthink_predecessors"
 
 
@@ -35,7 +35,7 @@ class ScoringSettings:
         normalise_over: what candidates' log-probabilities are normalised over, one of the law's normalisers.
         temperature: what divided the raw logits at drawn positions, > 0; the answer has verl's own.
         detach_inputs: keep gradients out of the mixtures' embeddings; drawn embeddings are constants in any case.
-        positions_at_once: of which the head's logits are held at a time; None holds all of them, as verl does.
+        positions_at_once: positions whose logits the head holds at a time; None holds all, as verl does.
     """
 
     law: Law
@@ -98,7 +98,7 @@ class ScoringSettings:
 
 
 def _parameters(law: Law, values: dict) -> dict[str, ParameterValue]:
-    """Exactly the law's parameters, checked: a default in place of one that was not sent would score another law."""
+    """The law's parameters, checked; all must be sent, because a default in place of one would score another law."""
     declared = {parameter.name: parameter for parameter in law.parameters}
     if values.keys() != declared.keys():
         raise ValueError(

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from verl_softthink.laws import NO_CANDIDATE, Action, candidate_log_probs
-from verl_softthink.likelihood.drawn_embedding import DrawnEmbeddings
 from verl_softthink.likelihood.fields import ScoringSettings
-from verl_softthink.likelihood.mixture import Mixtures
 from verl_softthink.likelihood.positions import DrawnPositions
+from verl_softthink.likelihood.soft_inputs import DrawnEmbeddings, Mixtures
 
 #: Positions of which the whole vocabulary's probabilities are held in float32 at a time.
 POSITIONS_AT_ONCE = 256
@@ -33,7 +32,7 @@ def log_density(
 
     Args:
         logits: [..., V] raw logits of the whole micro-batch, any dtype.
-        rows: [N] int64, the flattened position of ``logits`` that scores each drawn position, every one another.
+        rows: [N] int64, the flattened position of ``logits`` that scores each drawn position, all distinct.
         positions: what was drawn.
         settings: the law and its parameters.
         fed: what the soft positions were fed, None where there are none.
@@ -59,15 +58,15 @@ def log_density(
 
 
 def log_density_in_tree(logits: Tensor, rows: Tensor, positions: DrawnPositions, settings: ScoringSettings) -> Tensor:
-    """``log_density`` where several draws may have the same row of logits: branches that begin with a draw."""
+    """``log_density`` where several draws may share a row of logits, as branches that begin with a draw do."""
     order = rows.argsort(stable=True)
     ascending = rows[order]
-    # The how-manieth draw each one is from its row: draws of one number are from different rows.
-    number = torch.empty_like(rows)
-    number[order] = torch.arange(len(rows), device=rows.device) - torch.searchsorted(ascending, ascending)
+    # The rank of each draw among those that share a logits row: draws of one rank have distinct rows.
+    rank = torch.empty_like(rows)
+    rank[order] = torch.arange(len(rows), device=rows.device) - torch.searchsorted(ascending, ascending)
     scores = logits.new_zeros(len(rows), dtype=torch.float32)
-    for each in range(int(number.max()) + 1 if len(rows) else 0):
-        index = (number == each).nonzero()[:, 0]
+    for each in range(int(rank.max()) + 1 if len(rows) else 0):
+        index = (rank == each).nonzero()[:, 0]
         scores = scores.index_copy(0, index, log_density(logits, rows[index], positions[index], settings))
     return scores
 
@@ -109,8 +108,8 @@ def _candidate_log_probs(logits: Tensor, rows: Tensor, ids: Tensor, settings: Sc
 def pick(logits: Tensor, rows: Tensor, ids: Tensor) -> Tensor:
     """The logits of K ids at each of N flattened positions: [..., V], [N] and [N, K] give [N, K].
 
-    The gradient is a sparse tensor: that of dense indexing would be a second array of the size of all logits, which
-    is the largest tensor of a training step.
+    The gradient is a sparse tensor: dense indexing would allocate a second array of the size of all logits, the
+    largest tensor of a training step.
     """
     shape = (*logits.shape[:-1], ids.shape[-1])
     index = ids.new_zeros(shape).reshape(-1, shape[-1]).index_copy(0, rows, ids)

@@ -26,13 +26,13 @@ class SequenceSlice:
     padding: int
 
     def holds(self, index: Tensor) -> Tensor:
-        """[N] bool, which packed positions [N] are here."""
+        """[N] bool, which packed positions [N] are in the slice."""
         return (index >= self.start) & (index < self.start + self.length)
 
     def local(self, index: Tensor) -> Tensor:
-        """[M] int64 places here of those packed positions [N] that are here."""
+        """[M] int64 indices in the slice, of those packed positions [N] that it holds."""
         return index[self.holds(index)] - self.start
 
-    def column(self, places: Tensor, values: Tensor) -> Tensor:
-        """[length] ``values`` [M] at their places, 0 elsewhere."""
-        return values.new_zeros(self.length).index_copy(0, places, values)
+    def column(self, index: Tensor, values: Tensor) -> Tensor:
+        """[length] ``values`` [M] at their indices in the slice, 0 elsewhere."""
+        return values.new_zeros(self.length).index_copy(0, index, values)

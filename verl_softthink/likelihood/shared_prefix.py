@@ -5,7 +5,7 @@ beginning (the prompt of a group, the prefix of a tree's leaves) then pass throu
 distinct tokens, under a tree attention mask and with position ids along the tree; log-probs and entropies are handed
 back a row each. Everything behind the model sees ordinary rows, so that losses, clipping, KL and every aggregation are
 those of ``repeat``, and a shared token's gradient is the sum over the rows that hold it. With soft traces a position is
-shared as far as rows drew the same there, to the last bit; rows of equal tokens that were fed otherwise share nothing
+shared as far as rows drew the same there, to the last bit; rows of equal tokens whose draws differ share nothing
 from there on.
 
 The distinct tokens must be in one micro-batch to be shared: keep a tree's rows together
@@ -19,8 +19,7 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.fields import SETTINGS
-from verl_softthink.likelihood.prefix_tree import PrefixTree
-from verl_softthink.likelihood.tree_traces import RowTraces, check_traces, drawn_entries
+from verl_softthink.likelihood.prefix_tree import PrefixTree, RowTraces, check_traces, drawn_entries
 
 #: Key of the batch's non-tensor data, one of ``MODES``; absent means "repeat".
 SHARED_PREFIX = "softthink_shared_prefix"
@@ -32,7 +31,7 @@ _TREE = "softthink_prefix_tree"
 
 
 class SharedPrefixes:
-    """What is put in front of the soft-trace engine; a mixin like it."""
+    """A mixin in front of the soft-trace engine."""
 
     def prepare_model_inputs(self, micro_batch):
         if not _wanted(micro_batch):
@@ -67,10 +66,10 @@ class SharedPrefixes:
         branching = output.logits[0, tree.predecessors].float() / temperature
         drawn = drawn_entries(tree, distinct)
         model_output = super().prepare_model_outputs(output, output_args, distinct, logits_processor_func)
-        # verl scores at every position the token that stands next; where a branch begins that is another's token.
+        # verl scores at every position the token that follows; where a branch begins that token is another row's.
         first = branching.log_softmax(-1)
         of_tokens = first.gather(-1, tree.tokens[tree.entries, None])[:, 0]
-        # A draw has its density there already, of the logits that it was drawn from.
+        # A draw already has its density there, under the logits that it was drawn from.
         corrections = {"log_probs": (tree.entries[~drawn], of_tokens[~drawn])}
         if "entropy" in model_output:
             corrections["entropy"] = tree.entries, torch.special.entr(first.exp()).sum(-1)
@@ -79,7 +78,7 @@ class SharedPrefixes:
             if name not in corrections:
                 raise ValueError(f"the engine returns {name!r}, which {SHARED_PREFIX}='dedup' does not cover")
             entries, values = corrections[name]
-            # Each token's own, from scores at the position before.
+            # At each token its own score, which verl puts at the position before.
             at_token = torch.roll(scores.values(), 1).index_copy(0, entries, values.to(scores.dtype))
             rows = [_before(at_token[path]) for path in tree.paths]
             model_output[name] = torch.nested.nested_tensor_from_jagged(torch.cat(rows), offsets)
@@ -168,5 +167,5 @@ def _temperature(micro_batch: TensorDict) -> float:
 
 
 def _before(scores: Tensor) -> Tensor:
-    """Back to verl's place: a sequence's scores one position earlier; the last position scores nothing."""
+    """A sequence's scores one position earlier, where verl expects them; the last position scores nothing."""
     return torch.cat([scores[1:], scores.new_zeros(1)])

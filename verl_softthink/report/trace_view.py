@@ -182,5 +182,5 @@ def _candidates(ids: torch.Tensor, weights: torch.Tensor, write: Callable[[int],
 
 
 def _phase(trace: SoftTrace, index: int) -> str:
-    of_flags = ((trace.soft, THINKING), (trace.drawn, ENDING), (trace.forced, FORCED), (trace.hard, IN_TOKENS))
+    of_flags = ((trace.soft, THINKING), (trace.drawn, ENDING), (trace.forced, FORCED), (trace.discrete, IN_TOKENS))
     return next((phase for flag, phase in of_flags if flag[index]), ANSWERING)

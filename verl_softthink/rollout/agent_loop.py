@@ -12,12 +12,12 @@ from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentL
 
 from verl_softthink.config.base import ParsedOnce
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
-from verl_softthink.rollout.fields import AGENT_NAME, OCCURRENCE, ROWS_FIELD
+from verl_softthink.rollout.fields import OCCURRENCE, ROWS_FIELD, to_extra_fields, to_fields, with_seed
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
-from verl_softthink.rollout.trace_fields import to_extra_fields, to_fields, with_seed
 from verl_softthink.trace import SoftTrace, unpack_rows
 
-#: How soft positions are drawn; the groups of methods are none of this loop's business.
+AGENT_NAME = "softthink_agent"
+#: How soft positions are drawn; this loop reads no method's group of settings.
 node_settings: ParsedOnce[SoftThinkSettings] = ParsedOnce(SoftThinkSettings.of_node)
 
 
@@ -30,14 +30,14 @@ class SoftAgentLoopOutput(AgentLoopOutput):
     law: LawSettings
 
     def as_dict(self) -> dict[str, Any]:
-        """verl's fields plus [T] ``softthink_{soft,drawn,forced,hard,entropy}`` and [T, K] ``softthink_{ids,values}``.
+        """verl's fields, [T] ``softthink_{soft,drawn,forced,discrete,entropy}`` and [T, K] ``softthink_{ids,values}``.
 
         Where the law draws embeddings also [T] ``softthink_scale``, with [T, H] ``softthink_fed`` or [T]
         ``softthink_seed``.
         """
         output = super().as_dict()
         del output["trace"], output["law"]
-        # A forced token was sampled by nobody: it takes no part in the loss.
+        # Forced tokens are masked from the loss.
         output["response_mask"] = output["response_mask"] * (~self.trace.forced).long()
         output |= to_fields(self.trace, self.law)
         output["extra_fields"] |= to_extra_fields(self.trace)

@@ -19,6 +19,10 @@ from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, NO_CANDIDATE, ParameterValue
+from verl_softthink.rollout.phase.history import history_rows, resumed_phase
+from verl_softthink.rollout.request import SoftRequest
+from verl_softthink.rollout.state import SoftState
+from verl_softthink.rollout.to_device import to_device
 from verl_softthink.trace import END_REASONS, SoftTrace, embedding_columns, pack_rows, slots_of_rows, unpack_rows
 
 #: Fields of an encoded prefix: positions, the law that drew them, packed rows of int32, and seeds of int64 where
@@ -54,7 +58,7 @@ def encode_prefix(trace: SoftTrace, law: LawSettings) -> dict:
         drawn=trace.drawn,
         soft=trace.soft,
         forced=trace.forced,
-        hard=trace.hard,
+        discrete=trace.discrete,
         cut=none,
         reason=reason,
         log_prob=trace.log_prob,
@@ -122,7 +126,7 @@ def decode_prefix(prefix: dict) -> SoftTrace:
 
 
 def check_law(prefix: dict, asked: dict) -> None:
-    """A prefix goes on under the law that drew it.
+    """Check that a prefix is continued by the law that drew it.
 
     Args:
         asked: ``law_values`` of the request.
@@ -137,7 +141,7 @@ def check_law(prefix: dict, asked: dict) -> None:
 
 
 def check_prefix(trace: SoftTrace, prompt: list[int], *, law: str, rebuilt: bool, width: int, vocabulary: int) -> None:
-    """What the engine can feed again: a trace of exactly these tokens, with what the law needs.
+    """Check that the engine can feed a prefix again: a trace of exactly these tokens, with what the law needs.
 
     Args:
         trace: P positions.
@@ -168,7 +172,7 @@ def check_prefix(trace: SoftTrace, prompt: list[int], *, law: str, rebuilt: bool
     stray = trace.drawn & (trace.ids != shown[:, None]).all(-1)
     _refuse(stray, trace.ids, "has candidates of which none is the prompt's token; give the tokens that it shows")
     _refuse(used.any(-1) & ~trace.values.isfinite().all(-1), trace.values, "has values that are not finite")
-    impossible = (trace.soft & ~trace.drawn) | (trace.drawn & trace.forced) | (trace.hard & trace.drawn)
+    impossible = (trace.soft & ~trace.drawn) | (trace.drawn & trace.forced) | (trace.discrete & trace.drawn)
     _refuse(impossible, trace.ids, "is of two kinds at once; use encode_prefix(trace) on a trace of the engine")
     if not LAWS[law].draws_embedding:
         if trace.fed is not None or trace.seed is not None:
@@ -188,3 +192,28 @@ def _refuse(wrong: Tensor, shown: Tensor, reason: str) -> None:
     if wrong.any():
         position = int(wrong.nonzero()[0])
         raise ValueError(f"{_KEY}: position {position} ({shown[position].tolist()}) {reason}")
+
+
+def load_prefix(state: SoftState, slot: int, request: SoftRequest, prompt: list[int]) -> None:
+    """Fill the first positions of a slot's history with a prefix, as if the request had drawn it.
+
+    Args:
+        slot: of a request that was just added.
+        request: its settings, with a prefix that the frontend has checked.
+        prompt: the request's prompt, which ends with the prefix's tokens.
+    """
+    trace, tokens = decode_prefix(request.prefix), prompt[-request.soft_prefix_length :]
+    count, width = len(trace), min(trace.ids.shape[1], state.width)
+    trace = trace.narrowed(width)
+    text = state.markers.behind(request.marker_text, torch.tensor(tokens[:-1], dtype=torch.int64))
+    rows = history_rows(trace, tokens, resumed_phase(trace, tokens, request), text)
+    state.phases.load(slot, to_device(rows, state.device))
+    state.ids[slot, :count, :width] = to_device(trace.ids, state.device)
+    state.values[slot, :count, :width] = to_device(trace.values, state.device)
+    if trace.ids.shape[1] < state.width:
+        state.ids[slot, :count, width:] = NO_CANDIDATE
+    state.scale[slot, :count] = to_device(trace.scale, state.device)
+    if trace.seed is not None:
+        state.seeds[slot, :count] = to_device(trace.seed, state.device)
+    if trace.fed is not None:
+        state.fed[slot, :count] = to_device(trace.fed.to(state.fed.dtype), state.device)

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from verl_softthink.rollout.fields import ROLLOUT_NAME
+ROLLOUT_NAME = "softthink_vllm"
 
 
 def register_replica(replica: ModuleType) -> None:

@@ -1,7 +1,7 @@
 """One soft request as the engine sees it: validated settings with the marker as token ids and the noise seed fixed.
 
-The frontend (where the tokenizer lives and where an error reaches only the caller) resolves a request once; the
-engine and its workers read the resolved form and validate nothing again.
+The frontend, which has the tokenizer and whose errors reach the caller alone, resolves a request once; the engine and
+its workers read the resolved form and validate nothing again.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from verl_softthink.laws import LAWS, ParameterValue
 
 #: Key of ``SamplingParams.extra_args`` under which a soft request travels.
 EXTRA_ARGS_KEY = "softthink"
-#: Placed where a request has no stop token and its logits are not numbers: any id, flagged as placed.
+#: Forced where a request has no stop token and its logits are not numbers: any id, flagged as forced.
 NO_STOP = 0
 
 
@@ -29,7 +29,7 @@ class SoftRequest:
 
     law: str
     normalise_over: str
-    # A dictionary has no hash; two requests that differ here alone are still unequal.
+    # A dictionary has no hash; equality still compares it.
     parameters: dict[str, ParameterValue] = field(hash=False)
     temperature: float
     top_k: int

@@ -1,8 +1,8 @@
 """Device-side memory of the soft requests of one engine: their settings and everything they have drawn so far.
 
 A request owns a slot from its first schedule to its end, preemptions included: history is keyed by request and
-output index, never by batch row. Row ``trash`` of every table belongs to nobody; batch rows without a soft request
-read and write there, so that no step needs a host decision or a boolean index.
+output index, never by batch row. Batch rows without a soft request read and write row ``trash`` of every
+table, so that no step needs a decision on the host or a boolean index.
 """
 
 from collections import Counter
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from verl_softthink.laws import LAWS, NO_CANDIDATE, FilterParameters, LawParameters
-from verl_softthink.rollout.markers import TextMarkers
-from verl_softthink.rollout.phase_history import PhaseHistory
+from verl_softthink.rollout.phase.history import PhaseHistory
+from verl_softthink.rollout.phase.markers import TextMarkers
 from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.to_device import to_device
 from verl_softthink.thinking import MAX_MARKER
@@ -22,8 +22,8 @@ from verl_softthink.trace import row_width
 
 (_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.own) if law.draws_embedding)
 #: Longest lead-in and answer prefix, in tokens.
-MAX_PLACED = 32
-#: Integer settings of phase control; a row of zeros belongs to nobody and answers for ever.
+MAX_FORCED = 32
+#: Integer settings of phase control; in the trash row they are 0, with which it stays in its answer.
 PHASE_SETTINGS = (
     "budget",
     "cold_length",
@@ -83,8 +83,8 @@ class SoftState:
         self.phase_settings = table(len(PHASE_SETTINGS), dtype=torch.int64)
         self.cold_entropy = table(dtype=torch.float32)
         self.marker = table(MAX_MARKER, dtype=torch.int64, fill=-1)
-        self.lead_in = table(MAX_PLACED, dtype=torch.int64, fill=-1)
-        self.answer_prefix = table(MAX_PLACED, dtype=torch.int64, fill=-1)
+        self.lead_in = table(MAX_FORCED, dtype=torch.int64, fill=-1)
+        self.answer_prefix = table(MAX_FORCED, dtype=torch.int64, fill=-1)
         # History, one row a request and output index.
         self.ids = table(length, width, dtype=torch.int32, fill=NO_CANDIDATE)
         self.values = table(length, width, dtype=torch.float32)
@@ -94,12 +94,12 @@ class SoftState:
         self.seeds = table(length, dtype=torch.int64)
         self.fed = None if fed is None else table(length, fed[0], dtype=fed[1])
 
-        #: On the host, of every slot: positions of the response that the prompt ends with.
+        #: Of every slot, on the host: positions of the response that the prompt ends with.
         self.soft_prefix_length = np.zeros(rows, dtype=np.int64)
         self._free = list(range(slots - 1, -1, -1))
         self._slot_of: dict[str, int] = {}
         self._requests: dict[str, SoftRequest] = {}
-        #: The requests alive without what is each one's own: few kinds, however many requests.
+        #: The requests alive by ``_kind``, without seed and prefix: few kinds, however many requests.
         self._kinds: Counter[SoftRequest] = Counter()
         self._refresh()
 
@@ -238,5 +238,5 @@ class SoftState:
 
 
 def _kind(request: SoftRequest) -> SoftRequest:
-    """All that a step's computation depends on; hashable."""
+    """The request without seed and prefix: all that decides what a step must compute; hashable."""
     return replace(request, seed=0, prefix=None)

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Candidates, candidate_log_probs, select_candidates
-from verl_softthink.rollout.draw_embedding import draw_embedding
-from verl_softthink.rollout.embedding import InputEmbedding
-from verl_softthink.rollout.phase_control import control
+from verl_softthink.rollout.embedding import InputEmbedding, draw_embedding
+from verl_softthink.rollout.phase.control import control
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.trace import pack_rows
 
@@ -22,7 +21,7 @@ class StepResult:
     """What a step decided for its N rows.
 
     Attributes:
-        overrides: [N] bool, the row's sampled token must be replaced.
+        overrides: [N] bool, the sampled token must be replaced.
         token: [N] int64 replacement.
         log_prob: [N] float32 log-density of what was drawn; 0 where the token was forced.
         rows: [N, 4 + 2K + H] int32 packed trace rows.
@@ -86,14 +85,14 @@ def soft_step(
             fed = torch.where(step.drawn[:, None], action.fed, 0.0)
             state.fed[at] = fed
     return StepResult(
-        overrides=step.drawn | step.placed,
+        overrides=step.drawn | step.forced,
         token=step.token,
         log_prob=log_prob,
         rows=pack_rows(
             drawn=step.drawn,
             soft=step.soft,
-            forced=step.placed,
-            hard=step.hard,
+            forced=step.forced,
+            discrete=step.discrete,
             cut=step.cut,
             reason=step.reason,
             log_prob=log_prob,
@@ -161,7 +160,7 @@ def _filtered(state: SoftState, scaled: Tensor, slots: Tensor) -> tuple[Candidat
 
 
 def _whole_vocabulary(scaled: Tensor) -> tuple[Candidates, Tensor]:
-    """All tokens, and which rows' logits are no distribution: those draw from a uniform one, which nobody sees."""
+    """All tokens, and [N] bool: logits that define no distribution, whose row draws from a uniform one instead."""
     ids = torch.arange(scaled.shape[1], device=scaled.device).expand_as(scaled)
     bad = ~scaled.logsumexp(-1).isfinite()
     return Candidates(ids, scaled.masked_fill(bad[:, None], 0.0).log_softmax(-1)), bad

@@ -12,9 +12,9 @@ from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
 from verl_softthink.methods import registry
 from verl_softthink.methods.settings import parse_node
-from verl_softthink.rollout.fields import ROLLOUT_NAME
-from verl_softthink.rollout.state import MAX_PLACED
-from verl_softthink.rollout.text_marker import check_text_marker
+from verl_softthink.rollout.phase.markers import check_text_marker
+from verl_softthink.rollout.replica_registry import ROLLOUT_NAME
+from verl_softthink.rollout.state import MAX_FORCED
 from verl_softthink.thinking import checked_tokens, load_tokenizer, marker_tokens
 from verl_softthink.training import compatibility_check, data_check, reinforce_sum, rollout_check
 
@@ -188,16 +188,16 @@ def _phase(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
             check_text_marker(phase.end_of_thinking, ids, tokenizer)
         return []
 
-    def placed(key: str) -> Check:
+    def forced(key: str) -> Check:
         def check(*_: object) -> list[str]:
             value = getattr(phase, key)
             if value is not None:
-                checked_tokens(key, value, tokenizer, model, MAX_PLACED)
+                checked_tokens(key, value, tokenizer, model, MAX_FORCED)
             return []
 
         return check
 
-    texts: tuple[Check, ...] = (marker, placed("answer_prefix"), placed("lead_in"))
+    texts: tuple[Check, ...] = (marker, forced("answer_prefix"), forced("lead_in"))
     return problems + [problem for check in texts for problem in _found(check, config, settings)]
 
 

@@ -8,12 +8,11 @@ from tensordict import TensorDict
 from verl_softthink.dump import DumpedResponse
 from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
 from verl_softthink.report.entropy_profile import ENTROPY as NEXT_TOKEN_ENTROPY
-from verl_softthink.rollout.fields import ENTROPY, FORCED, HARD
-from verl_softthink.rollout.trace_fields import from_row
+from verl_softthink.rollout.fields import DISCRETE, ENTROPY, FORCED, from_row
 from verl_softthink.trace import SoftTrace
 
 _COMMON = ("prompts", "responses", "rm_scores", "reward_model", "extra_fields", "old_log_probs")
-_SOFT = (SOFT, DRAWN, FORCED, HARD, IDS, VALUES, ENTROPY, "rollout_log_probs")
+_SOFT = (SOFT, DRAWN, FORCED, DISCRETE, IDS, VALUES, ENTROPY, "rollout_log_probs")
 #: Fields whose rows are Python objects.
 _OBJECTS = ("reward_model", "extra_fields")
 

@@ -41,7 +41,7 @@ ROWS = (
         "answer_cut_fraction",
         "share of responses that were stopped at softthink.phase.answer_budget",
         "near 0",
-        "near 1: answers are longer than allowed; raise the budget, or place an answer prefix",
+        "near 1: answers are longer than allowed; raise the budget, or force an answer prefix",
     ),
     MetricDoc(
         "no_answer_fraction",
@@ -56,14 +56,14 @@ ROWS = (
         "search the log for the digest and the exception of each answer; mend reward.custom_reward_function",
     ),
     MetricDoc(
-        "hard_fraction",
-        "share of positions that are ordinary tokens of thinking (switching between soft and hard)",
+        "discrete_fraction",
+        "share of positions that are ordinary tokens of thinking (switching between soft steps and tokens)",
         "0 without switching",
         "near 1 with switching: entropy never rises above its reference; lower softthink.phase.switch_window",
     ),
     MetricDoc(
         "forced_fraction",
-        "share of positions placed by phase control, which are in no loss",
+        "share of positions forced by phase control, which are masked from the loss",
         "below 0.05",
         "as end_reason/budget",
     ),

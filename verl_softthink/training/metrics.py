@@ -34,11 +34,11 @@ def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
     # A list of dictionaries, whichever container the storage back end wraps it in.
     records = [getattr(fields, "data", fields) for fields in list(data["extra_fields"])]
     reasons = [record["softthink_end_reason"] for record in records]
-    hard = torch.tensor([record["softthink_hard_positions"] for record in records])
+    discrete = torch.tensor([record["softthink_discrete_positions"] for record in records])
     forced = torch.tensor([int(row.sum()) for row in data["softthink_forced"]])
     metrics["softthink/answer_cut_fraction"] = sum(record["softthink_answer_cut"] for record in records) / len(records)
-    metrics["softthink/no_answer_fraction"] = float((lengths - thinking - hard - forced <= 0).float().mean())
-    metrics["softthink/hard_fraction"] = float(hard.sum() / lengths.sum())
+    metrics["softthink/no_answer_fraction"] = float((lengths - thinking - discrete - forced <= 0).float().mean())
+    metrics["softthink/discrete_fraction"] = float(discrete.sum() / lengths.sum())
     for reason in END_REASONS:
         metrics[f"softthink/end_reason/{reason}"] = reasons.count(reason) / len(reasons)
     if soft.any():

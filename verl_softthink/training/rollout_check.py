@@ -4,7 +4,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.rollout import engine_settings
-from verl_softthink.rollout.fields import ROLLOUT_NAME
+from verl_softthink.rollout.replica_registry import ROLLOUT_NAME
 
 _ROLLOUT = "actor_rollout_ref.rollout"
 #: verl's own keys for settings of vLLM; every other one is an entry of ``engine_kwargs.vllm``, which has precedence.

@@ -27,7 +27,8 @@ from verl_softthink.liveness import guard
 from verl_softthink.liveness.weight_sync import BoundedCheckpointEngineManager
 from verl_softthink.methods import registry
 from verl_softthink.methods.stage import Stage
-from verl_softthink.rollout.fields import FORCED, ROLLOUT_NAME, TRAINER_MODE
+from verl_softthink.rollout.fields import FORCED
+from verl_softthink.rollout.replica_registry import ROLLOUT_NAME
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.training import collect
 from verl_softthink.training.agents import Agents
@@ -39,6 +40,7 @@ from verl_softthink.training.stage_states import load_states, save_states
 
 logger = logging.getLogger(__name__)
 
+TRAINER_MODE = "softthink_sync"
 #: Seconds between two looks at whether the batch is complete; verl's 2 s would dominate short steps.
 POLL_SECONDS = 0.1
 #: verl's agent loop of discrete tokens.

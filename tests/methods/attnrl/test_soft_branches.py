@@ -18,9 +18,18 @@ from verl_softthink.methods.attnrl.samples import PromptSamples, Sample, sampled
 from verl_softthink.methods.attnrl.steps import Steps
 from verl_softthink.methods.attnrl.training_rows import training_rows
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.rollout.fields import END_REASON, FORCED, HARD, HARD_POSITIONS, OCCURRENCE, ROWS_FIELD
+from verl_softthink.rollout.fields import (
+    DISCRETE,
+    DISCRETE_POSITIONS,
+    END_REASON,
+    FORCED,
+    OCCURRENCE,
+    ROWS_FIELD,
+    from_row,
+    to_extra_fields,
+    to_fields,
+)
 from verl_softthink.rollout.prefix import decode_prefix, encode_prefix
-from verl_softthink.rollout.trace_fields import from_row, to_extra_fields, to_fields
 from verl_softthink.trace import END_REASONS, SoftTrace, pack_rows
 
 PROMPT, LENGTH, WIDTH, HIDDEN = [7, 8, 9], 10, 3, 4
@@ -30,7 +39,7 @@ LAWS = {
     "seed": {"name": "gaussian", "normalise_over": "candidates", "fed": "seed"},
 }
 #: Kinds of positions: soft, a discrete token of thinking, the draw that ends thinking, a forced token, an answer.
-DRAWN, DISCRETE, LAST_DRAW, FORCED_TOKEN, ANSWER = "dtlfa"
+DRAWN, SAMPLED, LAST_DRAW, FORCED_TOKEN, ANSWER = "dtlfa"
 
 
 def trace_of(kinds: str, law: str, number: int, reason: str) -> SoftTrace:
@@ -47,7 +56,7 @@ def trace_of(kinds: str, law: str, number: int, reason: str) -> SoftTrace:
         log_prob=-places / 7,
         entropy=places / 3,
         end_reason=reason,
-        hard=torch.tensor([kind == DISCRETE for kind in kinds]),
+        discrete=torch.tensor([kind == SAMPLED for kind in kinds]),
         scale=(places / 11).where(drawn, torch.tensor(0.0)),
         fed=places[:, None].float().expand(-1, HIDDEN).contiguous() if law == "embedding" else None,
         seed=torch.full((len(kinds),), number) if law == "seed" else None,
@@ -94,7 +103,7 @@ class Server:
         reason = zeros.int()
         if trace.end_reason != "none":
             reason[trace.end_of_thinking] = END_REASONS.index(trace.end_reason)
-        names = ("drawn", "soft", "forced", "hard", "log_prob", "entropy", "scale", "ids", "values", "fed")
+        names = ("drawn", "soft", "forced", "discrete", "log_prob", "entropy", "scale", "ids", "values", "fed")
         rows = pack_rows(cut=zeros.bool(), reason=reason, **{name: getattr(trace, name) for name in names})
         return TokenOutput(
             token_ids=tokens_of(trace, self.number),
@@ -157,7 +166,7 @@ def test_a_row_is_the_prefix_and_the_continuation_position_by_position(branch, l
     length, mine = cut + len(own), row_of(first, 1, settings)
     theirs = row_of(second, 2, settings)
     assert len(fields["responses"]) == length
-    names = [SOFT, FORCED, HARD, IDS, VALUES, "responses", "response_mask", "rollout_log_probs"]
+    names = [SOFT, FORCED, DISCRETE, IDS, VALUES, "responses", "response_mask", "rollout_log_probs"]
     names += {"gumbel": [], "embedding": [SCALE, FED], "seed": [SCALE]}[law]
     for name in names:
         for position in range(length):
@@ -168,7 +177,7 @@ def test_a_row_is_the_prefix_and_the_continuation_position_by_position(branch, l
     assert (FED in fields, SEED in fields) == (law == "embedding", law == "seed")
     ended = LAST_DRAW in kinds[:cut] + own
     assert fields["extra_fields"][END_REASON] == ("marker" if ended else "none")
-    assert fields["extra_fields"][HARD_POSITIONS] == (kinds[:cut] + own).count(DISCRETE)
+    assert fields["extra_fields"][DISCRETE_POSITIONS] == (kinds[:cut] + own).count(SAMPLED)
     assert ROWS_FIELD not in fields["extra_fields"]
     # Forced tokens count as part of the response, though they are masked from the loss.
     assert sampled_tokens(fields) == length

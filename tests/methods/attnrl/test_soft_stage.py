@@ -13,10 +13,9 @@ from verl_softthink.methods.attnrl.fields import BRANCH, INFLUENCE, NODE, STEPS
 from verl_softthink.methods.attnrl.influence import ForwardContextInfluence
 from verl_softthink.methods.attnrl.steps import SteppedSequence
 from verl_softthink.rollout.agent_loop import SoftAgentLoopOutput, attach_trace, soft_sampling
-from verl_softthink.rollout.continuation import load_prefix
-from verl_softthink.rollout.embedding import TableEmbedding
+from verl_softthink.rollout.embedding import TableEmbedding, mixture_embeddings
 from verl_softthink.rollout.fields import FORCED, ROWS_FIELD
-from verl_softthink.rollout.history import mixture_embeddings
+from verl_softthink.rollout.prefix import load_prefix
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.step import soft_step

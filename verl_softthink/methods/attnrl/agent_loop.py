@@ -25,10 +25,9 @@ from verl_softthink.methods.attnrl.fields import (
     SESSION,
 )
 from verl_softthink.rollout.agent_loop import SoftAgentLoopOutput, node_settings, request_seed, soft_sampling
-from verl_softthink.rollout.fields import ROWS_FIELD
+from verl_softthink.rollout.fields import ROWS_FIELD, with_seed
 from verl_softthink.rollout.prefix import decode_prefix
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
-from verl_softthink.rollout.trace_fields import with_seed
 from verl_softthink.trace import unpack_rows
 
 #: ``stop_reason`` of verl's servers for an aborted request.

@@ -20,9 +20,8 @@ from verl_softthink.methods.attnrl.fields import (
 )
 from verl_softthink.methods.attnrl.plan import Branch, Sampled, ScoredResponse, grow
 from verl_softthink.methods.attnrl.tree import InitialResponse
-from verl_softthink.rollout.fields import FORCED
+from verl_softthink.rollout.fields import FORCED, TRACE_ROW_FIELDS, from_row
 from verl_softthink.rollout.prefix import encode_prefix
-from verl_softthink.rollout.trace_fields import TRACE_ROW_FIELDS, from_row
 
 #: The fields of a training row: all that verl's later passes, metrics and dumps read of a sample.
 ROW_FIELDS = (

@@ -11,8 +11,7 @@ from verl_softthink.methods.attnrl.response_steps import ResponseParser
 from verl_softthink.methods.attnrl.samples import ROW_FIELDS, PromptSamples, Sample, sampled_tokens
 from verl_softthink.methods.attnrl.settings import AttnrlSettings
 from verl_softthink.methods.stage import Trainer
-from verl_softthink.rollout.fields import FORCED
-from verl_softthink.rollout.trace_fields import from_row
+from verl_softthink.rollout.fields import FORCED, from_row
 
 _SCORES = ("old_log_probs", "entropy", INFLUENCE)
 

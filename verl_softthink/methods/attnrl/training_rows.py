@@ -10,7 +10,7 @@ from verl_softthink.batch import Row
 from verl_softthink.methods.attnrl.fields import ADVANTAGE, NODE, ROOT, VALUE
 from verl_softthink.methods.attnrl.samples import ROW_FIELDS, PromptSamples, Sample
 from verl_softthink.methods.attnrl.tree import InitialResponse, LeafRow, leaf_rows, root_value
-from verl_softthink.rollout.trace_fields import TRACE_ROW_FIELDS
+from verl_softthink.rollout.fields import TRACE_ROW_FIELDS
 
 #: Fields in which a continuation's row differs from that of its initial response.
 _OWN_FIELDS = (

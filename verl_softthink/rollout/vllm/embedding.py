@@ -11,7 +11,7 @@ from vllm.distributed import tensor_model_parallel_all_reduce
 from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod, VocabParallelEmbedding
 
 from verl_softthink.laws.gaussian import check_scale, mean_embedding, root_mean_square
-from verl_softthink.rollout.vllm.versions import has_own_group
+from verl_softthink.rollout.vllm.limits import has_own_group
 
 
 class SoftVocabParallelEmbedding(VocabParallelEmbedding):
@@ -32,9 +32,9 @@ class SoftVocabParallelEmbedding(VocabParallelEmbedding):
         self._root_mean_square: Tensor | None = None
 
     def forward(self, input_: Tensor) -> Tensor:
-        hard = VocabParallelEmbedding.forward(self, input_)
+        tokens = VocabParallelEmbedding.forward(self, input_)
         rows = input_.shape[0]
-        return torch.where(self.soft_on[:rows].unsqueeze(-1), self.soft_rows[:rows], hard)
+        return torch.where(self.soft_on[:rows].unsqueeze(-1), self.soft_rows[:rows], tokens)
 
     @property
     def width(self) -> int:

@@ -1,4 +1,4 @@
-"""Soft requests are checked and resolved in the frontend, where an error reaches its caller and harms nobody else."""
+"""Soft requests are checked and resolved in the frontend, where an error reaches its caller and no other request."""
 
 import functools
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
+from verl_softthink.rollout.phase.history import resumed_phase
+from verl_softthink.rollout.phase.markers import check_text_marker
 from verl_softthink.rollout.prefix import LENGTH, check_law, check_prefix, decode_prefix, law_values
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
-from verl_softthink.rollout.resumed_phase import resumed_phase
-from verl_softthink.rollout.state import MAX_PLACED
-from verl_softthink.rollout.text_marker import check_text_marker
+from verl_softthink.rollout.state import MAX_FORCED
 from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, check_engine
 from verl_softthink.thinking import MAX_MARKER
 
@@ -25,10 +25,10 @@ def install(input_processor_class: type) -> None:
         extra = getattr(params, "extra_args", None) or {}
         if EXTRA_ARGS_KEY not in extra:
             return process_inputs(self, request_id, prompt, params, *args, **kwargs)
-        with _told_to_the_caller():
+        with _errors_for_the_caller():
             params = _resolved(self, params)
         processed = process_inputs(self, request_id, prompt, params, *args, **kwargs)
-        with _told_to_the_caller():
+        with _errors_for_the_caller():
             _check_prefix(self, SoftRequest.from_dict(params.extra_args[EXTRA_ARGS_KEY]), processed.prompt_token_ids)
         return processed
 
@@ -36,8 +36,8 @@ def install(input_processor_class: type) -> None:
 
 
 @contextmanager
-def _told_to_the_caller() -> Iterator[None]:
-    """Turns an error into the one kind whose message vLLM's asynchronous engine hands to the caller."""
+def _errors_for_the_caller() -> Iterator[None]:
+    """Raise a ``ValueError`` as the one kind whose message vLLM's asynchronous engine hands to the caller."""
     try:
         yield
     except ValueError as error:
@@ -65,8 +65,8 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
     vocabulary = processor.model_config.get_vocab_size()
     check_tokens("end_of_thinking", request.marker, vocabulary, MAX_MARKER)
     if request.answer_prefix:
-        check_tokens("answer_prefix", request.answer_prefix, vocabulary, MAX_PLACED)
-    check_tokens("lead_in", request.lead_in, vocabulary, MAX_PLACED)
+        check_tokens("answer_prefix", request.answer_prefix, vocabulary, MAX_FORCED)
+    check_tokens("lead_in", request.lead_in, vocabulary, MAX_FORCED)
     if request.marker_text:
         check_text_marker(request.marker_text, list(request.marker), tokenizer)
     params = params.clone()
@@ -75,7 +75,7 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
 
 
 def _prefix_length(values: dict) -> int:
-    """Positions of the response that the prompt ends with, of settings that nobody has checked yet."""
+    """Positions of the response that the prompt ends with, read from settings that are not checked yet."""
     prefix = values.get("prefix")
     length = prefix.get(LENGTH) if isinstance(prefix, dict) else None
     return length if isinstance(length, int) else 0
@@ -105,7 +105,7 @@ def _check_prefix(processor, request: SoftRequest, prompt: list[int]) -> None:
 
 
 def _tokenize(tokenizer, text: str) -> list[int]:
-    """Token ids of a text that is to be matched or placed."""
+    """Token ids of a text that is to be matched or forced."""
     ids = tokenizer.encode(text, add_special_tokens=False)
     if tokenizer.unk_token_id in ids:
         raise ValueError(
@@ -123,7 +123,7 @@ def _stop_token(params: SamplingParams, end_of_sequence: int | None) -> int | No
 
 
 def check_tokens(key: str, tokens: tuple[int, ...], vocabulary: int, longest: int) -> None:
-    """Tokens to be matched or placed must be producible: ids of the model, and few enough.
+    """Tokens to be matched or forced must be producible: ids of the model, and few enough.
 
     Raises:
         ValueError: naming the key, the value and the fix.

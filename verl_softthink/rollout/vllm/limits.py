@@ -1,7 +1,11 @@
-"""Engine-wide settings of soft requests, and the engine features they cannot run with."""
+"""Engine-wide settings of soft requests, and the engine features they cannot run with.
+
+The functions at the end are all that differs between releases of vLLM, 0.24 to 0.31: what is wrapped and read elsewhere
+is the same in each, as ``upstream/symbols.py`` lists it. ``tests/vllm_versions.sh`` runs the parity tests with another
+release, which is supported once they pass.
+"""
 
 from verl_softthink.rollout.engine_settings import check_settings
-from verl_softthink.rollout.vllm.versions import batch_sharded_sampling, returns_routed_experts
 
 #: Candidate slots per position unless ``additional_config.softthink.max_candidates`` says otherwise.
 DEFAULT_CANDIDATE_SLOTS = 16
@@ -36,7 +40,7 @@ def _settings(vllm_config) -> dict:
 
 
 def check_engine(vllm_config) -> None:
-    """Refuse an engine on which a soft request would be wrong.
+    """Refuse an engine that would serve soft requests wrongly.
 
     Raises:
         ValueError: naming the setting, its value and the fix.
@@ -58,3 +62,19 @@ def check_engine(vllm_config) -> None:
             f"{model.architecture} has a model state of its own in vLLM's V2 model runner, under which soft tokens "
             "have not been checked; set VLLM_USE_V2_MODEL_RUNNER=0"
         )
+
+
+def batch_sharded_sampling(parallel_config) -> bool:
+    """Whether tensor-parallel ranks sample a part of the batch each; releases before the setting never do."""
+    return bool(getattr(parallel_config, "enable_batch_sharded_sampling", False))
+
+
+def returns_routed_experts(vllm_config) -> bool:
+    """Whether routed experts are asked for: a setting of the model up to 0.30, of the auxiliary outputs from 0.31."""
+    owner = getattr(vllm_config, "aux_output_config", vllm_config.model_config)
+    return bool(owner.enable_return_routed_experts)
+
+
+def has_own_group(embedding) -> bool:
+    """Whether an embedding is split over other ranks than those of tensor parallelism, as 0.31 lets a model choose."""
+    return getattr(embedding, "parallel_group", None) is not None

@@ -1,10 +1,10 @@
 """Prefix-cache keys that tell what was fed at soft positions.
 
-Block hashes are over token ids, but a soft position's keys and values come from a mixture that its shown id does not
-tell. A block with soft positions therefore carries a digest of their candidates, weights and law: an ordinary request
-over the shown tokens does not find it, while a continuation finds the blocks of the response that it was cut from and
-of its siblings as far as they were fed the same to the last bit, and were served by the same engine. Prompts and
-ordinary tokens are shared as ever.
+Block hashes cover token ids, but a soft position's keys and values come from a mixture that its shown id does not
+identify. A block with soft positions therefore carries a digest of their candidates, weights and law: an ordinary
+request over the shown tokens does not find it, while a continuation finds the blocks of the response that it was cut
+from and of its siblings, as far as they were fed the same to the last bit and were served by the same engine. Prompts
+and ordinary tokens are shared as ever.
 """
 
 import functools
@@ -19,12 +19,12 @@ from verl_softthink.trace import fed_of_row
 _DIGEST_BYTES = 16
 
 
-class FedPositions:
+class FedInputs:
     """What one request fed at its response positions, in the process of the scheduler.
 
     Args:
         request: its settings.
-        start: place of the first response position among its tokens.
+        start: index of the first response position among its tokens.
     """
 
     def __init__(self, request: SoftRequest, start: int):
@@ -40,7 +40,7 @@ class FedPositions:
                 self.remember(position, row, None if seeds is None else int(seeds[position]))
 
     def remember(self, position: int, row: np.ndarray, seed: int | None = None) -> None:
-        """Take over what a packed row [C] says.
+        """Record what a packed row [C] says was fed.
 
         Args:
             seed: of the noise, where the request itself has not drawn the position.
@@ -52,33 +52,33 @@ class FedPositions:
         self._digests[position] = None if fed is None else blake2b(fed, digest_size=_DIGEST_BYTES).digest()
 
     def key(self, start: int, end: int) -> tuple:
-        """What tells tokens ``start`` to ``end`` from ordinary ones; nothing where they are ordinary.
+        """What tells tokens ``start`` to ``end`` from ordinary ones; empty where they are ordinary.
 
         Raises:
-            KeyError: for a position whose row never came: a block of unknown content must not be cached.
+            KeyError: for a position whose row is missing: a block of unknown content must not be cached.
         """
         first = max(start, self.start)
-        fed = [(place - start, self._digests[place - self.start]) for place in range(first, end)]
+        fed = [(token - start, self._digests[token - self.start]) for token in range(first, end)]
         soft = [pair for pair in fed if pair[1] is not None]
         return (EXTRA_ARGS_KEY, *self._law, *(part for pair in soft for part in pair)) if soft else ()
 
 
-def fed_positions_of(request) -> FedPositions | None:
-    """Of a request of vLLM's scheduler; None for an ordinary one."""
+def fed_inputs_of(request) -> FedInputs | None:
+    """The record of a request of vLLM's scheduler; None for an ordinary one."""
     found = getattr(request, "_softthink_fed", None)
     if found is None:
         values = (getattr(request.sampling_params, "extra_args", None) or {}).get(EXTRA_ARGS_KEY)
         if values is None:
             return None
         settings = SoftRequest.from_dict(values)
-        found = FedPositions(settings, request.num_prompt_tokens - settings.soft_prefix_length)
+        found = FedInputs(settings, request.num_prompt_tokens - settings.soft_prefix_length)
         request._softthink_fed = found
     return found
 
 
 def remember_fed(request, row: np.ndarray) -> None:
-    """Note the packed row [1, C] of the token that a request of the scheduler is about to get."""
-    fed = fed_positions_of(request)
+    """Record the packed row [1, C] of the token that is about to be appended to a request of the scheduler."""
+    fed = fed_inputs_of(request)
     fed.remember(request.num_tokens - fed.start, row[0])
 
 
@@ -87,11 +87,11 @@ def install(kv_cache_utils, block_pool) -> None:
     original = kv_cache_utils.generate_block_hash_extra_keys
 
     @functools.wraps(original)
-    def with_fed_positions(request, start_token_idx, end_token_idx, start_mm_idx):
+    def with_fed_inputs(request, start_token_idx, end_token_idx, start_mm_idx):
         keys, next_mm_idx = original(request, start_token_idx, end_token_idx, start_mm_idx)
-        fed = fed_positions_of(request)
+        fed = fed_inputs_of(request)
         own = () if fed is None else fed.key(start_token_idx, end_token_idx)
         return ((*(keys or ()), *own) if own else keys), next_mm_idx
 
-    kv_cache_utils.generate_block_hash_extra_keys = with_fed_positions
-    block_pool.generate_block_hash_extra_keys = with_fed_positions
+    kv_cache_utils.generate_block_hash_extra_keys = with_fed_inputs
+    block_pool.generate_block_hash_extra_keys = with_fed_inputs

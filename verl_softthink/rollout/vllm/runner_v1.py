@@ -7,8 +7,11 @@ the packed trace rows to the output.
 
 import functools
 
-from verl_softthink.rollout.vllm.sampled import replaces_sampling, sampled_by_law
-from verl_softthink.rollout.vllm.soft_runner import track_requests
+import torch
+from vllm.v1.outputs import LogprobsTensors, SamplerOutput
+
+from verl_softthink.rollout.step import StepResult
+from verl_softthink.rollout.vllm.soft_runner import NO_RANK, track_requests
 
 
 def install(runner_class: type) -> None:
@@ -60,3 +63,31 @@ def install(runner_class: type) -> None:
     runner_class._preprocess = soft_preprocess
     runner_class._sample = soft_sample
     runner_class.sample_tokens = soft_sample_tokens
+
+
+def replaces_sampling(result: StepResult, input_batch) -> bool:
+    """Whether the ordinary sampler has nothing left to decide, so that its pass over the vocabulary can be saved.
+
+    Only on a CPU, where looking at ``overrides`` does not wait for a device. Requests with generators keep the
+    sampler: whether a generator advances must not depend on who else is in the batch. So do requests that want more
+    log-probs than their token's.
+    """
+    return (
+        result.overrides.device.type == "cpu"
+        and not input_batch.generators
+        and not input_batch.sampling_metadata.max_num_logprobs
+        and not input_batch.sampling_metadata.logprob_token_ids
+        and bool(result.overrides.all())
+    )
+
+
+def sampled_by_law(result: StepResult, sampling_metadata) -> SamplerOutput:
+    """The sampler's output for a batch that was decided without it."""
+    tensors = None
+    if sampling_metadata.max_num_logprobs is not None:
+        tensors = LogprobsTensors(
+            logprob_token_ids=result.token[:, None].int(),
+            logprobs=result.log_prob[:, None],
+            selected_token_ranks=torch.full_like(result.token, NO_RANK),
+        )
+    return SamplerOutput(sampled_token_ids=result.token[:, None].int(), logprobs_tensors=tensors)

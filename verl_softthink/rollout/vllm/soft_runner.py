@@ -8,29 +8,32 @@ import logging
 import numpy as np
 import torch
 from torch import Tensor
+from vllm.v1.outputs import SamplerOutput
 
-from verl_softthink.rollout.continuation import load_prefix
-from verl_softthink.rollout.fed_positions import fed_positions
-from verl_softthink.rollout.history import mixture_embeddings
+from verl_softthink.rollout.embedding import mixture_embeddings
+from verl_softthink.rollout.input_positions import input_positions
+from verl_softthink.rollout.phase.markers import text_marker_table
+from verl_softthink.rollout.prefix import load_prefix
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.step import StepResult, soft_step
-from verl_softthink.rollout.text_marker import text_marker_table, token_bytes
 from verl_softthink.rollout.to_device import to_device
 from verl_softthink.rollout.vllm.embedding import find_token_embedding
 from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, compiled_step
 from verl_softthink.rollout.vllm.return_path import attach_rows
-from verl_softthink.rollout.vllm.sampled import override_sampled
+from verl_softthink.thinking import token_bytes
 
 logger = logging.getLogger(__name__)
-#: History that is worth a word: it is taken beside what vLLM reserved, and stays while the engine sleeps.
+#: History from this size on is logged: it is allocated beside what vLLM reserved, and stays while the engine sleeps.
 LARGE_HISTORY_BYTES = 2**30
 #: Positions whose candidates' embeddings are looked up at a time: bounds [R, K, H] in a prefill of soft positions.
 POSITIONS_AT_ONCE = 1024
+#: Rank that vLLM reports beside a log-prob; a log-density has none among the vocabulary's.
+NO_RANK = 0
 
 
 class SoftRunner:
-    """State, embedding, and the step under way of one model runner; built at the engine's first soft request.
+    """State, embedding and current step of one model runner; built at the engine's first soft request.
 
     Args:
         config: vLLM's whole configuration.
@@ -85,7 +88,7 @@ class SoftRunner:
         prompts: np.ndarray,
         samples: np.ndarray,
     ) -> None:
-        """Find the rows of a batch that feed generated positions of soft requests, and fill them.
+        """Find the input rows of a batch that hold generated positions of soft requests, and fill them.
 
         Args:
             request_ids: N requests in the order of the batch.
@@ -113,7 +116,7 @@ class SoftRunner:
         batch = np.stack((np.where(drawing, slot_of, state.trash), np.where(drawing, after, 0)))
         self.slots, self.index = to_device(torch.from_numpy(batch), state.device).unbind()
 
-        rows, owner, index = fed_positions(starts, first, soft)
+        rows, owner, index = input_positions(starts, first, soft)
         if len(rows):
             fed = torch.from_numpy(np.stack((rows, slot_of[owner], index)))
             self._feed(*to_device(fed, state.device).unbind())
@@ -140,9 +143,9 @@ class SoftRunner:
             self.state.phases.write_sampled(self.slots, self.index, output.sampled_token_ids[:, 0])
 
     def attach(self, output, copy_stream):
-        """The runner's output with the step's packed rows, if a soft step was taken; the step is over."""
+        """Attach the step's packed rows to the runner's output, if a soft step was taken, and end the step."""
         result, self._result = self._result, None
-        # A dummy batch, which nobody prepared, must not meet this one's rows.
+        # A dummy batch is not prepared, and must not see this one's rows.
         self.slots = self.index = None
         if result is None:
             return output
@@ -154,6 +157,18 @@ class SoftRunner:
 
         texts = token_bytes(cached_tokenizer_from_config(self._model_config), self._model_config.get_vocab_size())
         self.state.markers.add(text, text_marker_table(text.encode(), texts))
+
+
+def override_sampled(output: SamplerOutput, result: StepResult) -> None:
+    """Replace the rows of ``output`` that the law or phase control decided."""
+    sampled = output.sampled_token_ids
+    output.sampled_token_ids = torch.where(result.overrides[:, None], result.token[:, None].to(sampled.dtype), sampled)
+    tensors = output.logprobs_tensors
+    if tensors is not None:
+        ids, log_probs, ranks = tensors.logprob_token_ids, tensors.logprobs, tensors.selected_token_ranks
+        ids[:, 0] = torch.where(result.overrides, result.token.to(ids.dtype), ids[:, 0])
+        log_probs[:, 0] = torch.where(result.overrides, result.log_prob, log_probs[:, 0])
+        ranks.masked_fill_(result.overrides, NO_RANK)
 
 
 def track_requests(runner, scheduler_output) -> None:

@@ -1,14 +1,14 @@
 """Phase control: when thinking is soft, when it ends, how, and what follows. One state machine for all laws.
 
-    THINKING <--entropy--> HARD                        switching: soft steps and ordinary tokens (optional)
-    THINKING | HARD --the text completes the marker--> PREFIXING (the answer's prefix, if any) --> ANSWERING
-    THINKING | HARD --budget, cold stop, switches--> FORCING (the marker, or the lead-in set) --> ANSWERING
+    THINKING <--entropy--> DISCRETE                        switching: soft steps and ordinary tokens (optional)
+    THINKING | DISCRETE --the text completes the marker--> PREFIXING (the answer's prefix, if any) --> ANSWERING
+    THINKING | DISCRETE --budget, cold stop, switches--> FORCING (the marker, or the lead-in set) --> ANSWERING
     ANSWERING --answer budget spent--> the stop token, which ends the request by vLLM's own rule
-    any --logits that are not numbers--> BROKEN: the stop token, and a reason that the caller raises
+    any --logits that are not numbers--> BROKEN: the stop token, and a reason on which the caller raises
 
-Everything is decided on the device from the request's own history, so that a scheduler running ahead of the
-device never sees a stale flag. The cold stop is Soft Thinking's: after ``cold_length`` consecutive steps with an
-entropy below ``cold_entropy`` nats thinking is ended. Placed tokens are nobody's draw: they are in no loss.
+Everything is decided on the device from the request's own history, so that a scheduler running ahead of the device
+never reads a stale flag. The cold stop is Soft Thinking's: after ``cold_length`` consecutive steps with an entropy
+below ``cold_entropy`` nats thinking is ended. Forced tokens are masked from the loss.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from verl_softthink.rollout.switching import SwitchParameters, SwitchState, switch
+from verl_softthink.rollout.phase.switching import SwitchParameters, SwitchState, switch
 from verl_softthink.trace import END_REASONS
 
-THINKING, FORCING, ANSWERING, HARD, PREFIXING, BROKEN = range(6)
+THINKING, FORCING, ANSWERING, DISCRETE, PREFIXING, BROKEN = range(6)
 REASON_NONE, REASON_MARKER, REASON_BUDGET, REASON_COLD, REASON_SWITCHES, REASON_BAD_LOGITS = range(len(END_REASONS))
 
 
@@ -31,12 +31,12 @@ class PhaseParameters:
         budget: int64, thinking positions allowed before thinking is ended.
         cold_entropy: float32 nats; 0 turns the cold stop off.
         cold_length: int64 consecutive cold steps that end thinking; 0 turns the cold stop off.
-        lead_in: [N, F] int64 token ids placed when thinking is cut short, right-aligned, -1 in front.
+        lead_in: [N, F] int64 token ids forced when thinking is cut short, right-aligned, -1 in front.
         lead_in_length: int64, how many of the F are real; at least 1.
-        answer_prefix: [N, F] int64 token ids placed after thinking ended by itself, right-aligned; None where no
+        answer_prefix: [N, F] int64 token ids forced after thinking ended by itself, right-aligned; None where no
             row has any.
-        answer_prefix_length: int64, 0 places nothing.
-        answer_budget: int64 answer tokens before the stop token is placed; 0 means no limit. None where no row has one.
+        answer_prefix_length: int64, 0 forces nothing.
+        answer_budget: int64 answer tokens before the stop token is forced; 0 means no limit. None where no row has one.
         stop: int64 token id that ends the request.
         switching: settings of switching between soft steps and ordinary tokens; None where no row has any.
     """
@@ -55,12 +55,12 @@ class PhaseParameters:
 
 @dataclass(frozen=True)
 class PhaseState:
-    """What a row's history says just before this step, all of shape [N].
+    """The state of each row just before this step, all of shape [N].
 
     Attributes:
         index: int64 index of the token being generated.
         phase: int64.
-        placed: int64 tokens of the lead-in or prefix already placed.
+        forced: int64 tokens of the lead-in or the answer's prefix so far.
         cold: int64 consecutive cold steps.
         answered: int64 answer tokens so far.
         completed: bool, the tokens so far end with the marker.
@@ -69,7 +69,7 @@ class PhaseState:
 
     index: Tensor
     phase: Tensor
-    placed: Tensor
+    forced: Tensor
     cold: Tensor
     answered: Tensor
     completed: Tensor
@@ -81,11 +81,11 @@ class PhaseStep:
     """What phase control decides for this step, all of shape [N].
 
     Attributes:
-        token: int64 shown token; meaningful where ``drawn`` or ``placed``.
+        token: int64 shown token; meaningful where ``drawn`` or ``forced``.
         drawn: bool, the law's action is taken.
         soft: bool, its mixture is fed.
-        placed: bool, the token is put there by phase control.
-        hard: bool, an ordinary token of thinking, left to the sampler.
+        forced: bool, the token is set by phase control.
+        discrete: bool, an ordinary token of thinking, left to the sampler.
         cut: bool, the stop token that ends an answer over its budget.
         after: the state after the step; its index and ``completed`` are those of before.
         reason: int64 ``REASON_*`` at the position that ends thinking.
@@ -94,8 +94,8 @@ class PhaseStep:
     token: Tensor
     drawn: Tensor
     soft: Tensor
-    placed: Tensor
-    hard: Tensor
+    forced: Tensor
+    discrete: Tensor
     cut: Tensor
     after: PhaseState
     reason: Tensor
@@ -112,42 +112,42 @@ def advance(
         entropy: [N] float32 nats; nan counts as warm, and switches nothing.
         bad: [N] bool, the row's logits are not numbers.
     """
-    was_hard = state.phase == HARD
-    ended_hard = was_hard & state.completed
-    thinking = ((state.phase == THINKING) | was_hard) & ~ended_hard
+    was_discrete = state.phase == DISCRETE
+    ended_discrete = was_discrete & state.completed
+    thinking = ((state.phase == THINKING) | was_discrete) & ~ended_discrete
     broken = bad | (state.phase == BROKEN)
 
     over_budget = thinking & (state.index >= parameters.budget)
     cold = torch.where(thinking & (entropy < parameters.cold_entropy), state.cold + 1, 0)
     freezing = thinking & ~over_budget & (parameters.cold_length > 0) & (cold >= parameters.cold_length)
     ending = over_budget | freezing
-    hard, switching, exhausted = was_hard, None, None
+    discrete, switching, exhausted = was_discrete, None, None
     if parameters.switching is not None:
         running = thinking & ~ending
-        hard, switching, exhausted = switch(parameters.switching, state.switching, was_hard, entropy, running)
+        discrete, switching, exhausted = switch(parameters.switching, state.switching, was_discrete, entropy, running)
         ending = ending | exhausted
 
     leading = ending | (state.phase == FORCING)
     in_thought = thinking & ~ending & ~broken
-    drawn = in_thought & ~hard
+    drawn = in_thought & ~discrete
     completes = drawn & completes
-    token = torch.where(leading, _listed(parameters.lead_in, parameters.lead_in_length, state.placed), shown)
-    phase = torch.where(hard, HARD, THINKING)
+    token = torch.where(leading, _listed(parameters.lead_in, parameters.lead_in_length, state.forced), shown)
+    phase = torch.where(discrete, DISCRETE, THINKING)
     listed, list_length = leading, parameters.lead_in_length
-    answering = (state.phase == ANSWERING) | ended_hard
+    answering = (state.phase == ANSWERING) | ended_discrete
     if parameters.answer_prefix is None:
         phase = torch.where(completes, ANSWERING, phase)
-        placing = FORCING
+        listing = FORCING
     else:
         prefix, prefix_length = parameters.answer_prefix, parameters.answer_prefix_length
         has_prefix = prefix_length > 0
-        prefixing = (ended_hard & has_prefix) | (state.phase == PREFIXING)
+        prefixing = (ended_discrete & has_prefix) | (state.phase == PREFIXING)
         answering = answering & ~prefixing
-        token = torch.where(prefixing, _listed(prefix, prefix_length, state.placed), token)
+        token = torch.where(prefixing, _listed(prefix, prefix_length, state.forced), token)
         phase = torch.where(completes, torch.where(has_prefix, PREFIXING, ANSWERING), phase)
         listed = leading | prefixing
         list_length = torch.where(leading, parameters.lead_in_length, prefix_length)
-        placing = torch.where(leading, FORCING, PREFIXING)
+        listing = torch.where(leading, FORCING, PREFIXING)
     answered, cut, stopped = state.answered, torch.zeros_like(broken), broken
     if parameters.answer_budget is not None:
         over = (parameters.answer_budget > 0) & (answered >= parameters.answer_budget)
@@ -156,12 +156,12 @@ def advance(
         answered = answered + answering
     token = torch.where(stopped, parameters.stop, token)
 
-    placed = torch.where(listed, state.placed + 1, 0)
-    phase = torch.where(listed, placing, phase)
-    phase = torch.where(answering | (listed & (placed >= list_length)), ANSWERING, phase)
+    forced = torch.where(listed, state.forced + 1, 0)
+    phase = torch.where(listed, listing, phase)
+    phase = torch.where(answering | (listed & (forced >= list_length)), ANSWERING, phase)
     phase = torch.where(broken, BROKEN, phase)
 
-    reason = torch.where(completes | ended_hard, REASON_MARKER, REASON_NONE)
+    reason = torch.where(completes | ended_discrete, REASON_MARKER, REASON_NONE)
     reason = torch.where(over_budget, REASON_BUDGET, reason)
     reason = torch.where(freezing, REASON_COLD, reason)
     if exhausted is not None:
@@ -171,13 +171,13 @@ def advance(
         token=token,
         drawn=drawn,
         soft=drawn & ~completes,
-        placed=listed | stopped,
-        hard=in_thought & hard,
+        forced=listed | stopped,
+        discrete=in_thought & discrete,
         cut=cut,
         after=PhaseState(
             index=state.index,
             phase=phase,
-            placed=placed,
+            forced=forced,
             cold=cold,
             answered=answered,
             completed=state.completed,
@@ -187,7 +187,7 @@ def advance(
     )
 
 
-def _listed(tokens: Tensor, length: Tensor, placed: Tensor) -> Tensor:
+def _listed(tokens: Tensor, length: Tensor, forced: Tensor) -> Tensor:
     """[N] the next token of right-aligned lists [N, F]; anything where the list is done."""
-    at = (tokens.shape[1] - length + placed).clamp(max=tokens.shape[1] - 1)
+    at = (tokens.shape[1] - length + forced).clamp(max=tokens.shape[1] - 1)
     return tokens.gather(1, at[:, None])[:, 0]

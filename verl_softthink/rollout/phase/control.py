@@ -1,13 +1,13 @@
-"""Phase control of one step: reads a batch's settings and history, and runs the state machine."""
+"""Phase control of one step: a batch's settings and history, handed to the state machine."""
 
 import torch
 from torch import Tensor
 
-from verl_softthink.rollout.markers import ends_with
-from verl_softthink.rollout.phase import PhaseParameters, PhaseStep, advance
-from verl_softthink.rollout.phase_history import phase_state
+from verl_softthink.rollout.phase.history import phase_state
+from verl_softthink.rollout.phase.machine import PhaseParameters, PhaseStep, advance
+from verl_softthink.rollout.phase.markers import ends_with
+from verl_softthink.rollout.phase.switching import SwitchParameters
 from verl_softthink.rollout.state import PHASE_SETTINGS, SoftState
-from verl_softthink.rollout.switching import SwitchParameters
 from verl_softthink.thinking import MAX_MARKER
 
 

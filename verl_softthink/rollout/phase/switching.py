@@ -2,9 +2,9 @@
 
 A block is a run of steps of one kind; its reference is the entropy of its first step. Thinking starts soft.
 
-    soft --> hard   when the entropy falls below the block's reference
-    hard --> soft   when it rises above the reference and the block has at least ``window`` steps
-    the switch after the ``limit``-th does not happen: thinking is ended in its place
+    soft --> discrete   when the entropy falls below the block's reference
+    discrete --> soft   when it rises above the reference and the block has at least ``window`` steps
+    a switch beyond ``limit`` ends thinking instead
 
 The step that switches is already of the new kind and gives the new block its reference.
 """
@@ -20,8 +20,8 @@ class SwitchParameters:
     """Per-row settings, all of shape [N].
 
     Attributes:
-        limit: int64 switches allowed; 0 means that the row does not switch at all.
-        window: int64 least length of a hard block.
+        limit: int64 switches allowed; 0 turns switching off.
+        window: int64 least length of a discrete block.
     """
 
     limit: Tensor
@@ -44,21 +44,21 @@ class SwitchState:
 
 
 def switch(
-    parameters: SwitchParameters, state: SwitchState, was_hard: Tensor, entropy: Tensor, thinking: Tensor
+    parameters: SwitchParameters, state: SwitchState, was_discrete: Tensor, entropy: Tensor, thinking: Tensor
 ) -> tuple[Tensor, SwitchState, Tensor]:
     """Decide the kind of this step.
 
     Args:
-        was_hard: [N] bool, the block so far is of ordinary tokens.
+        was_discrete: [N] bool, the block so far is of ordinary tokens.
         entropy: [N] float32 nats; nan switches nothing.
         thinking: [N] bool, rows that take a step of thinking.
 
     Returns:
-        hard [N] bool, the state after the step, and [N] bool: thinking must end because a switch too many is due.
+        discrete [N] bool, the state after the step, and [N] bool: a switch beyond the limit is due, so thinking ends.
     """
     running = thinking & (state.steps > 0) & (parameters.limit > 0)
-    falls = ~was_hard & (entropy < state.reference)
-    rises = was_hard & (entropy > state.reference) & (state.steps >= parameters.window)
+    falls = ~was_discrete & (entropy < state.reference)
+    rises = was_discrete & (entropy > state.reference) & (state.steps >= parameters.window)
     due = running & (falls | rises)
     exhausted = due & (state.switches >= parameters.limit)
     switches = due & ~exhausted
@@ -68,4 +68,4 @@ def switch(
         steps=torch.where(switches, 1, state.steps + 1),
         switches=state.switches + switches,
     )
-    return was_hard ^ switches, after, exhausted
+    return was_discrete ^ switches, after, exhausted

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from oracles.phase_loop import LAW, PHASE, SAMPLER, STOP, reference, request
 from support.phase_cases import LONGEST, decisions, histories, requests, state_for
 
-from verl_softthink.rollout.phase import REASON_MARKER, REASON_NONE
+from verl_softthink.rollout.phase.machine import REASON_MARKER, REASON_NONE
 from verl_softthink.rollout.request import SoftRequest
 
 

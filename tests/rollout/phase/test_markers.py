@@ -1,14 +1,15 @@
-"""Text markers: the automaton against plain string search, and what tokens of several kinds of tokenizer write."""
+"""Text markers: the automaton against plain string search, and on a real tokenizer's tokens."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tiny_models import END_1, END_2, make_tiny_model
+from support.tiny_models import END_2, make_tiny_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from verl_softthink.rollout.text_marker import check_text_marker, text_marker_table, token_bytes
+from verl_softthink.rollout.phase.markers import check_text_marker, text_marker_table
+from verl_softthink.thinking import token_bytes
 
 
 @settings(max_examples=400, deadline=None)
@@ -40,18 +41,6 @@ def byte_level() -> PreTrainedTokenizerFast:
     return fast
 
 
-def byte_fallback() -> PreTrainedTokenizerFast:
-    """SentencePiece's kind: spaces are in the pieces, unknown characters are bytes."""
-    words = ["<unk>", "▁The", "▁answer", ":", "▁"] + [f"<0x{byte:02X}>" for byte in range(256)]
-    tokenizer = Tokenizer(
-        models.BPE({w: i for i, w in enumerate(words)}, merges=[], byte_fallback=True, unk_token="<unk>")
-    )
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
-
-
 @pytest.mark.parametrize("text", ["The answer is: ", "答え→", "é", "🙂 is:\n"])
 def test_byte_level_tokens_write_bytes_also_inside_a_character(text):
     tokenizer = byte_level()
@@ -66,23 +55,9 @@ def test_byte_level_tokens_write_bytes_also_inside_a_character(text):
     check_text_marker(text, ids, tokenizer)
 
 
-def test_byte_fallback_tokens():
-    tokenizer = byte_fallback()
-    texts = token_bytes(tokenizer, len(tokenizer))
-    names = tokenizer.convert_tokens_to_ids
-    assert texts[names("▁The")] == b" The" and texts[names(":")] == b":"
-    assert texts[names("<0xE2>")] == b"\xe2" and texts[names("<0x0A>")] == b"\n"
-
-
-def test_words_joined_by_the_decoder(tmp_path):
-    tokenizer = AutoTokenizer.from_pretrained(make_tiny_model(tmp_path, "llama", tied=False))
-    texts = token_bytes(tokenizer, 300)
-    assert texts[END_1] == b" </" and texts[END_2] == b" think>" and texts[17] == b" w17"
-    check_text_marker("think>", [END_2], tokenizer)
-
-
 def test_a_marker_that_the_tokenizer_cannot_write_is_refused(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(make_tiny_model(tmp_path, "llama", tied=False))
+    check_text_marker("think>", [END_2], tokenizer)
     marker = "The final answer is:"
     with pytest.raises(ValueError, match="softthink.phase.end_of_thinking='The final answer is:'.*cannot produce"):
         check_text_marker(marker, tokenizer.encode(marker, add_special_tokens=False), tokenizer)

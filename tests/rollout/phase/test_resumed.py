@@ -9,11 +9,10 @@ from support.phase_cases import decisions, histories, requests, state_for
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import NO_CANDIDATE
-from verl_softthink.rollout.continuation import load_prefix
-from verl_softthink.rollout.phase import HARD
-from verl_softthink.rollout.prefix import encode_prefix
+from verl_softthink.rollout.phase.history import resumed_phase
+from verl_softthink.rollout.phase.machine import DISCRETE
+from verl_softthink.rollout.prefix import encode_prefix, load_prefix
 from verl_softthink.rollout.request import SoftRequest
-from verl_softthink.rollout.resumed_phase import resumed_phase
 from verl_softthink.trace import END_REASONS, SoftTrace
 
 
@@ -23,7 +22,7 @@ def trace_of(steps, entropies) -> SoftTrace:
     soft = torch.tensor([fed for _, _, fed, *_ in steps])
     reasons = [reason for *_, reason, _ in steps if reason]
     ended = next((at for at, step in enumerate(steps) if step[3]), len(steps))
-    hard = torch.tensor([who == SAMPLER and at < ended for at, (_, who, *_) in enumerate(steps)])
+    discrete = torch.tensor([who == SAMPLER and at < ended for at, (_, who, *_) in enumerate(steps)])
     ids = torch.full((len(steps), 3), NO_CANDIDATE, dtype=torch.int32)
     ids[drawn, 0] = torch.tensor([token for token, *_ in steps], dtype=torch.int32)[drawn]
     return SoftTrace(
@@ -35,7 +34,7 @@ def trace_of(steps, entropies) -> SoftTrace:
         log_prob=torch.zeros(len(steps)),
         entropy=torch.tensor(entropies[: len(steps)]),
         end_reason=END_REASONS[reasons[0]] if reasons else "none",
-        hard=hard,
+        discrete=discrete,
     )
 
 
@@ -75,9 +74,9 @@ def test_settings_that_did_not_draw_the_prefix_are_refused():
     _, trace = drawn([0] * 8, [3] * 8, 6, **phase)
     tokens = [0, 0, 0, 1, 2, 3]
     assert resumed_phase(trace, tokens, request(**phase)).answered == 1
-    with pytest.raises(ValueError, match=r"position 3 \(budget\) and goes on with \[1, 2, 3\], where .*lead_in places"):
+    with pytest.raises(ValueError, match=r"position 3 \(budget\) and goes on with \[1, 2, 3\], where .*lead_in forces"):
         resumed_phase(trace, tokens, request(**phase | {"lead_in": [1, 2, 2]}))
-    with pytest.raises(ValueError, match="its answer holds a token that was placed"):
+    with pytest.raises(ValueError, match="its answer holds a token that was forced"):
         resumed_phase(trace, tokens, request(**phase | {"lead_in": [1]}))
     r, trace = drawn([0] * 8, [3] * 8, 2, **phase)
     with pytest.raises(ValueError, match="no entropies, which phase.cold_length=2"):
@@ -88,7 +87,7 @@ def test_settings_that_did_not_draw_the_prefix_are_refused():
 def test_a_block_of_tokens_is_left_only_by_switching():
     switching = {"end_of_thinking": [1], "budget": 9, "switches": 2, "switch_window": 2}
     trace = trace_of([(0, LAW, True, 0, False), (0, SAMPLER, False, 0, False)], [1.0, 1.0])
-    assert trace.hard.tolist() == [False, True]
-    assert resumed_phase(trace, [0, 0], request(**switching)).phase == HARD
+    assert trace.discrete.tolist() == [False, True]
+    assert resumed_phase(trace, [0, 0], request(**switching)).phase == DISCRETE
     with pytest.raises(ValueError, match="ordinary tokens of thinking, which softthink.phase.switches=0 never leaves"):
         resumed_phase(trace, [0, 0], request(**switching | {"switches": 0}))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_softthink.rollout.fed_positions import fed_positions
+from verl_softthink.rollout.input_positions import input_positions
 
 #: Prompt length, positions computed before, tokens scheduled now, soft.
 REQUESTS = st.lists(
@@ -22,5 +22,5 @@ def test_rows_are_those_of_a_loop_over_tokens(requests):
             row += 1
     prompts, computed, scheduled, soft = (np.array(column) for column in zip(*requests, strict=True))
     starts = np.concatenate(([0], np.cumsum(scheduled)))
-    found = fed_positions(starts, computed - prompts, soft)
+    found = input_positions(starts, computed - prompts, soft)
     assert list(zip(*(part.tolist() for part in found), strict=True)) == expected

@@ -1,0 +1,142 @@
+"""The end of thinking: do a row's tokens end with its marker, compared by token ids or by text?
+
+By text it does not matter where tokens begin or end. A Knuth-Morris-Pratt automaton over the marker's bytes is run
+through every token of the vocabulary beforehand:
+
+    table[s, token] = longest prefix of the marker that ends the text, given that s bytes of it did before the token
+
+so that a step on the device is one lookup, and the text ends with the marker exactly in state len(marker).
+
+``thinking.token_writer`` says what a token writes; ``check_text_marker`` refuses a marker that its own tokens do not
+spell. The text begins with the first generated token.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from verl_softthink.rollout.to_device import to_device
+from verl_softthink.thinking import token_writer
+
+#: Bytes of the longest text marker: bounds a table to (bytes + 1) * V int16.
+MAX_TEXT_BYTES = 128
+#: Different text markers that one engine may have seen; each keeps (bytes + 1) * V int16 on the device.
+MAX_TEXT_MARKERS = 8
+#: Number of a row that matches by tokens.
+NO_TEXT = -1
+
+
+def ends_with(recent: Tensor, marker: Tensor, length: Tensor) -> Tensor:
+    """[N] bool: the tokens [N, M] end with right-aligned markers [N, M] of ``length`` [N] > 0."""
+    width = marker.shape[1]
+    unused = torch.arange(width, device=marker.device) < (width - length)[:, None]
+    return (unused | (recent == marker)).all(-1) & (length > 0)
+
+
+class TextMarkers:
+    """The automata of an engine's text markers, one after another in one device table.
+
+    Args:
+        device: where the table lives.
+    """
+
+    def __init__(self, device: torch.device):
+        self._device = device
+        self._numbers: dict[str, int] = {}
+        self._host: dict[str, Tensor] = {}
+        self._table = torch.zeros(0, 0, dtype=torch.int16, device=device)
+        self._first = torch.zeros(0, dtype=torch.int64, device=device)
+        self._last = torch.zeros(0, dtype=torch.int64, device=device)
+
+    def __contains__(self, text: str) -> bool:
+        return not text or text in self._numbers
+
+    def add(self, text: str, table: Tensor) -> None:
+        """Add the automaton of a text, [states, V] on the host.
+
+        Raises:
+            RuntimeError: when an engine is asked for more than ``MAX_TEXT_MARKERS``.
+        """
+        if len(self._numbers) == MAX_TEXT_MARKERS:
+            raise RuntimeError(
+                f"more than {MAX_TEXT_MARKERS} different texts in softthink.phase.end_of_thinking with match=text in "
+                "one engine; use fewer, or match=tokens"
+            )
+        first = len(self._table)
+        self._numbers[text] = len(self._numbers)
+        self._host[text] = table
+        table = to_device(table, self._device)
+        self._table = torch.cat((self._table, table)) if first else table
+        self._first = pad(self._first, (0, 1), value=first)
+        self._last = pad(self._last, (0, 1), value=len(table) - 1)
+
+    def number(self, text: str) -> int:
+        """The number of a text that was added; ``NO_TEXT`` for none."""
+        return self._numbers[text] if text else NO_TEXT
+
+    def step(self, number: Tensor, state: Tensor, token: Tensor) -> Tensor:
+        """[N] int64 state after a token; tokens below 0 write nothing, rows of ``NO_TEXT`` stay where they are."""
+        inert = (number == NO_TEXT) | (token < 0)
+        at = self._first[number.clamp(min=0)] + state.clamp(max=len(self._table) - 1)
+        after = self._table[at.clamp(max=len(self._table) - 1), token.clamp(min=0)].long()
+        return torch.where(inert, state, after)
+
+    def behind(self, text: str, tokens: Tensor) -> int:
+        """State of a text that was added, behind tokens [P] of the host."""
+        state = 0
+        if text:
+            for after in self._host[text].index_select(1, tokens).T.tolist():
+                state = after[state]
+        return state
+
+    def is_complete(self, number: Tensor, state: Tensor) -> Tensor:
+        """[N] bool, the text ends with the marker."""
+        return (number != NO_TEXT) & (state == self._last[number.clamp(min=0)])
+
+
+def text_marker_table(marker: bytes, texts: list[bytes]) -> Tensor:
+    """[len(marker) + 1, V] int16: the automaton's state after each token, from each state before it."""
+    steps = _byte_steps(marker)
+    lengths = np.array([len(text) for text in texts])
+    order = np.argsort(-lengths, kind="stable")
+    longest = int(lengths.max(initial=0))
+    table = np.repeat(np.arange(len(marker) + 1, dtype=np.int16)[:, None], len(texts), axis=1)
+    for position in range(longest):
+        reach = order[: int((lengths > position).sum())]
+        written = np.array([texts[token][position] for token in reach], dtype=np.uint8)
+        table[:, reach] = steps[table[:, reach], written[None]]
+    return torch.from_numpy(table)
+
+
+def _byte_steps(marker: bytes) -> np.ndarray:
+    """[len(marker) + 1, 256] int16: the automaton's state after one byte."""
+    steps = np.zeros((len(marker) + 1, 256), np.int16)
+    steps[0, marker[0]] = 1
+    # ``fallback`` is the state of the marker's text without its first byte.
+    fallback = 0
+    for state in range(1, len(marker) + 1):
+        steps[state] = steps[fallback]
+        if state < len(marker):
+            steps[state, marker[state]] = state + 1
+            fallback = int(steps[fallback, marker[state]])
+    return steps
+
+
+def check_text_marker(marker: str, ids: list[int], tokenizer) -> None:
+    """The marker must be writable: its own tokens have to lead the automaton to its end.
+
+    Raises:
+        ValueError: naming the marker, its tokens and what they write.
+    """
+    encoded = marker.encode()
+    if len(encoded) > MAX_TEXT_BYTES:
+        raise ValueError(
+            f"softthink.phase.end_of_thinking={marker!r} is {len(encoded)} bytes long; use at most {MAX_TEXT_BYTES}"
+        )
+    written = b"".join(map(token_writer(tokenizer), ids))
+    if not written.endswith(encoded):
+        raise ValueError(
+            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer cannot produce it: it becomes {ids}, which "
+            f"writes {written.decode(errors='replace')!r}; use a text that this tokenizer can write"
+        )
