@@ -15,6 +15,15 @@ os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 #: Modules of tensor functions, with their whole names.
 SHAPE_CHECKED = (
+    "verl_softthink.laws.base",
+    "verl_softthink.laws.candidates",
+    "verl_softthink.laws.dirichlet",
+    "verl_softthink.laws.gaussian",
+    "verl_softthink.laws.noise",
+    "verl_softthink.likelihood.prefix_tree",
+    "verl_softthink.likelihood.scoring",
+    "verl_softthink.likelihood.sequence_slice",
+    "verl_softthink.likelihood.soft_inputs",
     "verl_softthink.methods.attnrl.influence",
     "verl_softthink.methods.attnrl.plan",
     "verl_softthink.methods.attnrl.points",
@@ -33,5 +42,10 @@ SHAPE_CHECKED = (
     "verl_softthink.methods.repro.scoring",
     "verl_softthink.methods.variational.advantage",
     "verl_softthink.methods.variational.weighting",
+    "verl_softthink.rollout.embedding",
+    "verl_softthink.rollout.phase.machine",
+    "verl_softthink.rollout.phase.markers",
+    "verl_softthink.rollout.phase.switching",
+    "verl_softthink.rollout.step",
 )
 jaxtyping.install_import_hook(SHAPE_CHECKED, "beartype.beartype")

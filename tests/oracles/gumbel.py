@@ -37,3 +37,9 @@ def argmax_log_probs(log_probs: np.ndarray, noise_scale: float) -> np.ndarray:
     """Gumbel-max: log P(argmax_i (l_i + s eps_i) = i) = log softmax(l / s)_i, whatever tau, shape [K]."""
     scaled = np.asarray(log_probs, dtype=np.float64) / noise_scale
     return scaled - logsumexp(scaled)
+
+
+def kl(log_probs: np.ndarray, reference_log_probs: np.ndarray, noise_scale: float) -> float:
+    """KL(Gumbel(l) || Gumbel(l_ref)) = sum_i (D_i - 1 + exp(-D_i)), D = (l - l_ref) / s (section 5, iv)."""
+    difference = (np.asarray(log_probs) - reference_log_probs) / noise_scale
+    return float(np.sum(difference - 1.0 + np.exp(-difference)))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates
@@ -128,7 +129,9 @@ class Law(ABC):
         """
 
     @staticmethod
-    def embed(weights: Tensor, embeddings: Tensor) -> Tensor:
+    def embed(
+        weights: Float[Tensor, "rows slots"], embeddings: Float[Tensor, "rows slots hidden"]
+    ) -> Float[Tensor, "rows hidden"]:
         """Mix embeddings: weights [N, K] and embeddings [N, K, H] give [N, H] in the embeddings' dtype.
 
         Summed in at least float32, in the rollout and in training alike: in bfloat16 the weights would not sum to 1.
@@ -141,11 +144,11 @@ class Law(ABC):
         return self.weights(action, parameters).argmax(-1)
 
 
-def masked_sum(terms: Tensor, mask: Tensor) -> Tensor:
+def masked_sum(terms: Float[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> Float[Tensor, " rows"]:
     """Sum over the candidates, unused slots contributing neither value nor gradient (they may be inf or nan)."""
     return torch.where(mask, terms, 0.0).sum(-1)
 
 
-def finite(log_probs: Tensor, mask: Tensor) -> Tensor:
+def finite(log_probs: Float[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> Float[Tensor, "rows slots"]:
     """Replace the ``-inf`` of unused slots by 0, so that no inf - inf reaches a gradient."""
     return torch.where(mask, log_probs, 0.0)

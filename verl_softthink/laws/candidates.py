@@ -8,6 +8,7 @@ the same ids and renormalises them in the same way, so rollout and training shar
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from verl_softthink.laws.action import NO_CANDIDATE, Candidates
@@ -45,7 +46,7 @@ class FilterParameters:
     ) -> "FilterParameters":
         """The same filter for every one of ``rows`` rows."""
 
-        def column(value: float, dtype: torch.dtype) -> Tensor:
+        def column(value: float | int, dtype: torch.dtype) -> Tensor:
             return torch.full((rows,), value, dtype=dtype, device=device)
 
         return cls(
@@ -58,7 +59,12 @@ class FilterParameters:
 
 
 def select_candidates(
-    logits: Tensor, parameters: FilterParameters, *, width: int, fetch: int, limited: bool = False
+    logits: Float[Tensor, "rows vocabulary"],
+    parameters: FilterParameters,
+    *,
+    width: int,
+    fetch: int,
+    limited: bool = False,
 ) -> Candidates:
     """Filter each row's vocabulary down to at most ``width`` candidates.
 
@@ -111,7 +117,9 @@ def select_candidates(
     return Candidates(ids=ids, log_probs=log_probs)
 
 
-def candidate_log_probs(logits: Tensor, ids: Tensor, *, normalise_over: str) -> Tensor:
+def candidate_log_probs(
+    logits: Float[Tensor, "rows vocabulary"], ids: Int64[Tensor, "rows slots"], *, normalise_over: str
+) -> Float[Tensor, "rows slots"]:
     """l_i(theta): log-probabilities of frozen candidates under other logits, differentiable in the logits.
 
     Args:

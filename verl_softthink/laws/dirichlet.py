@@ -18,6 +18,7 @@ float32, and their weight is zero in any precision.
 """
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates
@@ -75,7 +76,9 @@ class DirichletLaw(Law):
         return self.log_prob(action, log_probs, parameters)
 
 
-def log_gamma_variate(shape: Tensor, noise: Tensor) -> Tensor:
+def log_gamma_variate(
+    shape: Float64[Tensor, "rows slots"], noise: Float64[Tensor, "rows slots lanes"]
+) -> Float64[Tensor, "rows slots"]:
     """Logarithms of Gamma(shape, 1) variates [N, K] from uniforms [N, K, LANES], in double precision."""
     centre = (shape + 1 - 1 / 3)[..., None]
     normal, accept = torch.special.ndtri(noise[..., 0 : 2 * ROUNDS : 2]), noise[..., 1 : 2 * ROUNDS : 2]

@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates
@@ -113,7 +114,10 @@ class GaussianLaw(Law):
         return torch.zeros_like(log_probs[:, 0])
 
 
-def mean_embedding(weights: Tensor, embeddings: Tensor) -> Tensor:
+def mean_embedding(
+    weights: Float[Tensor, "rows entries"],
+    embeddings: Float[Tensor, "rows entries hidden"] | Float[Tensor, "entries hidden"],
+) -> Float[Tensor, "rows hidden"]:
     """[N, H] in at least float32: weights [N, K] over embeddings [N, K, H], or [N, V] over a table [V, H]."""
     wide = torch.promote_types(embeddings.dtype, torch.float32)
     weights = weights.to(wide)
@@ -125,31 +129,37 @@ def mean_embedding(weights: Tensor, embeddings: Tensor) -> Tensor:
     return sum(part @ rows.to(wide) for part, rows in pieces)
 
 
-def log_density(fed: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+def log_density(
+    fed: Float[Tensor, "rows hidden"], mean: Float[Tensor, "rows hidden"], scale: Float[Tensor, " rows"]
+) -> Float[Tensor, " rows"]:
     """[N] log-density of the draw [N, H] around mean [N, H], without its constant; 0 where scale [N] is 0."""
     certain = scale == 0
     squared = (fed.to(mean.dtype) - mean).square().sum(-1)
     return torch.where(certain, 0.0, -squared / (2 * scale.masked_fill(certain, 1.0).square()))
 
 
-def coordinate_noise(seed: Tensor, index: Tensor, width: int) -> Tensor:
+def coordinate_noise(
+    seed: Int64[Tensor, " rows"], index: Int64[Tensor, " rows"], width: int
+) -> Float32[Tensor, "rows {width}"]:
     """[N, H] standard normal noise of every coordinate: a function of (seed [N], index [N], coordinate)."""
     return normal(seed, index, torch.arange(width, device=seed.device).expand(len(seed), width))
 
 
-def perturb(mean: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
+def perturb(
+    mean: Float[Tensor, "rows hidden"], scale: Float[Tensor, " rows"], noise: Float[Tensor, "rows hidden"]
+) -> Float[Tensor, "rows hidden"]:
     """The draw h~ [N, H]: mean [N, H], scale [N], noise [N, H]."""
     return mean + scale[:, None] * noise
 
 
-def root_mean_square(table: Tensor) -> Tensor:
+def root_mean_square(table: Float[Tensor, "vocabulary hidden"]) -> Float32[Tensor, ""]:
     """sqrt(mean of E^2) over all entries of a table [V, H], float32 scalar on the table's device."""
     # float64 sums: half a billion squares do not add up in float32.
     total = sum(rows.float().square().sum(dtype=torch.float64) for rows in table.split(TABLE_ROWS))
     return (total / table.numel()).sqrt().float()
 
 
-def check_scale(scale: float, table: Tensor, gamma: float) -> None:
+def check_scale(scale: float, table: Float[Tensor, "vocabulary hidden"], gamma: float) -> None:
     """The start-up check: the noise's length over an embedding's length must be gamma.
 
     Raises:

@@ -6,6 +6,7 @@ SplitMix64 (Steele, Lea and Flood 2014), applied once per counter.
 """
 
 import torch
+from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 # SplitMix64's increment (2^64 / golden ratio) and multipliers, as the int64 with the same bits.
@@ -28,7 +29,9 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift_right(x, 31)
 
 
-def uniform(seed: Tensor, index: Tensor, lane: Tensor) -> Tensor:
+def uniform(
+    seed: Int64[Tensor, "..."], index: Int64[Tensor, "..."], lane: Int64[Tensor, "..."]
+) -> Float64[Tensor, "..."]:
     """Uniform numbers in the open interval (0, 1), in double precision.
 
     Args:
@@ -39,7 +42,9 @@ def uniform(seed: Tensor, index: Tensor, lane: Tensor) -> Tensor:
     return (_shift_right(bits, 64 - _UNIFORM_BITS).double() + 0.5) * 2.0**-_UNIFORM_BITS
 
 
-def gumbel(seed: Tensor, index: Tensor, ids: Tensor) -> Tensor:
+def gumbel(
+    seed: Int64[Tensor, " rows"], index: Int64[Tensor, " rows"], ids: Int64[Tensor, "rows slots"]
+) -> Float32[Tensor, "rows slots"]:
     """Standard Gumbel noise of each candidate: keyed by token id, so ties and order of the top-k do not matter.
 
     Args:
@@ -53,7 +58,9 @@ def gumbel(seed: Tensor, index: Tensor, ids: Tensor) -> Tensor:
     return (-torch.log(-torch.log(uniform(seed[:, None], index[:, None], ids)))).float()
 
 
-def normal(seed: Tensor, index: Tensor, lanes: Tensor) -> Tensor:
+def normal(
+    seed: Int64[Tensor, " rows"], index: Int64[Tensor, " rows"], lanes: Int64[Tensor, "rows lanes"]
+) -> Float32[Tensor, "rows lanes"]:
     """Standard normal noise by the inverse of its distribution function, one counter a number.
 
     Args:

@@ -10,6 +10,7 @@ With soft traces rows share a position as far as they drew the same there.
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Int64
 from tensordict import TensorDict
 from torch import Tensor
 from verl.utils.tensordict_utils import get_non_tensor_data
@@ -51,7 +52,7 @@ class PrefixTree:
     predecessors: Tensor
 
     @classmethod
-    def of(cls, sequences: list[Tensor], symbols: list[Tensor] | None = None) -> "PrefixTree":
+    def of(cls, sequences: list[Int64[Tensor, " _"]], symbols: list[Int64[Tensor, " _"]] | None = None) -> "PrefixTree":
         """The layout of sequences of token ids [T_b], at least one token each.
 
         Args:
@@ -83,14 +84,14 @@ class PrefixTree:
             predecessors=torch.tensor(predecessors, **as_index),
         )
 
-    def membership(self) -> Tensor:
+    def membership(self) -> Bool[Tensor, "sequences tokens"]:
         """[B, N] bool: which tokens each sequence goes through."""
         member = torch.zeros(len(self.paths), len(self.tokens), dtype=torch.bool, device=self.tokens.device)
         for row, path in zip(member, self.paths, strict=True):
             row[path] = True
         return member
 
-    def visible(self) -> Tensor:
+    def visible(self) -> Bool[Tensor, "tokens tokens"]:
         """[N, N] bool: which tokens (columns) each token attends to: itself and those before it in its sequence."""
         return self.membership()[self.owner] & (self.depth[None] <= self.depth[:, None])
 
@@ -170,7 +171,7 @@ def jagged(values: Tensor) -> Tensor:
     return torch.nested.nested_tensor_from_jagged(values, offsets)
 
 
-def drawn_entries(tree: PrefixTree, distinct: TensorDict) -> Tensor:
+def drawn_entries(tree: PrefixTree, distinct: TensorDict) -> Bool[Tensor, " entries"]:
     """[E] bool: of the tokens at which branches begin, those that a law drew."""
     if DRAWN not in distinct:
         return torch.zeros_like(tree.entries, dtype=torch.bool)

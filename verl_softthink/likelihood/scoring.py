@@ -9,6 +9,7 @@ column c - 1. All arithmetic is float32, whatever the logits' dtype.
 """
 
 import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -22,12 +23,12 @@ POSITIONS_AT_ONCE = 256
 
 
 def log_density(
-    logits: Tensor,
-    rows: Tensor,
+    logits: Float[Tensor, "*batch vocabulary"],
+    rows: Int64[Tensor, " draws"],
     positions: DrawnPositions,
     settings: ScoringSettings,
     fed: Mixtures | DrawnEmbeddings | None = None,
-) -> Tensor:
+) -> Float32[Tensor, " draws"]:
     """Score N drawn positions.
 
     Args:
@@ -57,7 +58,12 @@ def log_density(
         return scores.index_copy(0, soft, density).index_copy(0, token, token_log_prob)
 
 
-def log_density_in_tree(logits: Tensor, rows: Tensor, positions: DrawnPositions, settings: ScoringSettings) -> Tensor:
+def log_density_in_tree(
+    logits: Float[Tensor, "*batch vocabulary"],
+    rows: Int64[Tensor, " draws"],
+    positions: DrawnPositions,
+    settings: ScoringSettings,
+) -> Float32[Tensor, " draws"]:
     """``log_density`` where several draws may share a row of logits, as branches that begin with a draw do."""
     order = rows.argsort(stable=True)
     ascending = rows[order]
@@ -105,7 +111,9 @@ def _candidate_log_probs(logits: Tensor, rows: Tensor, ids: Tensor, settings: Sc
     return candidate_log_probs(picked, slots.where(ids != NO_CANDIDATE, NO_CANDIDATE), normalise_over="candidates")
 
 
-def pick(logits: Tensor, rows: Tensor, ids: Tensor) -> Tensor:
+def pick(
+    logits: Float[Tensor, "*batch vocabulary"], rows: Int64[Tensor, " draws"], ids: Int64[Tensor, "draws slots"]
+) -> Float[Tensor, "draws slots"]:
     """The logits of K ids at each of N flattened positions: [..., V], [N] and [N, K] give [N, K].
 
     The gradient is a sparse tensor: dense indexing would allocate a second array of the size of all logits, the

@@ -8,6 +8,7 @@ gradient by the number of ranks, because FSDP averages over them what each has c
 
 from dataclasses import dataclass
 
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
@@ -25,14 +26,14 @@ class SequenceSlice:
     length: int
     padding: int
 
-    def holds(self, index: Tensor) -> Tensor:
+    def holds(self, index: Int64[Tensor, " positions"]) -> Bool[Tensor, " positions"]:
         """[N] bool, which packed positions [N] are in the slice."""
         return (index >= self.start) & (index < self.start + self.length)
 
-    def local(self, index: Tensor) -> Tensor:
+    def local(self, index: Int64[Tensor, " positions"]) -> Int64[Tensor, " held"]:
         """[M] int64 indices in the slice, of those packed positions [N] that it holds."""
         return index[self.holds(index)] - self.start
 
-    def column(self, index: Tensor, values: Tensor) -> Tensor:
+    def column(self, index: Int64[Tensor, " held"], values: Float[Tensor, " held"]) -> Float[Tensor, " {self.length}"]:
         """[length] ``values`` [M] at their indices in the slice, 0 elsewhere."""
         return values.new_zeros(self.length).index_copy(0, index, values)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from verl_softthink.laws import Action, Law
@@ -43,7 +44,7 @@ class Mixtures:
         # Unused slots look up row 0 and weigh it 0.
         return self.ids.clamp(min=0)
 
-    def inputs(self, embeddings: Tensor) -> Tensor:
+    def inputs(self, embeddings: Float[Tensor, "soft slots hidden"]) -> Float[Tensor, "soft hidden"]:
         """[M, H] what is fed, given the rows looked up, [M, K, H]."""
         return Law.embed(self.weights, embeddings.detach() if self.detach else embeddings)
 
@@ -96,7 +97,7 @@ class DrawnEmbeddings:
 
 
 def soft_inputs(
-    soft: DrawnPositions, index: Tensor, settings: ScoringSettings, vocabulary: int
+    soft: DrawnPositions, index: Int64[Tensor, " soft"], settings: ScoringSettings, vocabulary: int
 ) -> Mixtures | DrawnEmbeddings:
     """The inputs of M soft positions, of the kind that the law draws.
 

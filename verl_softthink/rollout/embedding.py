@@ -3,9 +3,10 @@
 History gives the next step's input and, after a preemption or behind a soft prefix, the input of a whole replay.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from verl_softthink.laws import LAWS, Action
@@ -20,6 +21,7 @@ from verl_softthink.laws.gaussian import (
 from verl_softthink.rollout.state import SoftState
 
 
+@runtime_checkable
 class InputEmbedding(Protocol):
     """The input embedding of the model under generation."""
 
@@ -58,13 +60,13 @@ class TableEmbedding:
 
 def draw_embedding(
     state: SoftState,
-    scaled: Tensor,
-    slots: Tensor,
-    index: Tensor,
+    scaled: Float[Tensor, "rows vocabulary"],
+    slots: Int64[Tensor, " rows"],
+    index: Int64[Tensor, " rows"],
     action: Action,
-    log_prob: Tensor,
+    log_prob: Float[Tensor, " rows"],
     embedding: InputEmbedding,
-) -> tuple[Action, Tensor]:
+) -> tuple[Action, Float[Tensor, " rows"]]:
     """Draw the embedding of the rows whose law asks for one.
 
     A mean over the vocabulary is a product of [N, V] by the table for the whole batch, as large as the output head's.
@@ -94,8 +96,8 @@ def draw_embedding(
 
 
 def mixture_embeddings(
-    state: SoftState, slots: Tensor, index: Tensor, embedding: InputEmbedding
-) -> tuple[Tensor, Tensor]:
+    state: SoftState, slots: Int64[Tensor, " rows"], index: Int64[Tensor, " rows"], embedding: InputEmbedding
+) -> tuple[Float[Tensor, "rows hidden"], Bool[Tensor, " rows"]]:
     """Input embeddings of already generated positions.
 
     Args:

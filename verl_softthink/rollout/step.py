@@ -7,6 +7,7 @@ without a soft request take part as the trash slot and come out with ``overrides
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Candidates, candidate_log_probs, select_candidates
@@ -45,7 +46,11 @@ class _Drawn:
 
 
 def soft_step(
-    state: SoftState, logits: Tensor, slots: Tensor, index: Tensor, embedding: InputEmbedding | None = None
+    state: SoftState,
+    logits: Float[Tensor, "rows vocabulary"],
+    slots: Int64[Tensor, " rows"],
+    index: Int64[Tensor, " rows"],
+    embedding: InputEmbedding | None = None,
 ) -> StepResult:
     """Draw, score, advance the phase and write history.
 

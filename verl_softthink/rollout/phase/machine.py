@@ -14,6 +14,7 @@ below ``cold_entropy`` nats thinking is ended. Forced tokens are masked from the
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from verl_softthink.rollout.phase.switching import SwitchParameters, SwitchState, switch
@@ -102,7 +103,12 @@ class PhaseStep:
 
 
 def advance(
-    parameters: PhaseParameters, state: PhaseState, shown: Tensor, completes: Tensor, entropy: Tensor, bad: Tensor
+    parameters: PhaseParameters,
+    state: PhaseState,
+    shown: Int64[Tensor, " rows"],
+    completes: Bool[Tensor, " rows"],
+    entropy: Float[Tensor, " rows"],
+    bad: Bool[Tensor, " rows"],
 ) -> PhaseStep:
     """One step of the state machine.
 

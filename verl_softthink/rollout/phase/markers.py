@@ -13,6 +13,7 @@ spell. The text begins with the first generated token.
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int16, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -27,7 +28,9 @@ MAX_TEXT_MARKERS = 8
 NO_TEXT = -1
 
 
-def ends_with(recent: Tensor, marker: Tensor, length: Tensor) -> Tensor:
+def ends_with(
+    recent: Int64[Tensor, "rows width"], marker: Int64[Tensor, "rows width"], length: Int64[Tensor, " rows"]
+) -> Bool[Tensor, " rows"]:
     """[N] bool: the tokens [N, M] end with right-aligned markers [N, M] of ``length`` [N] > 0."""
     width = marker.shape[1]
     unused = torch.arange(width, device=marker.device) < (width - length)[:, None]
@@ -52,7 +55,7 @@ class TextMarkers:
     def __contains__(self, text: str) -> bool:
         return not text or text in self._numbers
 
-    def add(self, text: str, table: Tensor) -> None:
+    def add(self, text: str, table: Int16[Tensor, "states vocabulary"]) -> None:
         """Add the automaton of a text, [states, V] on the host.
 
         Raises:
@@ -75,7 +78,9 @@ class TextMarkers:
         """The number of a text that was added; ``NO_TEXT`` for none."""
         return self._numbers[text] if text else NO_TEXT
 
-    def step(self, number: Tensor, state: Tensor, token: Tensor) -> Tensor:
+    def step(
+        self, number: Int64[Tensor, " rows"], state: Int64[Tensor, " rows"], token: Int64[Tensor, " rows"]
+    ) -> Int64[Tensor, " rows"]:
         """[N] int64 state after a token; tokens below 0 write nothing, rows of ``NO_TEXT`` stay where they are."""
         inert = (number == NO_TEXT) | (token < 0)
         at = self._first[number.clamp(min=0)] + state.clamp(max=len(self._table) - 1)
@@ -90,12 +95,12 @@ class TextMarkers:
                 state = after[state]
         return state
 
-    def is_complete(self, number: Tensor, state: Tensor) -> Tensor:
+    def is_complete(self, number: Int64[Tensor, " rows"], state: Int64[Tensor, " rows"]) -> Bool[Tensor, " rows"]:
         """[N] bool, the text ends with the marker."""
         return (number != NO_TEXT) & (state == self._last[number.clamp(min=0)])
 
 
-def text_marker_table(marker: bytes, texts: list[bytes]) -> Tensor:
+def text_marker_table(marker: bytes, texts: list[bytes]) -> Int16[Tensor, "states vocabulary"]:
     """[len(marker) + 1, V] int16: the automaton's state after each token, from each state before it."""
     steps = _byte_steps(marker)
     lengths = np.array([len(text) for text in texts])

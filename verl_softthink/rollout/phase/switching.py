@@ -12,6 +12,7 @@ The step that switches is already of the new kind and gives the new block its re
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -44,8 +45,12 @@ class SwitchState:
 
 
 def switch(
-    parameters: SwitchParameters, state: SwitchState, was_discrete: Tensor, entropy: Tensor, thinking: Tensor
-) -> tuple[Tensor, SwitchState, Tensor]:
+    parameters: SwitchParameters,
+    state: SwitchState,
+    was_discrete: Bool[Tensor, " rows"],
+    entropy: Float[Tensor, " rows"],
+    thinking: Bool[Tensor, " rows"],
+) -> tuple[Bool[Tensor, " rows"], SwitchState, Bool[Tensor, " rows"]]:
     """Decide the kind of this step.
 
     Args:
