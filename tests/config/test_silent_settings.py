@@ -39,6 +39,8 @@ def test_no_recipe_trains_in_another_trainer(recipe):
         (["algorithm.use_kl_in_reward=true", "algorithm.kl_penalty=full"], "verl has no implementation of it"),
         (["algorithm.rollout_correction.rollout_is=tokens"], "rollout_is=tokens is unknown; use one of token"),
         (["algorithm.rollout_correction.rollout_rs='seq_mean_k1,seq_k4'"], "rollout_rs=seq_k4 is unknown"),
+        ([f"{LOSS}=dro"], "policy_loss.dro_beta=None with loss_mode=dro"),
+        (["algorithm.adv_estimator=gae", "trainer.device=cpu"], "critic has not been run on a CPU"),
         (["algorithm.use_pf_ppo=true"], "algorithm.use_pf_ppo=True: verl's V1 trainer gives the advantages"),
         (["reward.reward_manager.name=naiv"], "reward.reward_manager.name=naiv is unknown; use one of naive"),
         (["algorithm.adv_estimator=gae", "algorithm.lam=0.95"], "algorithm.lam=0.95 with algorithm.adv_estimator=gae"),

@@ -182,6 +182,7 @@ MISTAKES: dict[str, str] = {
     "+softthink.law.taus=0.1": "softthink.law.taus=0.1: unknown key; known keys of the law 'gumbel' are name",
     "data.train_files=/no/such.parquet": "data.train_files='/no/such.parquet' does not exist",
     "actor_rollout_ref.rollout.name=sglang": "actor_rollout_ref.rollout.name='sglang': soft tokens are rolled out by",
+    "actor_rollout_ref.actor.strategy=megatron": "strategy='megatron': soft traces are scored by the FSDP engine",
     "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=null": "verl refuses it: ",
     "~actor_rollout_ref.model.override_config.attn_implementation": "attn_implementation is flash_attention_2",
     "trainer.device=cuda": "trainer.device='cuda' on a CPU: select '+softthink=[cpu,<recipe>]'",

@@ -51,6 +51,7 @@ def _verl(config) -> list[Finding]:
     """verl's own validation, without the ``softthink`` node, which has been checked."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
@@ -58,7 +59,8 @@ def _verl(config) -> list[Finding]:
     plain.actor_rollout_ref.rollout.custom = None
     try:
         validate_config(plain, use_reference_policy=need_reference_policy(plain), use_critic=need_critic(plain))
-    except (AssertionError, ValueError, HydraException) as error:
+    # The last: verl reads keys that only another strategy's configuration has.
+    except (AssertionError, ValueError, HydraException, OmegaConfBaseException) as error:
         return [failure(CHECK, f"verl refuses it: {' '.join(str(error).split())}")]
     return []
 

@@ -35,6 +35,7 @@ def _of(module: str, owner: str, attributes: str, why: str) -> tuple[Symbol, ...
 
 _AGENT_LOOP = "verl.experimental.agent_loop.agent_loop"
 _ALGORITHMS = "verl.trainer.ppo.core_algos"
+_CORRECTION = "verl.trainer.ppo.rollout_corr_helper"
 _EMBEDDING = "vllm.model_executor.layers.vocab_parallel_embedding"
 _ENGINE = "verl.workers.engine.fsdp.transformer_impl"
 _ENGINES = "verl.workers.engine.base"
@@ -93,12 +94,18 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_TRAINER, "PPOTrainer._get_required_batch_multiple", "overridden: padding"),
     Symbol(_TRAINER, "PPOTrainer._save_checkpoint", "overridden: state of methods"),
     Symbol(_TRAINER, "PPOTrainer._load_checkpoint", "overridden: state of methods"),
-    *_of(_TRAINER, "PPOTrainer", "on_validate_begin on_validate_end", "overridden: discrete validation"),
-    *_of(_TRAINER, "PPOTrainer", "agent_loop_manager checkpoint_manager replay_buffer", "set, and read by methods"),
+    *_of(_TRAINER, "PPOTrainer", "checkpoint_manager replay_buffer", "set, and read by methods"),
     *_of(_TRAINER, "PPOTrainer", "config global_steps llm_server_manager tokenizer", "read"),
     Symbol("verl.workers.rollout.llm_server", "LLMServerManager.get_replicas", "called: servers to watch and to probe"),
     # training/
     Symbol("verl.utils.config", "validate_config", "wrapped: checks the softthink node; called by the doctor"),
+    *(
+        Symbol(_ALGORITHMS, f"{registry}_REGISTRY", "read: known names")
+        for registry in ("ADV_ESTIMATOR", "POLICY_LOSS")
+    ),
+    Symbol(_CORRECTION, "SUPPORTED_ROLLOUT_RS_OPTIONS", "read: known names"),
+    Symbol(_CORRECTION, "compute_rollout_rejection_mask", "read: whose the names are"),
+    Symbol("verl.experimental.reward_loop.reward_manager.registry", "REWARD_MANAGER", "read: known names"),
     Symbol(_ALGORITHMS, "register_policy_loss", "called: variational, reinforce_sum"),
     Symbol(
         "verl.trainer.ppo.v1.utils",
@@ -118,6 +125,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_ENGINE, 'output_args["temperature_rmpad"]', "read: the head in pieces, packed"),
     Symbol(_ENGINE, 'output_args["input_ids_rmpad_rolled"]', "read: the head in pieces"),
     Symbol(_ENGINES, "EngineRegistry.register", "called: softthink_language_model; stock engines for device cpu"),
+    Symbol(_TENSORDICT, "get", "called: columns of prompts"),
     Symbol(_TENSORDICT, "get_non_tensor_data", "called: settings of a batch"),
     Symbol(_TENSORDICT, "get_tensordict", "called: the micro-batch of distinct tokens"),
     # methods/
