@@ -39,7 +39,7 @@ SETTING = re.compile(r"`((?:softthink|actor_rollout_ref|algorithm|data|trainer|r
 @pytest.fixture(scope="module")
 def config():
     """What a user's command line meets: keys that are not in it would need Hydra's + before them."""
-    return composed(["+softthink=[cpu,soft_grpo]"])
+    return composed(["+softthink=[cpu,soft_grpo,attnrl,repro]"])
 
 
 @pytest.mark.parametrize("knob", KNOBS)
