@@ -57,7 +57,7 @@ def _all(names: str, verdict: Verdict, reason: str) -> dict[str, Entry]:
 _RIGHT, _REMARK, _REFUSED, _BROKEN = Verdict.RIGHT, Verdict.REMARK, Verdict.REFUSED, Verdict.BROKEN
 _RATIO = "reads the ratio of two densities of one draw"
 _SCORES = "reads rewards and the mask only"
-_AT_POSITION = "reads rewards through the mask: our trainer moves one on a placed token to the last sampled position"
+_AT_POSITION = "reads rewards through the mask: our trainer moves one on a forced token to the last sampled position"
 _TOKEN_BASELINE = "reads exp(log-prob) as a probability; and verl's V1 trainer never fills sum_pi_squared"
 _KL = {
     **_all("kl k1 abs mse k2 kl+ k1+ abs+ mse+ k2+", _RIGHT, "reads the log-ratio"),
@@ -140,7 +140,7 @@ CHOICES: tuple[Choice, ...] = (
         "reward.reward_manager.name",
         {
             **_all("naive rate_limited remote", _RIGHT, "grades the text of the shown tokens"),
-            "dapo": Entry(_REMARK, "grades the shown tokens; its overlong penalty counts placed tokens too"),
+            "dapo": Entry(_REMARK, "grades the shown tokens; its overlong penalty counts forced tokens too"),
             "gdpo": Entry(_RIGHT, "grades the text of the shown tokens; the estimator gdpo is refused"),
         },
         registered=verl_registries.reward_managers,
