@@ -113,4 +113,11 @@ def test_a_column_of_the_data_cannot_choose_another_agent_loop(tmp_path):
         check_config(composed(["+softthink=soft_grpo", *MODEL], taken))
     other = file("other.parquet", agent_name=["softthink_agent", "tool_agent"])
     sentences = problems("soft_grpo", other)
-    assert f"{other.replace('=', '=' + repr('')[0], 1)}' has a column agent_name with 'tool_agent', which" in sentences
+    key, _, path = other.partition("=")
+    assert f"{key}='{path}' has a column agent_name with 'tool_agent', which would replace" in sentences
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path):
+    empty = tmp_path / "empty.parquet"
+    empty.touch()
+    assert f"data.val_files='{empty}' cannot be read as parquet" in problems("soft_grpo", f"data.val_files={empty}")

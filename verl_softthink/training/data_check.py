@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as parquet
 from omegaconf import DictConfig
+from pyarrow import ArrowInvalid
 
 from verl_softthink.config.settings import SoftThinkSettings
 
@@ -19,7 +20,12 @@ def problems(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
     loop = config.actor_rollout_ref.rollout.agent.default_agent_loop
     found = []
     for key, path in _local_parquet(config):
-        if _COLUMN not in parquet.read_schema(path).names:
+        try:
+            columns = parquet.read_schema(path).names
+        except ArrowInvalid as error:
+            found.append(f"{key}={str(path)!r} cannot be read as parquet ({error}): make the file again")
+            continue
+        if _COLUMN not in columns:
             continue
         values = parquet.read_table(path, columns=[_COLUMN])[_COLUMN].unique().to_pylist()
         others = sorted(str(value) for value in values if value != loop)
