@@ -9,6 +9,8 @@ import hydra
 from hydra import initialize_config_module
 from omegaconf import OmegaConf
 
+#: What every recipe of a method sets, and plain verl does not: bounds on a transfer of weights.
+BOUNDED_WAITS = "ray_kwargs.ray_init.runtime_env.env_vars.VERL_SOFTTHINK_BOUNDED_WAITS"
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
 # Prints the arguments of a training run, evaluates -c, and does nothing for data and models.

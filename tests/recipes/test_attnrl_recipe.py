@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from recipes.arms import RECIPES, compose, differences, overrides
+from recipes.arms import BOUNDED_WAITS, RECIPES, compose, differences, overrides
 
 from verl_softthink.methods.attnrl.settings import AttnrlSettings
 from verl_softthink.methods.settings import parse_node
@@ -20,7 +20,7 @@ SOFT_KEYS = {
 #: What a tree may differ in from GRPO, beside the ``softthink`` node.
 METHOD_KEYS = {
     *("actor_rollout_ref.model.model_type", "trainer.v1.trainer_mode", "trainer.experiment_name"),
-    *("actor_rollout_ref.rollout.n", "data.gen_batch_size"),
+    *("actor_rollout_ref.rollout.n", "data.gen_batch_size", BOUNDED_WAITS),
 }
 
 

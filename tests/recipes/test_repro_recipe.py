@@ -4,14 +4,19 @@ import json
 import re
 
 import pytest
-from recipes.arms import RECIPES, compose, differences, overrides
+from recipes.arms import BOUNDED_WAITS, RECIPES, compose, differences, overrides
 
 from verl_softthink.methods.repro.settings import ReproSettings
 
 RECIPE = RECIPES / "repro"
 RUNS = ("pocket_cpu", "qwen_gpu")
 #: What the arms without process rewards may differ in, beside the `softthink` node.
-METHOD_KEYS = {"actor_rollout_ref.model.model_type", "trainer.v1.trainer_mode", "trainer.experiment_name"}
+METHOD_KEYS = {
+    "actor_rollout_ref.model.model_type",
+    "trainer.v1.trainer_mode",
+    "trainer.experiment_name",
+    BOUNDED_WAITS,
+}
 ARMS = ("repro", "grpo", "soft_grpo_repro", "soft_grpo")
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from recipes.arms import RECIPES, compose, differences, flat, overrides
+from recipes.arms import BOUNDED_WAITS, RECIPES, compose, differences, flat, overrides
 
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
 from verl_softthink.methods.settings import parse_node
@@ -17,6 +17,7 @@ METHOD_KEYS = frozenset(
         "actor_rollout_ref.rollout.agent.default_agent_loop",
         "actor_rollout_ref.model.model_type",
         "trainer.v1.trainer_mode",
+        BOUNDED_WAITS,
     }
 )
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from recipes.arms import RECIPES, compose, differences, flat, overrides
+from recipes.arms import BOUNDED_WAITS, RECIPES, compose, differences, flat, overrides
 
 from verl_softthink.methods.settings import parse_node
 from verl_softthink.methods.variational.settings import VariationalSettings
@@ -17,6 +17,7 @@ PLUGGED = frozenset(
         "actor_rollout_ref.rollout.agent.default_agent_loop",
         "actor_rollout_ref.model.model_type",
         "trainer.v1.trainer_mode",
+        BOUNDED_WAITS,
     }
 )
 LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
