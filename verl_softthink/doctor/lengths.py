@@ -1,7 +1,7 @@
 """Lengths of a run against the engine that must hold them: prompt and response, the model's positions, KV cache."""
 
 from omegaconf import DictConfig, OmegaConf
-from transformers import AutoConfig, PretrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from verl_softthink.doctor.findings import Finding, failure
 
@@ -52,7 +52,7 @@ def length_findings(config: DictConfig, check: str) -> list[Finding]:
     return []
 
 
-def _model(config: DictConfig) -> PretrainedConfig | None:
+def _model(config: DictConfig) -> PreTrainedConfig | None:
     """The language model's own configuration; None where there is no checkpoint, which other checks name."""
     path, trusted = config.actor_rollout_ref.model.path, config.actor_rollout_ref.model.trust_remote_code
     try:
@@ -61,7 +61,7 @@ def _model(config: DictConfig) -> PretrainedConfig | None:
         return None
 
 
-def _bytes_per_token(model: PretrainedConfig, dtype: str) -> int:
+def _bytes_per_token(model: PreTrainedConfig, dtype: str) -> int:
     """Of plain attention; one tensor-parallel rank holds the keys and values of all heads at most."""
     heads = getattr(model, "num_key_value_heads", None) or model.num_attention_heads
     size = getattr(model, "head_dim", None) or model.hidden_size // model.num_attention_heads

@@ -144,11 +144,11 @@ class Law(ABC):
         return self.weights(action, parameters).argmax(-1)
 
 
-def masked_sum(terms: Float[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> Float[Tensor, " rows"]:
+def masked_sum(terms: Float[Tensor, "rows slots"], mask: Bool[Tensor, "#rows slots"]) -> Float[Tensor, " rows"]:
     """Sum over the candidates, unused slots contributing neither value nor gradient (they may be inf or nan)."""
     return torch.where(mask, terms, 0.0).sum(-1)
 
 
-def finite(log_probs: Float[Tensor, "rows slots"], mask: Bool[Tensor, "rows slots"]) -> Float[Tensor, "rows slots"]:
+def finite(log_probs: Float[Tensor, "rows slots"], mask: Bool[Tensor, "#rows slots"]) -> Float[Tensor, "rows slots"]:
     """Replace the ``-inf`` of unused slots by 0, so that no inf - inf reaches a gradient."""
     return torch.where(mask, log_probs, 0.0)

@@ -277,11 +277,13 @@ SYMBOLS: tuple[Symbol, ...] = (
 STABLE: frozenset[tuple[str, str]] = frozenset(
     {
         # Checkpoints and tokenizers: the front page of transformers.
+        ("transformers", "AutoConfig"),
         ("transformers", "AutoModelForCausalLM"),
         ("transformers", "AutoTokenizer"),
         ("transformers", "GenerationConfig"),
         ("transformers", "LlamaConfig"),
         ("transformers", "LlamaForCausalLM"),
+        ("transformers", "PreTrainedConfig"),
         ("transformers", "PreTrainedModel"),
         ("transformers", "PreTrainedTokenizerBase"),
         ("transformers", "PreTrainedTokenizerFast"),
