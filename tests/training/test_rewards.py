@@ -1,4 +1,4 @@
-"""A reward on a placed token counts as if the response had ended before the token, for every estimator of verl."""
+"""A reward on a forced token counts as if the response had ended before the token, for every estimator of verl."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from verl.trainer.ppo.ray_trainer import compute_advantage
 from verl_softthink.training.rewards import on_sampled_positions
 
 ESTIMATORS = [name for name, function in core_algos.ADV_ESTIMATOR_REGISTRY.items() if "verl." in function.__module__]
-#: Four responses to one question and four to another: sampled tokens, and placed tokens behind them.
+#: Four responses to one question and four to another: sampled tokens, and forced tokens behind them.
 SAMPLED, PLACED = [3, 5, 4, 2, 5, 1, 3, 4], [1, 0, 2, 0, 0, 1, 0, 2]
 LENGTH = 6
 CONFIG = OmegaConf.create({"gamma": 0.9, "norm_adv_by_std_in_grpo": True, "gdpo_reward_keys": ["acc"]})
