@@ -1,9 +1,10 @@
 """Rewards at positions that nobody sampled, moved to where verl's estimators find them.
 
 verl puts the reward of a response on its last token, and GAE, REINFORCE++ and ReMax read rewards through the response
-mask. A token that phase control forces, such as the stop token at ``softthink.phase.answer_budget``, has mask 0, because
-nobody sampled it and the loss must not see it: a reward on it would be lost. The mask is right, so the reward moves: to
-the last sampled position before it, where a reward for the response so far belongs. Sums over a response stay.
+mask. A token that phase control forces, such as the stop token at ``softthink.phase.answer_budget``, has mask 0,
+because nobody sampled it and the loss must not see it: a reward on it would be lost. The mask is right, so the reward
+moves: to the last sampled position before it, where a reward for the response so far belongs. Sums over a response
+stay.
 """
 
 import torch
