@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from verl_softthink.data import math_verify_pool
+from verl_softthink.data import guarded_reward, math_verify_pool
 from verl_softthink.data.math_reward import compute_score
 from verl_softthink.data.math_verify_pool import NAME, PROCESSES, GradingFailure, equal
 
@@ -49,6 +49,8 @@ def test_a_process_that_hangs_is_killed_and_replaced():
 
 def test_a_failure_is_score_0_counted_and_logged_once(monkeypatch, caplog):
     monkeypatch.setattr(math_verify_pool.equal, "__kwdefaults__", {"seconds": 1.0})
+    # Another test of this process may have reported the same answer.
+    guarded_reward._report.cache_clear()
     for _ in range(2):
         verdict = compute_score("any", f"\\boxed{{{HANGS}}}", "x+2", grader="math_verify")
         assert verdict == {"score": 0.0, "acc": 0.0, "grader_failure": 1.0}

@@ -14,7 +14,7 @@ from verl_softthink.methods.attnrl.influence import ForwardContextInfluence
 from verl_softthink.methods.attnrl.steps import SteppedSequence
 from verl_softthink.rollout.agent_loop import SoftAgentLoopOutput, attach_trace, soft_sampling
 from verl_softthink.rollout.embedding import TableEmbedding, mixture_embeddings
-from verl_softthink.rollout.fields import FORCED, ROWS_FIELD
+from verl_softthink.rollout.fields import FORCED, OCCURRENCE, ROWS_FIELD
 from verl_softthink.rollout.prefix import load_prefix
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.state import SoftState
@@ -32,7 +32,8 @@ class SoftDriver(Driver):
 
     def _session(self, row):
         if BRANCH in row:
-            return super()._session(row | {"session_id": 0})
+            # The trainer numbers equal prompts; here all differ.
+            return super()._session(row | {"session_id": 0, OCCURRENCE: 0})
         prompt = self.tokenizer.apply_chat_template(
             row["raw_prompt"], add_generation_prompt=True, tokenize=True, return_dict=False
         )
