@@ -15,6 +15,7 @@ from verl_softthink.methods.variational.weighting import (
     log_likelihood,
     log_ratio,
     self_normalise,
+    weighted_advantages,
 )
 
 LOGS = st.lists(st.one_of(st.floats(-50, 50), st.just(-math.inf)), min_size=1, max_size=12)
@@ -94,3 +95,8 @@ def test_answer_terms():
     assert log_likelihood(log_probs, mask, length_normalised=False).tolist() == [-3.0, -math.inf]
     with pytest.raises(ValueError, match="not probabilities"):
         log_accuracy(torch.tensor([-1.0, 1.0]))
+
+
+def test_advantages_are_weights_times_the_thoughts_of_their_question():
+    weights, group = torch.tensor([0.5, 0.25, 0.25, 1.0, 0.0]), torch.tensor([0, 0, 0, 1, 1])
+    assert weighted_advantages(weights, group).tolist() == [1.5, 0.75, 0.75, 2.0, 0.0]
