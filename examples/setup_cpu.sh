@@ -35,7 +35,7 @@ softthink_is_ready() {
 softthink_install() {
     local python install
     python=$(softthink_python)
-    # Of thirty thousand modules a run imports some thousands: Python compiles them when it meets them.
+    # Of thirty thousand modules a run imports some thousands: Python compiles them when it first meets them.
     install="$softthink_venv/bin/python -m pip --disable-pip-version-check install -q --no-compile"
     echo "Setting up $softthink_venv (about 4 GB, 4 to 10 minutes, once) ..."
     # Metadata of an earlier checkout would name entry points that have moved.
@@ -58,5 +58,7 @@ fi
 softthink_is_ready || softthink_install
 
 export PATH=$softthink_venv/bin:$PATH
+# Images of containers often set it, and each of a run's dozen processes would compile those modules anew.
+unset PYTHONDONTWRITEBYTECODE
 # verl on a CPU; nothing is fetched from a model hub.
 export VERL_PLATFORM=cpu HF_HUB_OFFLINE=1

@@ -68,6 +68,7 @@ def register() -> None:
     if compat.disabled():
         logger.warning("VERL_SOFTTHINK_DISABLE=1: verl_softthink registers nothing with verl")
         return
+    compat.keep_warnings()
     chosen = registrations()
     for module in dict.fromkeys(module for module, _ in chosen):
         when_imported(module)(compat.check_module)

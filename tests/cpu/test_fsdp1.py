@@ -2,14 +2,12 @@
 
 import torch
 import torch.distributed
-import torch.multiprocessing
+from support.ranks import RANKS, run_on_ranks
 from torch import nn
 from torch.distributed.fsdp import CPUOffload
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 
 from verl_softthink.cpu.fsdp1 import CPUFullyShardedDataParallel
-
-RANKS = 2
 
 
 class Model(nn.Module):
@@ -24,8 +22,8 @@ class Model(nn.Module):
         return self.layers(values) * self.scale
 
 
-def on_rank(rank: int, rendezvous: str, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=RANKS)
+def on_rank(rank: int, world: int, rendezvous: str, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
     torch.manual_seed(rank)
     with torch.device("meta" if rank else "cpu"):
         model = Model()
@@ -45,7 +43,7 @@ def on_rank(rank: int, rendezvous: str, folder: str) -> None:
 
 
 def test_every_rank_has_the_first_one_s_weights_and_buffers(tmp_path):
-    torch.multiprocessing.spawn(on_rank, args=(str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=RANKS)
+    run_on_ranks(on_rank, str(tmp_path / "rendezvous"), str(tmp_path))
     alone = torch.load(tmp_path / "alone")
     for rank in range(RANKS):
         torch.testing.assert_close(torch.load(tmp_path / str(rank)), alone)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-import torch.multiprocessing
+from support.ranks import run_on_ranks
 
 from .two_ranks import STEPS, run, train
 
@@ -10,7 +10,7 @@ from .two_ranks import STEPS, run, train
 def test_two_ranks_take_the_steps_of_one(model_path, tmp_path):
     path = model_path("qwen2")
     results = tmp_path / "results.pt"
-    torch.multiprocessing.spawn(run, args=(2, tmp_path / "store", path, results), nprocs=2)
+    run_on_ranks(run, tmp_path / "store", path, results)
     two = torch.load(results)
     for packed in (False, True):
         one = train(0, 1, path, packed)

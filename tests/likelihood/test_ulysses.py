@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-import torch.multiprocessing
+from support.ranks import run_on_ranks
 
 from .runs import build, infer, train, weighted_log_probs
 from .ulysses_ranks import LAWS, batch, run
@@ -10,7 +10,7 @@ from .ulysses_ranks import LAWS, batch, run
 
 def test_two_sequence_parallel_ranks_score_and_train_as_one(model_path, tmp_path):
     path = model_path("qwen2", tied=True)
-    torch.multiprocessing.spawn(run, args=(2, tmp_path / "store", path, tmp_path), nprocs=2)
+    run_on_ranks(run, tmp_path / "store", path, tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     # Padded, with another attention: nothing of the packed path is shared.
     engine = build(path, packed=False)

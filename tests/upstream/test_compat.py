@@ -105,3 +105,23 @@ def test_switches_take_0_and_1_only(monkeypatch):
     monkeypatch.setenv("VERL_SOFTTHINK_DISABLE", "yes")
     with pytest.raises(ValueError, match="VERL_SOFTTHINK_DISABLE='yes'"):
         compat.disabled()
+
+
+def test_warnings_are_seen_beside_vllms_server(monkeypatch):
+    """Its import of this library would set the root logger to ERROR."""
+    from model_hosting_container_standards.logging_config import configure_root_logger
+
+    for variable in ("LOG_LEVEL", "SAGEMAKER_CONTAINER_LOG_LEVEL"):
+        monkeypatch.delenv(variable, raising=False)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", logging.WARNING)
+    compat.keep_warnings()
+    configure_root_logger()
+    assert root.level == logging.WARNING
+    # A level that somebody has chosen stands.
+    monkeypatch.delenv("SAGEMAKER_CONTAINER_LOG_LEVEL")
+    monkeypatch.setenv("LOG_LEVEL", "CRITICAL")
+    compat.keep_warnings()
+    configure_root_logger()
+    assert root.level == logging.CRITICAL

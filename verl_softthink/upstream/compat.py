@@ -60,6 +60,16 @@ def _switch(name: str) -> bool:
     return _SWITCH_VALUES[value]
 
 
+def keep_warnings() -> None:
+    """Keep the root logger at WARNING where nobody has chosen a level for vLLM's server.
+
+    A library that the server imports (model-hosting-container-standards) sets root logger and root handlers to ERROR
+    otherwise, and with them goes every warning of a library that leaves logging to its application, as this one does.
+    """
+    if "LOG_LEVEL" not in os.environ:
+        os.environ.setdefault("SAGEMAKER_CONTAINER_LOG_LEVEL", "WARNING")
+
+
 def check(strict_mode: bool | None = None) -> list[str]:
     """Check versions and every symbol of :data:`verl_softthink.upstream.symbols.SYMBOLS`.
 
