@@ -8,6 +8,7 @@ import verl_softthink
 ROOT = Path(verl_softthink.__file__).parent
 #: From the ground up; a room imports from rooms before it. Rooms of one line do not know each other.
 LAYERS = (
+    ("installed",),
     ("laws", "cpu", "liveness", "upstream", "errors", "standalone", "pocket"),
     ("trace", "data"),
     ("config", "dump"),

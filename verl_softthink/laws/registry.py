@@ -11,8 +11,9 @@ look-up, and a law is imported when it is first used: one that is broken harms n
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
+from verl_softthink.installed import Installed
 from verl_softthink.laws.base import Law
 
 GROUP = "verl_softthink.laws"
@@ -34,30 +35,19 @@ class LawRegistry(Mapping[str, Law]):
         self._laws = {law.name: law for law in self.own}
 
     @cached_property
-    def _installed(self) -> dict[str, list[EntryPoint]]:
-        found: dict[str, list[EntryPoint]] = {}
-        for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-            found.setdefault(point.name, []).append(point)
-        return found
+    def _installed(self) -> Installed:
+        return Installed(GROUP, "law")
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
-        own = [law.name for law in self.own]
-        return (*own, *(name for name in self._installed if name not in own))
+        return self._installed.names(tuple(law.name for law in self.own))
 
     def __getitem__(self, name: str) -> Law:
-        points = self._installed.get(name, [])
-        if len(points) + any(law.name == name for law in self.own) > 1:
-            claims = " and ".join(f"{point.value} of {point.dist.name}" for point in points)
-            raise ValueError(
-                f"the law {name!r} is claimed by {claims}"
-                + ("" if len(points) > 1 else " and by verl_softthink itself")
-                + f": rename the entry point in {GROUP!r}, or uninstall the distribution"
-            )
+        point = self._installed.point(name, is_own=any(law.name == name for law in self.own))
         if name not in self._laws:
-            if not points:
+            if point is None:
                 raise KeyError(name)
-            self._laws[name] = self._load(points[0])
+            self._laws[name] = self._load(point)
         return self._laws[name]
 
     def __contains__(self, name: object) -> bool:
@@ -74,16 +64,9 @@ class LawRegistry(Mapping[str, Law]):
         return self._names.index(name)
 
     def _load(self, point: EntryPoint) -> Law:
-        origin = f"the law {point.name!r}, {point.value} of {point.dist.name}"
-        # Whatever else its module raises comes out with its own traceback, which names the file.
-        try:
-            law = point.load()
-        except (ImportError, AttributeError, SyntaxError) as error:
-            raise ValueError(
-                f"{origin} cannot be loaded ({type(error).__name__}: {error}): repair or uninstall the distribution"
-            ) from error
+        law = self._installed.load(point)
         if problem := self._problem(law, point.name):
-            raise ValueError(f"{origin} {problem}")
+            raise ValueError(f"{self._installed.origin(point)} {problem}")
         return law()
 
     def _problem(self, law: object, name: str) -> str | None:

@@ -14,7 +14,9 @@ import importlib
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
+
+from verl_softthink.installed import Installed
 
 logger = logging.getLogger(__name__)
 
@@ -122,17 +124,13 @@ def load(target: str) -> object:
 
 
 @functools.cache
-def _installed() -> Mapping[str, tuple[EntryPoint, ...]]:
-    """Entry points of installed methods by group, sorted."""
-    found: dict[str, tuple[EntryPoint, ...]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        found[point.name] = (*found.get(point.name, ()), point)
-    return found
+def _installed() -> Installed:
+    return Installed(GROUP, "method")
 
 
 def groups() -> tuple[str, ...]:
     """Groups of all methods, ours first; installed methods are not imported."""
-    return (*_OWN, *(group for group in _installed() if group not in _OWN))
+    return _installed().names(tuple(_OWN))
 
 
 def method(group: str) -> Method:
@@ -141,30 +139,17 @@ def method(group: str) -> Method:
     Raises:
         ValueError: there is none, two distributions claim the group, or the installed one cannot be used.
     """
-    points = _installed().get(group, ())
-    if len(points) + (group in _OWN) > 1:
-        claims = " and ".join(f"{point.value} of {point.dist.name}" for point in points)
-        raise ValueError(
-            f"the method {group!r} is claimed by {claims}{' and by verl_softthink itself' if group in _OWN else ''}: "
-            f"rename the entry point in {GROUP!r}, or uninstall the distribution"
-        )
+    point = _installed().point(group, is_own=group in _OWN)
     if group in _OWN:
         return _OWN[group]
-    if not points:
+    if point is None:
         raise ValueError(f"softthink.{group} is no method; the methods are {', '.join(groups())}")
-    return _load(points[0])
+    return _load(point)
 
 
 @functools.cache
 def _load(point: EntryPoint) -> Method:
-    origin = f"the method {point.name!r}, {point.value} of {point.dist.name}"
-    # Whatever else its module raises comes out with its own traceback, which names the file.
-    try:
-        found = point.load()
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise ValueError(
-            f"{origin} cannot be loaded ({type(error).__name__}: {error}): repair or uninstall the distribution"
-        ) from error
+    found, origin = _installed().load(point), _installed().origin(point)
     if not isinstance(found, Method):
         raise ValueError(f"{origin} is {found!r}: name a verl_softthink.methods.registry.Method")
     if found.group != point.name:
@@ -184,7 +169,7 @@ def usable() -> list[Method]:
     chooses it is refused with the reason.
     """
     found = list(METHODS)
-    for group in _installed():
+    for group in _installed().points:
         try:
             found += [] if group in _OWN else [method(group)]
         except ValueError as error:
