@@ -1,4 +1,4 @@
-"""Whatever a message, a document or a script says to install can be installed: a package that is known here, an extra."""
+"""Whatever a message, a document or a script says to install can be installed: a known package, or an extra."""
 
 import ast
 import re

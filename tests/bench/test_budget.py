@@ -24,7 +24,7 @@ VOCABULARY, CANDIDATES, LENGTH, BATCH = 64, 5, 12, 4
 
 
 class Operations(TorchDispatchMode):
-    """Counts operations that launch a kernel, those that touch a tensor of ``large`` numbers, and bytes made by name."""
+    """Counts operations that launch a kernel, passes over tensors of ``large`` numbers, and bytes made by name."""
 
     def __init__(self, large: int):
         super().__init__()

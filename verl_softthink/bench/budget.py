@@ -71,7 +71,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Machine:
-    """Eight GPUs: memory in bytes, peak of bf16 operations and of bytes a second, of one; bytes a second to the host."""
+    """GPUs of one kind. Of each: memory in bytes; bf16 operations, bytes of memory and bytes to the host a second."""
 
     name: str
     operations: float
@@ -137,12 +137,11 @@ def shares(shape: Shape, machine: Machine, run: Run) -> list[Share]:
     sharded = shape.parameters / machine.gpus
     added = lookup_bytes(tokens, run.candidates, shape.hidden) + gather_bytes(tokens, run.candidates)
     history = history_bytes(run.max_num_seqs, run.prompt + run.longest, run.candidates)
-    logits = 2 * tokens * shape.vocabulary * _HALF
-    checkpoints = shape.layers * tokens * shape.hidden * _HALF
+    held = tokens * (2 * shape.vocabulary + shape.layers * shape.hidden) * _HALF
     generated = run.responses * run.mean_response
     return [
         Share("weights, gradients, Adam, reference (FSDP)", "GiB", sharded * (_TRAINED + _FLOAT) / GIB, 0),
-        Share("a micro-batch: logits, their gradient, checkpointed activations", "GiB", (logits + checkpoints) / GIB, added / GIB),
+        Share("a micro-batch: logits, their gradient, checkpointed activations", "GiB", held / GIB, added / GIB),
         Share("vLLM: weights; history of soft requests", "GiB", shape.parameters * _HALF / GIB, history / GIB),
         Share("rollout", "s", *_rollout_seconds(shape, machine, run, batch)),
         Share("old log-probs, reference, update", "s", *_training_seconds(shape, machine, run, batch)),
@@ -192,9 +191,7 @@ MACHINES = (
 
 def table(run: Run | None = None) -> str:
     """The table in Markdown: GRPO's amount + what soft_grpo adds, for each shape on each machine."""
-    columns = [
-        (shape, machine, shares(shape, machine, run or Run())) for shape in SHAPES for machine in MACHINES
-    ]
+    columns = [(shape, machine, shares(shape, machine, run or Run())) for shape in SHAPES for machine in MACHINES]
     lines = ["| | " + " | ".join(f"{shape.name}, {machine.name}" for shape, machine, _ in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for row in zip(*(column for _, _, column in columns), strict=True):
