@@ -9,7 +9,7 @@ softthink_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 softthink_venv=$softthink_root/.venv
 softthink_torch=2.13.0+cpu
 softthink_torch_index=https://download.pytorch.org/whl/cpu
-softthink_extras=cpu,math,smollm2,dev
+softthink_extras=cpu,math,smollm2,dev,docs
 
 softthink_fingerprint() {
     cat "$softthink_root/pyproject.toml" "${BASH_SOURCE[0]}" "$softthink_root/examples/constraints_cpu.txt" | sha256sum | cut -d' ' -f1

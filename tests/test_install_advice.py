@@ -48,7 +48,7 @@ def advised(text: str) -> list[str]:
 
 def problem(requirement: str) -> str | None:
     """Why a requirement cannot be installed; None where it can."""
-    local = re.fullmatch(r"\.(?:\[(.*)\])?|[\w./-]*\.whl(?:\[(.*)\])?", requirement)
+    local = re.fullmatch(r"\.(?:\[(.*)\])?|[\w./*-]*\.whl(?:\[(.*)\])?", requirement)
     if local:
         requirement = f"verl-softthink[{local[1] or local[2] or ''}]"
     parsed = Requirement(requirement)
