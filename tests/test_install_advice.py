@@ -71,7 +71,8 @@ def texts() -> Iterator[tuple[Path, str]]:
         files = (ROOT / folder).glob("*") if folder == "." else (ROOT / folder).rglob("*")
         for path in sorted(files):
             if path.suffix in (".md", ".sh") or path.name.startswith("Dockerfile"):
-                yield path, re.sub(r"\$\w+|\$\{[^}]*\}", _OPEN, path.read_text(encoding="utf-8"))
+                text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+                yield path, re.sub(r"\$\w+|\$\{[^}]*\}", _OPEN, text)
 
 
 def test_every_advice_can_be_followed():
