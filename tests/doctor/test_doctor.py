@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from doctor.broken_installs import DOUBTS, FAULTS, MISTAKES, doctor, probe, sound, write_distribution
+from verl_softthink.doctor import platform_probe
 from verl_softthink.doctor.marker import marker_findings
 from verl_softthink.laws.registry import GROUP
 from verl_softthink.pocket import checkpoint_path
@@ -107,6 +108,14 @@ def test_wrong_configuration(configurations, override, sentence):
     # Of some mistakes verl's own validation has something to say too.
     assert all(other["text"].startswith("verl refuses it") for other in others)
     assert finding["status"] == ("failure" if override in MISTAKES else "warning")
+
+
+@pytest.mark.parametrize(("found", "status"), [(None, "warning"), (object(), "ok")])
+def test_a_gpu_without_flash_attention_is_told_how_to_install_it(monkeypatch, found, status):
+    monkeypatch.setattr(platform_probe.importlib.util, "find_spec", lambda name: found)
+    finding = platform_probe._flash_attention()
+    assert finding.status == status
+    assert ("pip install --no-build-isolation 'verl-softthink[flash-attn]'" in finding.text) == (found is None)
 
 
 def test_a_marker_that_is_not_in_the_tokenizer():

@@ -79,6 +79,14 @@ def bench_prefix(
     report(shared_prefix.run(shared_prefix.QUICK if quick else shared_prefix.FULL), json)
 
 
+def budget() -> None:
+    """Memory and time of a training step on 8 GPUs, computed: GRPO's share, and what soft thoughts add."""
+    from verl_softthink.bench.budget import table
+
+    typer.echo(table())
+
+
 def add_to(app: typer.Typer) -> None:
-    """Add the group ``bench``."""
+    """Add the group ``bench``, and ``budget``, which measures nothing."""
     app.add_typer(bench, name="bench")
+    app.command()(budget)

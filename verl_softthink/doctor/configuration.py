@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
+from verl_softthink.doctor.libraries import INSTALL_FLASH_ATTENTION
 from verl_softthink.standalone import choose_platform
 
 CHECK = "configuration"
@@ -79,7 +80,7 @@ def _attention(config) -> list[Finding]:
             failure(
                 CHECK,
                 "actor_rollout_ref.model.override_config.attn_implementation is flash_attention_2, and flash-attn is "
-                "not installed: pip install flash-attn, or add "
+                f"not installed: {INSTALL_FLASH_ATTENTION}, or add "
                 "+actor_rollout_ref.model.override_config.attn_implementation=sdpa.",
             )
         ]

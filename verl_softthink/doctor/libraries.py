@@ -11,6 +11,8 @@ CHECK = "libraries"
 #: Their ordinary wheels are CUDA builds, which next to a CPU torch fail on import and take transformers with them.
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 _SECONDS = 120
+#: FlashAttention is built against the torch that is installed, so not in pip's isolated build.
+INSTALL_FLASH_ATTENTION = "pip install --no-build-isolation 'verl-softthink[flash-attn]'"
 
 
 def start_import(name: str) -> Callable[[], Finding]:

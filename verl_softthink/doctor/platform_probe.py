@@ -5,6 +5,7 @@ import os
 import sys
 
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
+from verl_softthink.doctor.libraries import INSTALL_FLASH_ATTENTION
 from verl_softthink.standalone import choose_platform, has_accelerator
 
 CHECK = "platform"
@@ -39,7 +40,7 @@ def _flash_attention() -> Finding:
         return ok(CHECK, "flash-attn is installed, which verl's unpadded batches need.")
     return warning(
         CHECK,
-        "flash-attn is not installed: pip install flash-attn, or set "
+        f"flash-attn is not installed, which verl's unpadded batches need: {INSTALL_FLASH_ATTENTION}, or set "
         "+actor_rollout_ref.model.override_config.attn_implementation=sdpa and "
         "actor_rollout_ref.model.use_remove_padding=False.",
     )

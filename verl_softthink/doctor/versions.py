@@ -2,10 +2,12 @@
 
 import platform
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+import verl_softthink
 from verl_softthink.doctor.findings import Finding, Status, failure, ok
 from verl_softthink.upstream import compat
 
@@ -20,7 +22,14 @@ def version_findings() -> list[Finding]:
     try:
         own = metadata.metadata(DISTRIBUTION)
     except metadata.PackageNotFoundError:
-        return [failure(CHECK, f"{DISTRIBUTION} is not installed, only importable: pip install -e . in its directory.")]
+        folder = Path(verl_softthink.__file__).parents[1]
+        return [
+            failure(
+                CHECK,
+                f"{DISTRIBUTION} is importable from {folder} but not installed, so verl and vLLM do not find it: "
+                f"{_install_from(folder)}.",
+            )
+        ]
     found = [*_python(own["Requires-Python"]), *_requirements(own.get_all("Requires-Dist") or []), *_upstream()]
     if any(finding.status is Status.failure for finding in found):
         return found
@@ -28,6 +37,11 @@ def version_findings() -> list[Finding]:
     present = {name: metadata.version(name) for name in names if _version(name)}
     packages = ", ".join(f"{name} {version}" for name, version in present.items())
     return [*found, ok(CHECK, f"Python {platform.python_version()}, {packages}: supported.")]
+
+
+def _install_from(folder: Path) -> str:
+    """How to install the package that is imported from a folder: a checkout, or an unpacked wheel."""
+    return f"pip install -e {folder}" if (folder / "pyproject.toml").exists() else "install its wheel with pip"
 
 
 def _python(specifier: str | None) -> list[Finding]:

