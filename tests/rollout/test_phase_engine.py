@@ -56,6 +56,20 @@ def test_a_text_ends_thinking_across_token_boundaries(llm):
     assert not trace.drawn[end + 1 :].any()
 
 
+@pytest.mark.parametrize("match", ["tokens", "text"])
+def test_a_marker_that_has_begun_at_the_budget_is_completed(llm, match):
+    free, _, _ = _generate(llm, {})
+    words = llm.get_tokenizer().decode([free[5], 7])
+    marker = words if match == "text" else [free[5], 7]
+    assert free[6] != 7
+    for budget, forced in ((6, [7, 20]), (5, [free[5], 7, 20])):
+        phase = {"end_of_thinking": marker, "budget": budget, "answer_prefix": [20]}
+        tokens, trace, _ = _generate(llm, phase)
+        assert tokens[: budget + len(forced)] == free[:budget] + forced
+        assert trace.end_reason == "budget"
+        assert trace.forced.nonzero()[:, 0].tolist() == [*range(budget, budget + len(forced))]
+
+
 def test_a_cut_thought_gets_the_lead_in_and_the_answer_its_budget(llm):
     phase = {"budget": 6, "answer_prefix": [20], "lead_in": "w30 w31 w32", "answer_budget": 4}
     tokens, trace, output = _generate(llm, phase, ignore_eos=False)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def token_writer(tokenizer: "PreTrainedTokenizerBase") -> Callable[[int], bytes]
     """
     alphabet = _byte_alphabet() if _is_byte_level(tokenizer) else None
     added = {token_id: token.content for token_id, token in tokenizer.added_tokens_decoder.items()}
-    anchor = next(i for i in range(len(tokenizer)) if i not in added)
+    anchor = next(token_id for token_id in count() if token_id not in added)
     before = tokenizer.decode([anchor], clean_up_tokenization_spaces=False)
 
     def write(token_id: int) -> bytes:
