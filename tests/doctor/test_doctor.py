@@ -127,7 +127,9 @@ def test_a_marker_of_several_tokens_that_context_changes(tmp_path):
     PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="!").save_pretrained(tmp_path)
     in_context, template = marker_findings(str(tmp_path), "####")
     assert in_context.status == "warning" and "is 2 tokens: " in in_context.text
-    assert "other tokens behind 'x ', ' '" in in_context.text and "match=tokens would miss it" in in_context.text
+    assert (
+        "its tokens are others behind 'x ', ' '" in in_context.text and "match=tokens would miss it" in in_context.text
+    )
     assert template.status == "warning" and "no chat template" in template.text
 
 

@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from verl_softthink.pocket import checkpoint_path
-from verl_softthink.thinking import closing_turn
+from verl_softthink.thinking import closing_turn, require_open_turn
 
 QWEN = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -34,3 +34,10 @@ def test_a_closed_template_is_told_from_an_open_one(tokenizer, monkeypatch, temp
     monkeypatch.setattr(tokenizer, "chat_template", template)
     assert closing_turn(tokenizer, "</think>", **arguments) == turn
     assert closing_turn(tokenizer, tokenizer.encode("</think>"), **arguments) == turn
+
+
+def test_a_command_that_renders_prompts_refuses_a_closed_template(tokenizer, monkeypatch):
+    require_open_turn(tokenizer, "</think>", "model=pocket")
+    monkeypatch.setattr(tokenizer, "chat_template", "{{ messages[0].content }}<think></think>")
+    with pytest.raises(ValueError, match="model=pocket: its chat template begins the model's turn with '<think></thi"):
+        require_open_turn(tokenizer, "</think>", "model=pocket")

@@ -135,6 +135,6 @@ def test_no_second_place_looks_for_the_marker():
         "methods/repro/check.py": {"Preparation"},
         "methods/repro/stage.py": {"Preparation"},
         "methods/variational/agent_loop.py": {"EndOfThinking"},
-        "methods/variational/offline/stages.py": {"EndOfThinking"},
+        "methods/variational/offline/stages.py": {"EndOfThinking", "require_open_turn"},
         "rollout/request.py": {"_tokens"},
     }

@@ -70,8 +70,9 @@ def _in_context(tokenizer, marker: str | list[int], ids: list[int]) -> Finding:
     sides = [f"{side} {_named(texts)}" for side, texts in (("behind", before), ("before", behind)) if texts]
     return warning(
         CHECK,
-        f"{what}; but other tokens {', and '.join(sides)}. softthink.phase.match=tokens would miss it there, and the "
-        "model would go on thinking until softthink.phase.budget: leave match at null, which finds it in the text.",
+        f"{what}; but its tokens are others {', and '.join(sides)}. softthink.phase.match=tokens would miss it there, "
+        "and the model would go on thinking until softthink.phase.budget: leave match at null, which finds it in the "
+        "text.",
     )
 
 

@@ -19,7 +19,7 @@ from verl_softthink.evaluation.scoring import grade, resolve_reward
 from verl_softthink.evaluation.store import SampleStore, write_json
 from verl_softthink.evaluation.summary import summarise, table
 from verl_softthink.report.pass_at_k import plot_pass_at_k
-from verl_softthink.thinking import closing_turn
+from verl_softthink.thinking import require_open_turn
 
 logger = logging.getLogger(__name__)
 
@@ -206,12 +206,7 @@ def _prompt_tokens(checkpoint: Path, marker: str | list[int]) -> Callable[[Evalu
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    if (turn := closing_turn(tokenizer, marker)) is not None:
-        raise ValueError(
-            f"--checkpoint {checkpoint}: its chat template begins the model's turn with {turn!r}, which ends thinking "
-            f"before it begins; save a template that leaves thinking open, or give --end-of-thinking another text than "
-            f"{marker!r}"
-        )
+    require_open_turn(tokenizer, marker, f"--checkpoint {checkpoint}")
 
     def tokens(problem: EvaluationProblem) -> list[int]:
         chat = tokenizer.apply_chat_template(list(problem.messages), add_generation_prompt=True, return_dict=True)

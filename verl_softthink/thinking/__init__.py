@@ -14,6 +14,7 @@ from verl_softthink.thinking.checks import (
     load_tokenizer,
     marker_problems,
     marker_tokens,
+    require_open_turn,
 )
 from verl_softthink.thinking.marker import MAX_MARKER, MAX_TEXT_BYTES, EndOfThinking, MarkerSpan, begun_part, token_ids
 from verl_softthink.thinking.vocabulary import token_bytes, token_finder, token_writer, vocabulary_texts
@@ -30,6 +31,7 @@ __all__ = [
     "load_tokenizer",
     "marker_problems",
     "marker_tokens",
+    "require_open_turn",
     "token_bytes",
     "token_finder",
     "token_ids",

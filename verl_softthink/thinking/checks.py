@@ -98,6 +98,20 @@ def marker_problems(config: DictConfig, phase: PhaseSettings) -> list[str]:
     ]
 
 
+def require_open_turn(tokenizer: "PreTrainedTokenizerBase", marker: str | list[int], model: str) -> None:
+    """The same for a command that renders prompts with a checkpoint's own template.
+
+    Raises:
+        ValueError: naming the checkpoint, what its template writes and the fix.
+    """
+    if (turn := closing_turn(tokenizer, marker)) is not None:
+        raise ValueError(
+            f"{model}: its chat template begins the model's turn with {turn!r}, so that the end-of-thinking marker "
+            f"{marker!r} stands in every prompt already; save a template that leaves thinking open, or name a marker "
+            "that responses write"
+        )
+
+
 def closing_turn(tokenizer: "PreTrainedTokenizerBase", marker: str | list[int], **arguments) -> str | None:
     """What the chat template begins the model's turn with, where this holds the marker; None where thinking is open.
 

@@ -81,7 +81,9 @@ class EndOfThinking:
         return MarkerSpan(bisect_right(ends, at), bisect_left(ends, at + len(self.marker)) + 1)
 
     def begun(self, response: Sequence[int]) -> int:
-        """How much of the marker a response that does not hold it has begun: its ids, or bytes of its text."""
+        """How much of the marker a response ends with: its ids, or bytes of its text; all of it once it holds it."""
+        if self.find(response) is not None:
+            return len(self.marker)
         ids = list(response)
         return begun_part(ids if self._write is None else b"".join(map(self._write, ids)), self.marker)
 

@@ -33,8 +33,16 @@ def token_writer(tokenizer: "PreTrainedTokenizerBase") -> Callable[[int], bytes]
     spaces around punctuation.
 
     Args:
-        tokenizer: a Hugging Face fast tokenizer.
+        tokenizer: a Hugging Face tokenizer.
+
+    Raises:
+        ValueError: for a tokenizer of another library.
     """
+    if not hasattr(tokenizer, "added_tokens_decoder"):
+        raise ValueError(
+            f"{type(tokenizer).__name__} is no tokenizer of transformers, so that what its tokens write is not known; "
+            "set softthink.phase.match=tokens, or load the model with tokenizer_mode=hf"
+        )
     alphabet = _byte_alphabet() if _is_byte_level(tokenizer) else None
     added = {token_id: token.content for token_id, token in tokenizer.added_tokens_decoder.items()}
     anchor = next(token_id for token_id in count() if token_id not in added)

@@ -129,12 +129,18 @@ def resumed_phase(trace: SoftTrace, tokens: list[int], request: SoftRequest, beg
         trace: the prefix, with its discrete positions.
         tokens: P shown tokens.
         request: the continuation's settings, under which thinking goes on.
-        begun: how much of the marker they have begun where thinking ends; not read where it has not.
+        begun: how much of the marker they have begun where thinking ends, or at the last of them: tokens, or bytes.
 
     Raises:
         ValueError: when phase control leaves no such trace under these settings.
     """
     end = trace.end_of_thinking
+    # An ordinary token of thinking may have completed it, which the next step finds.
+    if begun == len(request.lead_ins) and not (end is None and trace.discrete[-1]) and trace.end_reason != "marker":
+        raise ValueError(
+            f"softthink.prefix holds softthink.phase.end_of_thinking ({request.marker_text or list(request.marker)!r}) "
+            "and goes on thinking behind it; continue it with the settings that it was drawn with"
+        )
     if end is None:
         return _thinking(trace, request)
     ended = "softthink.prefix: thinking ends at position"

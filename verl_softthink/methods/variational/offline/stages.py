@@ -22,7 +22,7 @@ from verl_softthink.methods.variational.weighting import (
     log_ratio,
     self_normalise,
 )
-from verl_softthink.thinking import EndOfThinking
+from verl_softthink.thinking import EndOfThinking, require_open_turn
 
 #: (prompts, count, temperature, max_tokens, seeds) to responses, as ``models.sample``.
 Sampler = Callable[..., list[list[list[int]]]]
@@ -36,6 +36,9 @@ class Stages:
 
     settings: OfflineSettings
     tokenizer: PreTrainedTokenizerBase
+
+    def __post_init__(self):
+        require_open_turn(self.tokenizer, self.settings.end_of_thinking, f"model={self.settings.model}")
 
     def prompts(self, record: dict) -> tuple[list[int], list[int]]:
         """Token ids of the question's prompt without and with its hint."""
