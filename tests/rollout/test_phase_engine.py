@@ -59,15 +59,13 @@ def test_a_text_ends_thinking_across_token_boundaries(llm):
 @pytest.mark.parametrize("match", ["tokens", "text"])
 def test_a_marker_that_has_begun_at_the_budget_is_completed(llm, match):
     free, _, _ = _generate(llm, {})
-    words = llm.get_tokenizer().decode([free[5], 7])
-    marker = words if match == "text" else [free[5], 7]
-    assert free[6] != 7
-    for budget, forced in ((6, [7, 20]), (5, [free[5], 7, 20])):
-        phase = {"end_of_thinking": marker, "budget": budget, "answer_prefix": [20]}
-        tokens, trace, _ = _generate(llm, phase)
-        assert tokens[: budget + len(forced)] == free[:budget] + forced
+    assert 7 not in free
+    for ids, forced in (([free[5], 7], [7, 20]), ([7, free[5]], [7, free[5], 20])):
+        marker = llm.get_tokenizer().decode(ids) if match == "text" else ids
+        tokens, trace, _ = _generate(llm, {"end_of_thinking": marker, "budget": 6, "answer_prefix": [20]})
+        assert tokens[: 6 + len(forced)] == free[:6] + forced
         assert trace.end_reason == "budget"
-        assert trace.forced.nonzero()[:, 0].tolist() == [*range(budget, budget + len(forced))]
+        assert trace.forced.nonzero()[:, 0].tolist() == [*range(6, 6 + len(forced))]
 
 
 def test_a_cut_thought_gets_the_lead_in_and_the_answer_its_budget(llm):
