@@ -34,7 +34,7 @@ shared=(
 thinking=('softthink.phase.end_of_thinking="</think>"' softthink.phase.budget=56)
 rloo=(
     # The answer is the one digit after </think>: no text to look for, nothing to begin an answer with.
-    softthink.phase.match=tokens softthink.phase.answer_prefix=null softthink.phase.lead_in=null
+    softthink.phase.match=null softthink.phase.answer_prefix=null softthink.phase.lead_in=null
     softthink.phase.answer_budget=null
     reward.custom_reward_function.path=pkg://verl_softthink.data.graded_reward
     +reward.custom_reward_function.reward_kwargs.grader=pocket

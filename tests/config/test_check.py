@@ -53,6 +53,10 @@ def test_settings_reach_the_workers_resolved():
         ("softthink.phase.budget=64", "leaves no room for an answer in data.max_response_length=64"),
         ("softthink.phase.end_of_thinking='❄'", "cannot produce it"),
         ("softthink.phase.end_of_thinking=[5000]", "outside the tokenizer"),
+        (
+            "actor_rollout_ref.model.custom_chat_template='<think></think>'",
+            "begins the model's turn with '<think></think>'",
+        ),
         ("softthink.rollout.prefix_cache_salt=false", "softthink.rollout.prefix_cache_salt=False with"),
         ("softthink.rollout.validation=hard", "softthink.rollout.validation='hard'"),
         ("actor_rollout_ref.model.use_fused_kernels=true", "use_fused_kernels=True"),

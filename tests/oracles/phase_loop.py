@@ -1,5 +1,6 @@
-"""Phase control as a slow loop over lists of tokens."""
+"""Phase control as a slow loop over lists of tokens and the text that they write."""
 
+from verl_softthink.rollout.phase.lead_in import lead_ins_by_text
 from verl_softthink.rollout.phase.machine import (
     REASON_BAD_LOGITS,
     REASON_BUDGET,
@@ -17,14 +18,33 @@ LAW, SAMPLER, PHASE = "law", "sampler", "phase"
 
 
 def request(**phase) -> SoftRequest:
-    text = phase.get("match") == "text"
     return resolve(
         {"phase": phase, "filter": {"top_k": 3, "max_topk": 3}, "seed": 0},
         max_tokens=1000,
         width=3,
         stop=STOP,
-        tokenize=(lambda marker: [0] * len(marker)) if text else None,
+        tokenize=lambda marker: ["ab".index(letter) for letter in marker],
+        spell=lambda lead_in, marker: lead_ins_by_text(lead_in, marker.encode(), write, find),
     )
+
+
+def write(token: int) -> bytes:
+    return TEXTS[token].encode()
+
+
+def find(written: bytes) -> int | None:
+    return TEXTS.index(written.decode()) if written.decode() in TEXTS else None
+
+
+def lead_in(r: SoftRequest, tokens: list[int]) -> list[int]:
+    """What is forced behind a thought that is cut short: nothing of the marker that it has already begun."""
+    if not r.marker_text:
+        marker = list(r.marker)
+        parts = [n for n in range(1, len(marker)) if tokens[-n:] == marker[:n]]
+    else:
+        marker, text = r.marker_text, "".join(TEXTS[t] for t in tokens)
+        parts = [n for n in range(1, len(marker)) if text.endswith(marker[:n])]
+    return list(r.lead_ins[max(parts, default=0)])
 
 
 def reference(r: SoftRequest, shown, sampled, entropies, bad):
@@ -35,7 +55,7 @@ def reference(r: SoftRequest, shown, sampled, entropies, bad):
 
     def complete(candidate):
         if r.marker_text:
-            return "".join(TEXTS[t] for t in candidate).endswith(r.marker_text)
+            return r.marker_text in "".join(TEXTS[t] for t in candidate)
         return tuple(candidate[-len(r.marker) :]) == r.marker
 
     for index in range(len(shown)):
@@ -50,14 +70,14 @@ def reference(r: SoftRequest, shown, sampled, entropies, bad):
         if mode == "thinking":
             cold = cold + 1 if entropy < r.cold_entropy else 0
             if index >= r.budget:
-                mode, queue, reason = "after", list(r.lead_in), REASON_BUDGET
+                mode, queue, reason = "after", lead_in(r, tokens), REASON_BUDGET
             elif r.cold_length and cold >= r.cold_length:
-                mode, queue, reason = "after", list(r.lead_in), REASON_COLD
+                mode, queue, reason = "after", lead_in(r, tokens), REASON_COLD
             elif r.switches and block > 0:
                 rises = discrete and block >= r.switch_window and entropy > reference_entropy
                 falls = not discrete and entropy < reference_entropy
                 if (rises or falls) and switches >= r.switches:
-                    mode, queue, reason = "after", list(r.lead_in), REASON_SWITCHES
+                    mode, queue, reason = "after", lead_in(r, tokens), REASON_SWITCHES
                 elif rises or falls:
                     discrete, block, switches = not discrete, 0, switches + 1
         if mode == "thinking":

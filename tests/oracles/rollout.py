@@ -129,7 +129,9 @@ def rollout(
         logits = model(inputs_embeds=embeddings[None]).logits[0, -1]
         position = None
         if thinking and index >= request.budget:
-            thinking, pending = False, list(request.marker)
+            marker = list(request.marker)
+            begun = max(n for n in range(len(marker)) if tokens[len(tokens) - n :] == marker[:n])
+            thinking, pending = False, marker[begun:]
         if thinking:
             position = draw(logits, request, index, table)
             tokens.append(position.shown)

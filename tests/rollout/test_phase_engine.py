@@ -56,6 +56,18 @@ def test_a_text_ends_thinking_across_token_boundaries(llm):
     assert not trace.drawn[end + 1 :].any()
 
 
+@pytest.mark.parametrize("match", ["tokens", "text"])
+def test_a_marker_that_has_begun_at_the_budget_is_completed(llm, match):
+    free, _, _ = _generate(llm, {})
+    assert 7 not in free
+    for ids, forced in (([free[5], 7], [7, 20]), ([7, free[5]], [7, free[5], 20])):
+        marker = llm.get_tokenizer().decode(ids) if match == "text" else ids
+        tokens, trace, _ = _generate(llm, {"end_of_thinking": marker, "budget": 6, "answer_prefix": [20]})
+        assert tokens[: 6 + len(forced)] == free[:6] + forced
+        assert trace.end_reason == "budget"
+        assert trace.forced.nonzero()[:, 0].tolist() == [*range(6, 6 + len(forced))]
+
+
 def test_a_cut_thought_gets_the_lead_in_and_the_answer_its_budget(llm):
     phase = {"budget": 6, "answer_prefix": [20], "lead_in": "w30 w31 w32", "answer_budget": 4}
     tokens, trace, output = _generate(llm, phase, ignore_eos=False)

@@ -23,7 +23,13 @@ def request(law: dict, **phase):
         "record_entropy": True,
     }
     return resolve(
-        values, max_tokens=LENGTH, width=WIDTH, carries_embeddings=True, stop=1, tokenize=lambda text: [3, 4]
+        values,
+        max_tokens=LENGTH,
+        width=WIDTH,
+        carries_embeddings=True,
+        stop=1,
+        tokenize=lambda text: [3, 4],
+        spell=lambda lead_in, marker: (lead_in,) * len(marker),
     )
 
 
@@ -34,7 +40,7 @@ REQUESTS = {
     "cold_and_switching": [
         request({"name": "concrete"}, cold_entropy=0.1, cold_length=2, switches=3, switch_window=2),
     ],
-    "text_marker": [request({"name": "gumbel"}, end_of_thinking=TEXT, match="text")],
+    "text_marker": [request({"name": "gumbel"}, end_of_thinking=TEXT)],
 }
 
 

@@ -144,8 +144,9 @@ class PhaseSettings(Settings):
     """When thinking starts, ends, how it is ended, and what follows."""
 
     end_of_thinking: str | list[int] = "</think>"
-    # What must end with the marker: the shown token ids, or the text that they write.
-    match: Literal["tokens", "text"] = "tokens"
+    # What must hold the marker: the text that the shown tokens write, or their ids. None: the text, of a marker that is
+    # given as one.
+    match: Literal["text", "tokens"] | None = None
     budget: Annotated[int, Field(ge=1)] | None = None
     cold_entropy: Annotated[float, Field(ge=0)] = 0.0
     cold_length: Annotated[int, Field(ge=0)] = 0
@@ -165,6 +166,12 @@ class PhaseSettings(Settings):
         if marker is not None and not marker:
             raise ValueError("it is empty; give a text, e.g. '</think>', or token ids")
         return marker
+
+    @property
+    def marker_text(self) -> str:
+        """The marker, if it is looked for in the text; empty if token ids are compared."""
+        by_text = isinstance(self.end_of_thinking, str) and self.match != "tokens"
+        return self.end_of_thinking if by_text else ""
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:

@@ -19,6 +19,7 @@ from verl_softthink.evaluation.scoring import grade, resolve_reward
 from verl_softthink.evaluation.store import SampleStore, write_json
 from verl_softthink.evaluation.summary import summarise, table
 from verl_softthink.report.pass_at_k import plot_pass_at_k
+from verl_softthink.thinking import require_open_turn
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def _chunks(evaluation: Evaluation, mode: Mode) -> list[tuple[int, Sequence[Eval
 
 
 def _draw(evaluation: Evaluation, missing: list, store: SampleStore, console: Console) -> None:
-    tokenize = _prompt_tokens(evaluation.checkpoint)
+    tokenize = _prompt_tokens(evaluation.checkpoint, evaluation.phase.end_of_thinking)
     with Progress(*COLUMNS, console=console) as progress:
         total = sum(len(problems) * evaluation.per_problem(mode) for mode, _, problems in missing)
         task = progress.add_task("starting vLLM", total=total)
@@ -201,10 +202,11 @@ def _samples(
     ]
 
 
-def _prompt_tokens(checkpoint: Path) -> Callable[[EvaluationProblem], list[int]]:
+def _prompt_tokens(checkpoint: Path, marker: str | list[int]) -> Callable[[EvaluationProblem], list[int]]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    require_open_turn(tokenizer, marker, f"--checkpoint {checkpoint}")
 
     def tokens(problem: EvaluationProblem) -> list[int]:
         chat = tokenizer.apply_chat_template(list(problem.messages), add_generation_prompt=True, return_dict=True)

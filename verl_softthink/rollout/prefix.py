@@ -205,8 +205,11 @@ def load_prefix(state: SoftState, slot: int, request: SoftRequest, prompt: list[
     trace, tokens = decode_prefix(request.prefix), prompt[-request.soft_prefix_length :]
     count, width = len(trace), min(trace.ids.shape[1], state.width)
     trace = trace.narrowed(width)
-    text = state.markers.behind(request.marker_text, torch.tensor(tokens[:-1], dtype=torch.int64))
-    rows = history_rows(trace, tokens, resumed_phase(trace, tokens, request), text)
+    end = trace.end_of_thinking
+    # A thought's last token is counted by the step behind it.
+    thought = tokens[:-1] if end is None else tokens[:end]
+    begun = state.begun(request, thought)
+    rows = history_rows(trace, tokens, resumed_phase(trace, tokens, request, begun), begun)
     state.phases.load(slot, to_device(rows, state.device))
     state.ids[slot, :count, :width] = to_device(trace.ids, state.device)
     state.values[slot, :count, :width] = to_device(trace.values, state.device)

@@ -5,13 +5,15 @@ its workers read the resolved form and validate nothing again.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import LawSettings, RequestSettings
 from verl_softthink.laws import LAWS, ParameterValue
+from verl_softthink.rollout.phase.lead_in import MAX_FORCED, LeadIns, lead_ins_by_tokens
+from verl_softthink.thinking import MAX_MARKER
 
 #: Key of ``SamplingParams.extra_args`` under which a soft request travels.
 EXTRA_ARGS_KEY = "softthink"
@@ -23,8 +25,9 @@ NO_STOP = 0
 class SoftRequest:
     """What a worker needs to know about a request; plain values only, so that it travels by msgpack.
 
-    ``parameters`` has all of the law's, by name. ``prefix`` is what ``prefix.encode_prefix`` gives, of the positions
-    that the prompt ends with; None as a rule.
+    ``marker_text`` is empty where token ids are compared, and ``lead_ins`` is what is forced behind each part of the
+    marker that has begun, in tokens or bytes (``phase.lead_in``). ``parameters`` has all of the law's, by name.
+    ``prefix`` is what ``prefix.encode_prefix`` gives, of the positions that the prompt ends with; None as a rule.
     """
 
     law: str
@@ -38,7 +41,7 @@ class SoftRequest:
     max_topk: int
     marker: tuple[int, ...]
     marker_text: str
-    lead_in: tuple[int, ...]
+    lead_ins: LeadIns
     answer_prefix: tuple[int, ...]
     answer_budget: int
     stop: int
@@ -73,7 +76,8 @@ class SoftRequest:
     @classmethod
     def from_dict(cls, values: dict) -> "SoftRequest":
         """Read what ``as_dict`` gave (tuples come back as lists)."""
-        return cls(**values | {name: tuple(values[name]) for name in ("marker", "lead_in", "answer_prefix")})
+        lists = {name: tuple(values[name]) for name in ("marker", "answer_prefix")}
+        return cls(**values | lists | {"lead_ins": tuple(map(tuple, values["lead_ins"]))})
 
 
 def resolve(
@@ -84,6 +88,7 @@ def resolve(
     carries_embeddings: bool = False,
     stop: int | None = None,
     tokenize: Callable[[str], list[int]] | None,
+    spell: Callable[[tuple[int, ...], str], LeadIns] | None = None,
 ) -> SoftRequest:
     """Validate the user's settings of one request and resolve what depends on tokenizer and engine.
 
@@ -94,6 +99,7 @@ def resolve(
         stop: the token id that ends a request; None if nothing but max_tokens does.
         carries_embeddings: whether the engine keeps drawn embeddings and returns them in traces.
         tokenize: text to token ids without special tokens; None if the engine has no tokenizer.
+        spell: as ``lead_ins_of`` a tokenizer: lead-in and marker to what is forced; read where the marker is a text.
 
     Raises:
         ValueError: naming the key, the value and the fix.
@@ -107,9 +113,10 @@ def resolve(
     _check_law(settings.law, width, carries_embeddings)
     law = LAWS[settings.law.name]
     phase = settings.phase
-    marker = _tokens("end_of_thinking", phase.end_of_thinking, tokenize)
-    prefix = () if phase.answer_prefix is None else _tokens("answer_prefix", phase.answer_prefix, tokenize)
-    lead_in = marker + prefix if phase.lead_in is None else _tokens("lead_in", phase.lead_in, tokenize)
+    marker = _tokens("end_of_thinking", phase.end_of_thinking, tokenize, MAX_MARKER)
+    prefix = () if phase.answer_prefix is None else _tokens("answer_prefix", phase.answer_prefix, tokenize, MAX_FORCED)
+    whole = marker + prefix if phase.lead_in is None else phase.lead_in
+    lead_in = _tokens("lead_in", whole, tokenize, MAX_FORCED)
     if phase.answer_budget is not None and stop is None:
         raise ValueError(
             f"softthink.phase.answer_budget={phase.answer_budget} ends the request with its stop token, and it has "
@@ -132,8 +139,8 @@ def resolve(
         min_p=max(settings.filter.min_p, law.smallest_share),
         max_topk=settings.filter.max_topk,
         marker=marker,
-        marker_text=phase.end_of_thinking if phase.match == "text" else "",
-        lead_in=lead_in,
+        marker_text=phase.marker_text,
+        lead_ins=spell(lead_in, phase.marker_text) if phase.marker_text else lead_ins_by_tokens(lead_in, marker),
         answer_prefix=prefix,
         answer_budget=phase.answer_budget or 0,
         stop=NO_STOP if stop is None else stop,
@@ -148,15 +155,18 @@ def resolve(
     )
 
 
-def _tokens(key: str, value: str | list[int], tokenize: Callable[[str], list[int]] | None) -> tuple[int, ...]:
-    if not isinstance(value, str):
-        return tuple(value)
-    if tokenize is None:
+def _tokens(
+    key: str, value: str | Sequence[int], tokenize: Callable[[str], list[int]] | None, longest: int
+) -> tuple[int, ...]:
+    if isinstance(value, str) and tokenize is None:
         raise ValueError(
             f"softthink.phase.{key}={value!r} is a text, but the engine has no tokenizer (skip_tokenizer_init); give "
             "its token ids"
         )
-    return tuple(tokenize(value))
+    tokens = tuple(tokenize(value) if isinstance(value, str) else value)
+    if not 1 <= len(tokens) <= longest:
+        raise ValueError(f"softthink.phase.{key} is {len(tokens)} tokens long; use 1 to {longest}")
+    return tokens
 
 
 def _check_law(law: LawSettings, width: int, carries_embeddings: bool) -> None:

@@ -6,6 +6,7 @@ table, so that no step needs a decision on the host or a boolean index.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,20 +15,18 @@ from torch import Tensor
 
 from verl_softthink.laws import LAWS, NO_CANDIDATE, FilterParameters, LawParameters
 from verl_softthink.rollout.phase.history import PhaseHistory
+from verl_softthink.rollout.phase.lead_in import MAX_FORCED
 from verl_softthink.rollout.phase.markers import TextMarkers
 from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.to_device import to_device
-from verl_softthink.thinking import MAX_MARKER
+from verl_softthink.thinking import MAX_MARKER, MAX_TEXT_BYTES, begun_part
 from verl_softthink.trace import row_width
 
 (_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.own) if law.draws_embedding)
-#: Longest lead-in and answer prefix, in tokens.
-MAX_FORCED = 32
 #: Integer settings of phase control; in the trash row they are 0, with which it stays in its answer.
 PHASE_SETTINGS = (
     "budget",
     "cold_length",
-    "lead_in_length",
     "answer_prefix_length",
     "answer_budget",
     "stop",
@@ -83,7 +82,9 @@ class SoftState:
         self.phase_settings = table(len(PHASE_SETTINGS), dtype=torch.int64)
         self.cold_entropy = table(dtype=torch.float32)
         self.marker = table(MAX_MARKER, dtype=torch.int64, fill=-1)
-        self.lead_in = table(MAX_FORCED, dtype=torch.int64, fill=-1)
+        #: By how much of the marker has begun, in tokens or bytes.
+        self.lead_in = table(MAX_TEXT_BYTES, MAX_FORCED, dtype=torch.int32, fill=-1)
+        self.lead_in_length = table(MAX_TEXT_BYTES, dtype=torch.int32, fill=1)
         self.answer_prefix = table(MAX_FORCED, dtype=torch.int64, fill=-1)
         # History, one row a request and output index.
         self.ids = table(length, width, dtype=torch.int32, fill=NO_CANDIDATE)
@@ -142,7 +143,6 @@ class SoftState:
         phase = {
             "budget": request.budget,
             "cold_length": request.cold_length,
-            "lead_in_length": len(request.lead_in),
             "answer_prefix_length": len(request.answer_prefix),
             "answer_budget": request.answer_budget,
             "stop": request.stop,
@@ -153,15 +153,14 @@ class SoftState:
         }
         self.phase_settings[slot] = to_device(torch.tensor([phase[name] for name in PHASE_SETTINGS]), self.device)
         lists = (
-            (self.marker, request.marker),
-            (self.lead_in, request.lead_in),
-            (self.answer_prefix, request.answer_prefix),
+            (self.marker[slot], request.marker),
+            (self.answer_prefix[slot], request.answer_prefix),
         )
-        for lists_of_rows, tokens in lists:
-            lists_of_rows[slot] = -1
-            lists_of_rows[slot, lists_of_rows.shape[1] - len(tokens) :] = to_device(
-                torch.tensor(tokens, dtype=torch.int64), self.device
-            )
+        for row, tokens in lists:
+            row.copy_(to_device(_right_aligned([tokens], len(row))[0], self.device))
+        parts = len(request.lead_ins)
+        self.lead_in[slot, :parts] = to_device(_right_aligned(request.lead_ins, MAX_FORCED), self.device)
+        self.lead_in_length[slot, :parts] = to_device(torch.tensor([*map(len, request.lead_ins)]).int(), self.device)
         kind = _kind(request)
         self._kinds[kind] += 1
         if self._kinds[kind] == 1:
@@ -174,6 +173,12 @@ class SoftState:
             if parameter.name not in self.parameters:
                 self.parameters[parameter.name] = parameter.column(self.slots + 1, parameter.default, self.device)
             self.parameters[parameter.name][slot] = parameter.number(request.parameters[parameter.name])
+
+    def begun(self, request: SoftRequest, tokens: list[int]) -> int:
+        """How much of a request's marker the tokens of its thought have begun: bytes of a text, or tokens."""
+        if request.marker_text:
+            return self.markers.behind(request.marker_text, torch.tensor(tokens, dtype=torch.int64))
+        return begun_part(tokens, list(request.marker))
 
     def row_columns(self, request_id: str) -> int:
         """Columns of a request's packed rows: drawn embeddings only where it carries them."""
@@ -217,6 +222,8 @@ class SoftState:
         self.switching = any(request.switches > 0 for request in alive)
         self.matches_tokens = any(not request.marker_text for request in alive)
         self.matches_text = any(request.marker_text for request in alive)
+        #: Whether some marker that is matched by tokens can have begun without being complete.
+        self.parts_tokens = any(not request.marker_text and len(request.marker) > 1 for request in alive)
 
     def law_parameters(self, slots: Tensor) -> LawParameters:
         """Parameters of the laws alive, [N] each."""
@@ -235,6 +242,11 @@ class SoftState:
             min_p=self.min_p[slots],
             max_topk=self.max_topk[slots],
         )
+
+
+def _right_aligned(lists: Sequence[Sequence[int]], width: int) -> Tensor:
+    """[N, width] int32 token lists, -1 in front."""
+    return torch.tensor([[-1] * (width - len(tokens)) + list(tokens) for tokens in lists], dtype=torch.int32)
 
 
 def _kind(request: SoftRequest) -> SoftRequest:

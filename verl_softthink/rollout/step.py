@@ -71,7 +71,7 @@ def soft_step(
     entropy = _entropy(scaled) if state.needs_entropy else torch.full_like(log_prob, torch.nan)
 
     shown = action.ids.gather(1, drawn.shown_slot[:, None])[:, 0]
-    step, text = control(state, slots, index, shown, entropy, drawn.bad)
+    step, begun = control(state, slots, index, shown, entropy, drawn.bad)
     log_prob = torch.where(step.soft, log_prob, drawn.token_log_prob)
     log_prob = torch.where(step.drawn, log_prob, 0.0)
 
@@ -81,7 +81,7 @@ def soft_step(
     at = (slots, index.clamp(max=state.length - 1))
     state.ids[at] = ids.int()
     state.values[at] = values
-    state.phases.write(slots, index, step, text)
+    state.phases.write(slots, index, step, begun)
     fed = None
     if action.scale is not None:
         state.scale[at] = scale

@@ -12,10 +12,9 @@ from verl_softthink.likelihood.checks import check_engine
 from verl_softthink.likelihood.fields import trainable_law
 from verl_softthink.methods import registry
 from verl_softthink.methods.settings import parse_node
-from verl_softthink.rollout.phase.markers import check_text_marker
+from verl_softthink.rollout.phase.lead_in import MAX_FORCED
 from verl_softthink.rollout.replica_registry import ROLLOUT_NAME
-from verl_softthink.rollout.state import MAX_FORCED
-from verl_softthink.thinking import checked_tokens, load_tokenizer, marker_tokens
+from verl_softthink.thinking import checked_tokens, load_tokenizer, marker_problems
 from verl_softthink.training import compatibility_check, data_check, reinforce_sum, rollout_check
 
 #: Sentences about a configuration, one for each mistake, naming the key, its value and the fix.
@@ -48,7 +47,8 @@ def check_config(config: DictConfig) -> SoftThinkSettings:
     checks += registry.parts("check", registry.chosen(settings))
     problems = [problem for check in checks for problem in _found(check, config, settings)]
     if problems:
-        raise ValueError("the configuration cannot be trained:\n" + "\n".join(problems))
+        # What several methods read is said once.
+        raise ValueError("the configuration cannot be trained:\n" + "\n".join(dict.fromkeys(problems)))
     return settings
 
 
@@ -180,13 +180,8 @@ def _phase(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
             f"softthink.phase.budget={phase.budget} leaves no room for an answer in data.max_response_length="
             f"{response}; lower the budget or raise the response length"
         )
+    marker = marker_problems(config, phase)
     tokenizer, model = load_tokenizer(config), str(config.actor_rollout_ref.model.path)
-
-    def marker(*_: object) -> list[str]:
-        ids = marker_tokens(tokenizer, phase.end_of_thinking, model)
-        if phase.match == "text":
-            check_text_marker(phase.end_of_thinking, ids, tokenizer)
-        return []
 
     def forced(key: str) -> Check:
         def check(*_: object) -> list[str]:
@@ -197,8 +192,8 @@ def _phase(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
 
         return check
 
-    texts: tuple[Check, ...] = (marker, forced("answer_prefix"), forced("lead_in"))
-    return problems + [problem for check in texts for problem in _found(check, config, settings)]
+    texts: tuple[Check, ...] = (forced("answer_prefix"), forced("lead_in"))
+    return problems + marker + [problem for check in texts for problem in _found(check, config, settings)]
 
 
 def register(config_utils: ModuleType) -> None:

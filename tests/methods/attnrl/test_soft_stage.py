@@ -15,10 +15,13 @@ from verl_softthink.methods.attnrl.steps import SteppedSequence
 from verl_softthink.rollout.agent_loop import SoftAgentLoopOutput, attach_trace, soft_sampling
 from verl_softthink.rollout.embedding import TableEmbedding, mixture_embeddings
 from verl_softthink.rollout.fields import FORCED, OCCURRENCE, ROWS_FIELD
+from verl_softthink.rollout.phase.lead_in import lead_ins_of
+from verl_softthink.rollout.phase.markers import text_marker_table
 from verl_softthink.rollout.prefix import load_prefix
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.step import soft_step
+from verl_softthink.thinking import token_bytes
 
 from .driver import Driver, check_advantages, on_driver, rows_of_prompts
 
@@ -63,8 +66,17 @@ class SoftDriver(Driver):
     def _rolled_out(self, prompt, room, values):
         known = values["prefix"]["length"] if values["prefix"] else 0
         stop = self.tokenizer.eos_token_id
-        request = resolve(values, max_tokens=room + known, width=WIDTH, stop=stop, tokenize=self.tokenizer.encode)
+        request = resolve(
+            values,
+            max_tokens=room + known,
+            width=WIDTH,
+            stop=stop,
+            tokenize=self.tokenizer.encode,
+            spell=partial(lead_ins_of, self.tokenizer),
+        )
         state = SoftState(slots=1, length=ROOM + 1, width=WIDTH, device=torch.device("cpu"))
+        texts = token_bytes(self.tokenizer, len(self.tokenizer))
+        state.markers.add(request.marker_text, text_marker_table(request.marker_text.encode(), texts))
         state.add("r", request)
         slot = torch.tensor([state.slot("r")])
         embedding = TableEmbedding(self.model.get_input_embeddings().weight)

@@ -17,6 +17,7 @@ from verl_softthink.methods.repro.cuts import (
 from verl_softthink.methods.repro.delimiters import DELIMITERS, build_delimiter_table
 from verl_softthink.pocket.model import MAX_LENGTH
 from verl_softthink.pocket.tokenizer import build_tokenizer
+from verl_softthink.thinking import EndOfThinking
 
 # Qwen writes ".\n\n" as one token; others write it as three.
 VOCABULARY = ["a", "b.", ".", "?", "\n", "\n\n", ".\n\n", "?\n", " ", "", "\n ", ".\n\n\n", "\n.", "c?\n\nd"]
@@ -66,13 +67,14 @@ def test_no_or_empty_delimiters_are_refused():
 
 def test_thinking_region():
     response = torch.tensor([5, 6, 8, 9, 6, 8, 9, 1])
-    assert thinking_region(response, [8, 9], {1}) == 2, "the first marker ends thinking"
-    assert thinking_region(response, [5], {1}) == 0, "empty thinking"
-    assert thinking_region(response, [7], {1}) == 7, "no marker: all but the stop token"
-    assert thinking_region(response[:-1], [7], {1}) == 7, "truncated: all of it"
-    assert thinking_region(response[:3], [8, 9], {1}) == 3, "half a marker is none"
-    assert thinking_region(response[:1], [8, 9], {1}) == 1, "shorter than the marker"
-    assert thinking_region(torch.tensor([1]), [8], {1}) == 0, "nothing but a stop token"
+    two, first, none = (EndOfThinking(None, marker) for marker in ([8, 9], [5], [7]))
+    assert thinking_region(response, two, {1}) == 2, "the first marker ends thinking"
+    assert thinking_region(response, first, {1}) == 0, "empty thinking"
+    assert thinking_region(response, none, {1}) == 7, "no marker: all but the stop token"
+    assert thinking_region(response[:-1], none, {1}) == 7, "truncated: all of it"
+    assert thinking_region(response[:3], two, {1}) == 3, "half a marker is none"
+    assert thinking_region(response[:1], two, {1}) == 1, "shorter than the marker"
+    assert thinking_region(torch.tensor([1]), two, {1}) == 0, "nothing but a stop token"
 
 
 def test_cut_kinds():

@@ -5,7 +5,6 @@ import pytest
 from verl_softthink.methods.variational.metrics import answer_position, copied_fraction
 from verl_softthink.methods.variational.settings import HintSettings, VariationalSettings
 from verl_softthink.methods.variational.thoughts import Response, hint_of, with_answer, with_hint
-from verl_softthink.thinking import marker_end
 
 ROW = {"reward_model": {"ground_truth": 7}, "extra_info": {"solution": "3+4=7 {question}"}}
 
@@ -26,9 +25,6 @@ def test_hints():
 
 def test_another_answer_after_a_thought():
     ids = [5, 8, 9, 8, 9, 3]
-    assert marker_end(ids, [8, 9]) == 3
-    assert marker_end(ids, [9, 9]) is None
-    assert marker_end([8], [8, 9]) is None
     response = Response(ids, [-0.1 * n for n in range(6)], 3)
     longer = with_answer(response, [1, 2, 2], [-1.0, -2.0, -3.0], limit=5)
     assert (longer.ids, longer.thought_length) == ([5, 8, 9, 1, 2], 3)

@@ -1,8 +1,10 @@
 """The phase state machine and its memory against a slow loop over lists of tokens."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles.phase_loop import LAW, PHASE, SAMPLER, STOP, reference, request
+from oracles.phase_loop import LAW, PHASE, SAMPLER, STOP, TEXTS, reference, request
 from support.phase_cases import LONGEST, decisions, histories, requests, state_for
 
 from verl_softthink.rollout.phase.machine import REASON_MARKER, REASON_NONE
@@ -21,6 +23,30 @@ def run(r: SoftRequest, shown, sampled, entropies, bad):
 def test_state_machine_equals_the_slow_loop(r, history, broken_at):
     bad = [i == broken_at for i in range(len(history[0]))]
     assert run(r, *history, bad) == reference(r, *history, bad)
+
+
+@settings(max_examples=300, deadline=None)
+@given(r=requests(), history=histories(1), data=st.data())
+def test_whatever_cuts_a_thought_its_marker_is_written_once(r, history, data):
+    """By the text, or by the ids where these are compared: random budgets, cold stops and switches, random tokens."""
+    r = replace(r, budget=data.draw(st.integers(1, len(history[0]))))
+    steps = run(r, *history, [False] * len(history[0]))
+    cut = next((at for at, step in enumerate(steps) if step[3] not in (REASON_NONE, REASON_MARKER)), None)
+    if cut is None:
+        return
+
+    def written(tokens):
+        return "".join(TEXTS[token] for token in tokens) if r.marker_text else list(tokens)
+
+    tokens = [token for token, *_ in steps]
+    thought, lead_in, marker = written(tokens[:cut]), written(r.lead_ins[0]), r.marker_text or list(r.marker)
+    begun = max(n for n in range(len(marker)) if thought[len(thought) - n :] == marker[:n])
+    starts = [at for at in range(len(lead_in)) if lead_in[at : at + len(marker)] == marker]
+    if begun and starts:
+        thought, lead_in = thought[: len(thought) - begun], lead_in[starts[0] :]
+    response, expected = written(tokens), thought + lead_in
+    assert response[: len(expected)] == expected[: len(response)]
+    assert not starts or not any(response[at : at + len(marker)] == marker for at in range(len(thought)))
 
 
 def test_a_marker_that_comes_first_leaves_no_soft_position():

@@ -4,12 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tiny_models import END_2, make_tiny_model
+from support.tiny_models import make_tiny_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from verl_softthink.rollout.phase.markers import check_text_marker, text_marker_table
-from verl_softthink.thinking import token_bytes
+from verl_softthink.rollout.phase.markers import text_marker_table
+from verl_softthink.thinking import check_text_marker, token_bytes
 
 
 @settings(max_examples=400, deadline=None)
@@ -25,8 +25,8 @@ def test_the_automaton_is_string_search(marker, vocabulary, data):
     state, text = 0, ""
     for token in tokens:
         state, text = int(table[state, token]), text + vocabulary[token]
-        assert (state == len(marker)) == text.endswith(marker)
-        assert text.endswith(marker[:state])
+        assert (state == len(marker)) == (marker in text)
+        assert state == len(marker) or text.endswith(marker[:state])
 
 
 def byte_level() -> PreTrainedTokenizerFast:
@@ -52,14 +52,14 @@ def test_byte_level_tokens_write_bytes_also_inside_a_character(text):
     for number, token in enumerate(ids):
         state = int(table[state, token])
         assert (state == len(text.encode())) == (number == len(ids) - 1)
-    check_text_marker(text, ids, tokenizer)
+    check_text_marker(text, tokenizer)
 
 
 def test_a_marker_that_the_tokenizer_cannot_write_is_refused(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(make_tiny_model(tmp_path, "llama", tied=False))
-    check_text_marker("think>", [END_2], tokenizer)
+    check_text_marker("think>", tokenizer)
     marker = "The final answer is:"
     with pytest.raises(ValueError, match="softthink.phase.end_of_thinking='The final answer is:'.*cannot produce"):
-        check_text_marker(marker, tokenizer.encode(marker, add_special_tokens=False), tokenizer)
+        check_text_marker(marker, tokenizer)
     with pytest.raises(ValueError, match="129 bytes long"):
-        check_text_marker("x" * 129, [5], tokenizer)
+        check_text_marker("x" * 129, tokenizer)

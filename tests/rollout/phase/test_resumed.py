@@ -73,21 +73,31 @@ def test_settings_that_did_not_draw_the_prefix_are_refused():
     phase = {"end_of_thinking": [1], "budget": 3, "lead_in": [1, 2]}
     _, trace = drawn([0] * 8, [3] * 8, 6, **phase)
     tokens = [0, 0, 0, 1, 2, 3]
-    assert resumed_phase(trace, tokens, request(**phase)).answered == 1
+    assert resumed_phase(trace, tokens, request(**phase), 0).answered == 1
     with pytest.raises(ValueError, match=r"position 3 \(budget\) and goes on with \[1, 2, 3\], where .*lead_in forces"):
-        resumed_phase(trace, tokens, request(**phase | {"lead_in": [1, 2, 2]}))
+        resumed_phase(trace, tokens, request(**phase | {"lead_in": [1, 2, 2]}), 0)
     with pytest.raises(ValueError, match="its answer holds a token that was forced"):
-        resumed_phase(trace, tokens, request(**phase | {"lead_in": [1]}))
+        resumed_phase(trace, tokens, request(**phase | {"lead_in": [1]}), 0)
     r, trace = drawn([0] * 8, [3] * 8, 2, **phase)
     with pytest.raises(ValueError, match="no entropies, which phase.cold_length=2"):
         trace.entropy[0] = torch.nan
-        resumed_phase(trace, [0, 0], request(**phase | {"cold_entropy": 1.0, "cold_length": 2}))
+        resumed_phase(trace, [0, 0], request(**phase | {"cold_entropy": 1.0, "cold_length": 2}), 0)
+
+
+@pytest.mark.parametrize("phase", [{"end_of_thinking": [1, 0]}, {"end_of_thinking": "ba"}])
+def test_a_prefix_that_holds_the_marker_and_thinks_on_is_refused(phase):
+    """Drawn under another marker: the device would find this one complete, and nothing to force behind it."""
+    _, trace = drawn([1, 0, 0, 0, 0, 0], [3] * 6, 6, end_of_thinking=[3], budget=4)
+    whole = len(request(**phase).lead_ins)
+    for count in (3, 6):
+        with pytest.raises(ValueError, match="holds softthink.phase.end_of_thinking .* and goes on thinking behind it"):
+            resumed_phase(trace.truncated(count), [1, 0, 0, 0, 3, 3][:count], request(**phase), whole)
 
 
 def test_a_block_of_tokens_is_left_only_by_switching():
     switching = {"end_of_thinking": [1], "budget": 9, "switches": 2, "switch_window": 2}
     trace = trace_of([(0, LAW, True, 0, False), (0, SAMPLER, False, 0, False)], [1.0, 1.0])
     assert trace.discrete.tolist() == [False, True]
-    assert resumed_phase(trace, [0, 0], request(**switching)).phase == DISCRETE
+    assert resumed_phase(trace, [0, 0], request(**switching), 0).phase == DISCRETE
     with pytest.raises(ValueError, match="ordinary tokens of thinking, which softthink.phase.switches=0 never leaves"):
-        resumed_phase(trace, [0, 0], request(**switching | {"switches": 0}))
+        resumed_phase(trace, [0, 0], request(**switching | {"switches": 0}), 0)

@@ -48,7 +48,7 @@ def problems(config: DictConfig, settings) -> list[str]:
     found += _batches(config, settings.attnrl)
     if settings.attnrl.shared_prefix == "dedup":
         found += _dedup(config, settings)
-    return found + marker_problems(config, settings.phase.end_of_thinking)
+    return found + marker_problems(config, settings.phase)
 
 
 def _soft(settings) -> list[str]:

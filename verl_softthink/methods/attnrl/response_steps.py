@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from verl_softthink.methods.attnrl.influence import without_answer
 from verl_softthink.methods.attnrl.plan import ScoredResponse
 from verl_softthink.methods.attnrl.steps import Steps, segment
-from verl_softthink.thinking import thinking_length, token_ids, vocabulary_texts
+from verl_softthink.thinking import EndOfThinking, vocabulary_texts
 from verl_softthink.trace import SoftTrace
 
 
@@ -22,11 +23,18 @@ class ResponseParser:
         tokenizer: of the policy.
         separators: what ends a step, in order of preference.
         marker: text or ids of the end-of-thinking marker.
+        match: how it is looked for, as in ``softthink.phase``.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, separators: Sequence[str], marker: str | Sequence[int]):
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        separators: Sequence[str],
+        marker: str | Sequence[int],
+        match: Literal["text", "tokens"] | None = None,
+    ):
         self._tokenizer, self._separators = tokenizer, tuple(separators)
-        self._marker = token_ids(tokenizer, marker)
+        self._end = EndOfThinking(tokenizer, marker, match)
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -38,8 +46,9 @@ class ResponseParser:
         return segment(texts + [""] * (len(response) - sampled), self._separators)
 
     def end_of_thinking(self, response: Int[Tensor, " T"]) -> int | None:
-        """Position of the first token of the end-of-thinking marker; None without one."""
-        return thinking_length(response, self._marker)
+        """Position of the token in which the end-of-thinking marker begins; None without one."""
+        found = self._end.find(response)
+        return None if found is None else found.start
 
     def scored(
         self,
@@ -59,10 +68,12 @@ class ResponseParser:
             influence: [S] of its steps as the engine measures it; None if it was not measured.
             entropy: [T] nats.
             correct: whether its reward is 1.
-            trace: of a soft response, which says where thinking ended; None for ordinary tokens.
+            trace: of a soft response, which says where thinking was ended; None for ordinary tokens.
         """
         steps = self.steps(response, sampled)
-        end = self.end_of_thinking(response) if trace is None else trace.end_of_thinking
+        ends = (self.end_of_thinking(response), None if trace is None else trace.end_of_thinking)
+        # A soft thought may be cut short without the marker, and a marker of several tokens begins before it ends one.
+        end = min((at for at in ends if at is not None), default=None)
         if influence is None:
             of_steps = torch.zeros(len(steps))
         else:

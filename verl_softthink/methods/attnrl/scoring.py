@@ -44,8 +44,8 @@ class Scoring:
     def parser(self) -> ResponseParser:
         """Made on first use: the trainer has no tokenizer before it is initialised."""
         if self._parser is None:
-            marker = self._trainer.softthink.phase.end_of_thinking
-            self._parser = ResponseParser(self._trainer.tokenizer, self._settings.separators, marker)
+            phase, separators = self._trainer.softthink.phase, self._settings.separators
+            self._parser = ResponseParser(self._trainer.tokenizer, separators, phase.end_of_thinking, phase.match)
         return self._parser
 
     def score(self, batch: KVBatchMeta, uids: list[str], metrics: dict) -> list[PromptSamples]:

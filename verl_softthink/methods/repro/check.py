@@ -29,13 +29,13 @@ def problems(config: DictConfig, settings) -> list[str]:
             "sdpa, flash_attention_2 or flex_attention"
         )
     # Delimiters are checked with the tokenizer, so only once that has loaded.
-    marker = marker_problems(config, settings.phase.end_of_thinking)
+    marker = marker_problems(config, settings.phase)
     return found + (marker or _delimiter_problems(config, settings))
 
 
 def _delimiter_problems(config: DictConfig, settings) -> list[str]:
     try:
-        Preparation(load_tokenizer(config), settings.repro, settings.phase.end_of_thinking)
+        Preparation(load_tokenizer(config), settings.repro, settings.phase.end_of_thinking, settings.phase.match)
     except ValueError as error:
         return [str(error)]
     return []

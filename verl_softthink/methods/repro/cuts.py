@@ -4,7 +4,7 @@ A cut ``c`` keeps the first ``c`` tokens of the response. The thinking region en
 
 | response                        | region and cuts                                                              |
 |---------------------------------|------------------------------------------------------------------------------|
-| marker found                    | tokens before its first occurrence                                           |
+| marker found                    | tokens before the one in which it begins                                     |
 | no marker (truncated, or none)  | the whole response, without the stop token that ends it                      |
 | marker first (empty thinking)   | none: the only cut is 0, and there is no process reward                      |
 | one segment                     | cuts 0 and the region's end: one piece                                       |
@@ -13,7 +13,7 @@ Scored are the bare prompt (cut 0), the starts of the k segments whose first tok
 of the region.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -21,23 +21,23 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from verl_softthink.methods.repro.fields import ANSWER, KINDS, NO_ANSWER
-from verl_softthink.thinking import thinking_length
+from verl_softthink.thinking import EndOfThinking
 
 #: Kinds of a position: no cut, a cut if its entropy is among the highest, a cut in any case.
 NO_CUT, MAY_CUT, MUST_CUT = 0, 1, 2
 
 
-def thinking_region(response: Int[Tensor, " tokens"], marker: Sequence[int], stop_ids: Collection[int]) -> int:
+def thinking_region(response: Int[Tensor, " tokens"], end: EndOfThinking, stop_ids: Collection[int]) -> int:
     """Number of tokens of the thinking region.
 
     Args:
         response: [T] int64 token ids.
-        marker: ids of the end-of-thinking marker, at least one.
+        end: finds the end-of-thinking marker.
         stop_ids: ids that end a response.
     """
-    length, before_marker = len(response), thinking_length(response, marker)
-    if before_marker is not None:
-        return before_marker
+    length, found = len(response), end.find(response)
+    if found is not None:
+        return found.start
     stopped = length > 0 and int(response[-1]) in stop_ids
     return length - stopped
 

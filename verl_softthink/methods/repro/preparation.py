@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from verl_softthink.methods.repro.cuts import MUST_CUT, NO_CUT, cut_kinds, segme
 from verl_softthink.methods.repro.delimiters import DelimiterTable, build_delimiter_table
 from verl_softthink.methods.repro.fields import NO_ANSWER
 from verl_softthink.methods.repro.settings import ReproSettings
-from verl_softthink.thinking import token_ids, vocabulary_texts
+from verl_softthink.thinking import EndOfThinking, vocabulary_texts
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,21 @@ class Preparation:
         tokenizer: of the policy.
         settings: delimiters and templates.
         marker: text or ids of the end-of-thinking marker.
+        match: how it is looked for, as in ``softthink.phase``.
 
     Raises:
         ValueError: when no token of the vocabulary can end a segment.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: ReproSettings, marker: str | Sequence[int]):
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: ReproSettings,
+        marker: str | Sequence[int],
+        match: Literal["text", "tokens"] | None = None,
+    ):
         self._tokenizer, self._settings = tokenizer, settings
-        self.marker = token_ids(tokenizer, marker)
+        self._end = EndOfThinking(tokenizer, marker, match)
         self._stop_ids = frozenset(tokenizer.all_special_ids)
         if not self.table.accepts[self.table.next_state.long()].any():
             raise ValueError(
@@ -80,7 +88,7 @@ class Preparation:
 
     def thinking(self, response: Tensor) -> Thinking:
         """The thinking region of one response [T], and where it may be cut."""
-        length = thinking_region(response, self.marker, self._stop_ids)
+        length = thinking_region(response, self._end, self._stop_ids)
         starts = segment_starts(self.table.segment_ends(response), length)
         return Thinking(length, starts, cut_kinds(starts, length, len(response)))
 

@@ -32,8 +32,8 @@ class ReproStage(Stage):
     def preparation(self) -> Preparation:
         """Tables of the trainer's tokenizer, which exists only once the trainer has been initialised."""
         if self._prepared is None:
-            marker = self.trainer.softthink.phase.end_of_thinking
-            self._prepared = Preparation(self.trainer.tokenizer, self.settings, marker)
+            phase = self.trainer.softthink.phase
+            self._prepared = Preparation(self.trainer.tokenizer, self.settings, phase.end_of_thinking, phase.match)
         return self._prepared
 
     def before_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:

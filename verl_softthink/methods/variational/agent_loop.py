@@ -29,7 +29,7 @@ from verl_softthink.methods.variational.fields import AGENT_NAME, FROM_MODEL, HI
 from verl_softthink.methods.variational.settings import ANSWER
 from verl_softthink.methods.variational.thoughts import Response, hint_of, with_answer, with_hint
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
-from verl_softthink.thinking import marker_end, token_ids
+from verl_softthink.thinking import EndOfThinking
 
 #: The whole node: this loop reads its method's group and ``softthink.phase``.
 node_settings = ParsedOnce(parse_node)
@@ -135,8 +135,9 @@ class PosteriorAgentLoop(SingleTurnAgentLoop):
         """Up to and with the marker; the whole response where thoughts are not cut, and where thinking never ended."""
         if not self.softthink.variational.cuts_thoughts:
             return len(ids)
-        marker = token_ids(self.tokenizer, self.softthink.phase.end_of_thinking)
-        return marker_end(ids, marker) or len(ids)
+        phase = self.softthink.phase
+        found = EndOfThinking(self.tokenizer, phase.end_of_thinking, phase.match).find(ids)
+        return len(ids) if found is None else found.end
 
     async def _answer(
         self, response: Response, prompt: list[int], sampling_params: dict[str, Any], row: dict[str, Any]

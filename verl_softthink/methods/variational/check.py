@@ -57,5 +57,5 @@ def problems(config: DictConfig, settings) -> list[str]:
             "agent loop; set softthink.variational.resampled_answers=0 and answer=accuracy, or use a reward function"
         )
     if method.cuts_thoughts:
-        found += marker_problems(config, settings.phase.end_of_thinking)
+        found += marker_problems(config, settings.phase)
     return found

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from verl_softthink.rollout.phase.history import phase_state
-from verl_softthink.rollout.phase.machine import PhaseParameters, PhaseStep, advance
-from verl_softthink.rollout.phase.markers import ends_with
+from verl_softthink.rollout.phase.machine import DISCRETE, THINKING, PhaseParameters, PhaseStep, advance
+from verl_softthink.rollout.phase.markers import begun_tokens, ends_with
 from verl_softthink.rollout.phase.switching import SwitchParameters
 from verl_softthink.rollout.state import PHASE_SETTINGS, SoftState
-from verl_softthink.thinking import MAX_MARKER
+from verl_softthink.thinking import MAX_MARKER, MAX_TEXT_BYTES
 
 
 def control(
@@ -23,12 +23,13 @@ def control(
         bad: [N] bool, logits that are not numbers.
 
     Returns:
-        the step, and the text markers' states before it, [N] int64.
+        the step, and how much of the marker had begun before it, [N] int64 tokens or bytes.
     """
     settings = dict(zip(PHASE_SETTINGS, state.phase_settings[slots].unbind(-1), strict=True))
     row = state.phases.before(slots, index, state.switching)
     completes = completed = torch.zeros_like(bad)
-    text = row["text"]
+    begun = row["begun"]
+    thinking = (row["phase"] == THINKING) | (row["phase"] == DISCRETE)
     if state.matches_tokens:
         marker, length = state.marker[slots], settings["marker_length"]
         by_tokens = settings["text_marker"] < 0
@@ -36,17 +37,20 @@ def control(
         completes = by_tokens & ends_with(torch.cat((recent[:, 1:], shown[:, None]), dim=1), marker, length)
         if state.switching:
             completed = by_tokens & ends_with(recent, marker, length)
+        if state.parts_tokens:
+            begun = torch.where(by_tokens & thinking, begun_tokens(recent, marker, length), begun)
     if state.matches_text:
         number = settings["text_marker"]
-        text = state.markers.step(number, text, row["shown"])
-        completed = completed | state.markers.is_complete(number, text)
-        completes = completes | state.markers.is_complete(number, state.markers.step(number, text, shown))
+        begun = torch.where(thinking, state.markers.step(number, begun, row["shown"]), begun)
+        completed = completed | state.markers.is_complete(number, begun)
+        completes = completes | state.markers.is_complete(number, state.markers.step(number, begun, shown))
+    at = (slots, begun.clamp(max=MAX_TEXT_BYTES - 1))
     parameters = PhaseParameters(
         budget=settings["budget"],
         cold_entropy=state.cold_entropy[slots],
         cold_length=settings["cold_length"],
-        lead_in=state.lead_in[slots],
-        lead_in_length=settings["lead_in_length"],
+        lead_in=state.lead_in[at].long(),
+        lead_in_length=state.lead_in_length[at].long(),
         answer_prefix=state.answer_prefix[slots] if state.answer_prefixes else None,
         answer_prefix_length=settings["answer_prefix_length"],
         answer_budget=settings["answer_budget"] if state.answer_budgets else None,
@@ -56,4 +60,4 @@ def control(
         else None,
     )
     before = phase_state(row, index, completed, state.switching)
-    return advance(parameters, before, shown, completes, entropy, bad), text
+    return advance(parameters, before, shown, completes, entropy, bad), begun

@@ -24,9 +24,10 @@ from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.to_device import to_device
 from verl_softthink.trace import SoftTrace
 
-#: ``shown`` and ``soft`` are the position's own and ``text`` is the text marker's state before it; the others are the
-#: state after the position. ``reference`` holds a float32's bits.
-COLUMNS = ("shown", "soft", "phase", "forced", "cold", "answered", "text", "reference", "steps", "switches")
+#: ``shown`` and ``soft`` are the position's own. ``begun`` is how much of the marker the tokens before it have begun,
+#: and from the end of thinking on, how much they had begun there; the others are the state after the position.
+#: ``reference`` holds a float32's bits.
+COLUMNS = ("shown", "soft", "phase", "forced", "cold", "answered", "begun", "reference", "steps", "switches")
 SHOWN, SOFT, PHASE = (COLUMNS.index(name) for name in ("shown", "soft", "phase"))
 #: Columns that are read and written where no row switches.
 _PLAIN = len(COLUMNS) - 3
@@ -71,10 +72,10 @@ class PhaseHistory:
         """[R] bool, whether a mixture was fed."""
         return self._table[slots, index, SOFT].bool()
 
-    def write(self, slots: Tensor, index: Tensor, step: PhaseStep, text: Tensor) -> None:
-        """Record a step."""
+    def write(self, slots: Tensor, index: Tensor, step: PhaseStep, begun: Tensor) -> None:
+        """Record a step, before which ``begun`` [N] of the marker stood there."""
         after, switching = step.after, step.after.switching
-        columns = [step.token, step.soft.long(), after.phase, after.forced, after.cold, after.answered, text]
+        columns = [step.token, step.soft.long(), after.phase, after.forced, after.cold, after.answered, begun]
         if switching is not None:
             columns += [switching.reference.float().view(torch.int32).long(), switching.steps, switching.switches]
         row = torch.stack(columns, dim=-1).int()
@@ -121,18 +122,25 @@ class ResumedPhase:
     switches: int = 0
 
 
-def resumed_phase(trace: SoftTrace, tokens: list[int], request: SoftRequest) -> ResumedPhase:
+def resumed_phase(trace: SoftTrace, tokens: list[int], request: SoftRequest, begun: int) -> ResumedPhase:
     """The state of phase control after P positions.
 
     Args:
         trace: the prefix, with its discrete positions.
         tokens: P shown tokens.
         request: the continuation's settings, under which thinking goes on.
+        begun: how much of the marker they have begun where thinking ends, or at the last of them: tokens, or bytes.
 
     Raises:
         ValueError: when phase control leaves no such trace under these settings.
     """
     end = trace.end_of_thinking
+    # An ordinary token of thinking may have completed it, which the next step finds.
+    if begun == len(request.lead_ins) and not (end is None and trace.discrete[-1]) and trace.end_reason != "marker":
+        raise ValueError(
+            f"softthink.prefix holds softthink.phase.end_of_thinking ({request.marker_text or list(request.marker)!r}) "
+            "and goes on thinking behind it; continue it with the settings that it was drawn with"
+        )
     if end is None:
         return _thinking(trace, request)
     ended = "softthink.prefix: thinking ends at position"
@@ -141,7 +149,7 @@ def resumed_phase(trace: SoftTrace, tokens: list[int], request: SoftRequest) -> 
     if (trace.soft | trace.discrete)[end:].any() or trace.drawn[end + 1 :].any():
         raise ValueError(f"{ended} {end}, and goes on behind it; use encode_prefix(trace) on a trace of the engine")
     by_itself = trace.end_reason == "marker"
-    listed = list(request.answer_prefix if by_itself else request.lead_in)
+    listed = list(request.answer_prefix if by_itself else request.lead_ins[begun])
     start = end + int(trace.drawn[end])
     behind = len(tokens) - start
     forced = trace.forced[start:]
@@ -182,13 +190,13 @@ def _thinking(trace: SoftTrace, request: SoftRequest) -> ResumedPhase:
     )
 
 
-def history_rows(trace: SoftTrace, tokens: list[int], state: ResumedPhase, text: int) -> Tensor:
+def history_rows(trace: SoftTrace, tokens: list[int], state: ResumedPhase, begun: int) -> Tensor:
     """[P, C] int32 rows of ``PhaseHistory``.
 
     Args:
-        text: state of the text marker before the last token.
+        begun: how much of the marker is begun before the last token, or where thinking ends.
     """
-    last = vars(state) | {"text": text}
+    last = vars(state) | {"begun": begun}
     last["reference"] = int(torch.tensor(state.reference, dtype=torch.float32).view(torch.int32))
     rows = torch.zeros(len(trace), len(COLUMNS), dtype=torch.int32)
     rows[-1] = torch.tensor([last.get(name, 0) for name in COLUMNS], dtype=torch.int32)

@@ -2,7 +2,7 @@
 
     THINKING <--entropy--> DISCRETE                        switching: soft steps and ordinary tokens (optional)
     THINKING | DISCRETE --the text completes the marker--> PREFIXING (the answer's prefix, if any) --> ANSWERING
-    THINKING | DISCRETE --budget, cold stop, switches--> FORCING (the marker, or the lead-in set) --> ANSWERING
+    THINKING | DISCRETE --budget, cold stop, switches--> FORCING (what is missing of marker or lead-in) --> ANSWERING
     ANSWERING --answer budget spent--> the stop token, which ends the request by vLLM's own rule
     any --logits that are not numbers--> BROKEN: the stop token, and a reason on which the caller raises
 

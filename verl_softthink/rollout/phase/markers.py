@@ -1,11 +1,12 @@
-"""The end of thinking: do a row's tokens end with its marker, compared by token ids or by text?
+"""``thinking.EndOfThinking`` on the device: is a row's marker complete, and how much of it has begun?
 
 By text it does not matter where tokens begin or end. A Knuth-Morris-Pratt automaton over the marker's bytes is run
 through every token of the vocabulary beforehand:
 
     table[s, token] = longest prefix of the marker that ends the text, given that s bytes of it did before the token
 
-so that a step on the device is one lookup, and the text ends with the marker exactly in state len(marker).
+so that a step on the device is one lookup. State len(marker) is never left: the text holds the marker exactly in this
+state, also where a token writes on behind it (``</think>\\n\\n``).
 
 ``thinking.token_writer`` says what a token writes; ``check_text_marker`` refuses a marker that its own tokens do not
 spell. The text begins with the first generated token.
@@ -18,10 +19,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from verl_softthink.rollout.to_device import to_device
-from verl_softthink.thinking import token_writer
 
-#: Bytes of the longest text marker: bounds a table to (bytes + 1) * V int16.
-MAX_TEXT_BYTES = 128
 #: Different text markers that one engine may have seen; each keeps (bytes + 1) * V int16 on the device.
 MAX_TEXT_MARKERS = 8
 #: Number of a row that matches by tokens.
@@ -35,6 +33,20 @@ def ends_with(
     width = marker.shape[1]
     unused = torch.arange(width, device=marker.device) < (width - length)[:, None]
     return (unused | (recent == marker)).all(-1) & (length > 0)
+
+
+def begun_tokens(
+    recent: Int64[Tensor, "rows width"], marker: Int64[Tensor, "rows width"], length: Int64[Tensor, " rows"]
+) -> Int64[Tensor, " rows"]:
+    """[N] int64: how many tokens of right-aligned markers [N, M] the tokens [N, M] end with, less than all of them."""
+    width = marker.shape[1]
+    column = torch.arange(width, device=marker.device)
+    first = marker.gather(1, (width - length[:, None] + column).clamp(max=width - 1))
+    # Window w holds the last tokens from column w on, of which there are width - w: w = 0 would be the whole marker.
+    windows = pad(recent, (0, width), value=-1).unfold(1, width, 1)[:, 1:]
+    count = torch.arange(width - 1, -1, -1, device=marker.device)
+    equal = ((windows == first[:, None]) | (column >= count[:, None])).all(-1)
+    return torch.where(equal & (count < length[:, None]), count, 0).amax(-1)
 
 
 class TextMarkers:
@@ -96,7 +108,7 @@ class TextMarkers:
         return state
 
     def is_complete(self, number: Int64[Tensor, " rows"], state: Int64[Tensor, " rows"]) -> Bool[Tensor, " rows"]:
-        """[N] bool, the text ends with the marker."""
+        """[N] bool, the text holds the marker."""
         return (number != NO_TEXT) & (state == self._last[number.clamp(min=0)])
 
 
@@ -118,30 +130,11 @@ def _byte_steps(marker: bytes) -> np.ndarray:
     """[len(marker) + 1, 256] int16: the automaton's state after one byte."""
     steps = np.zeros((len(marker) + 1, 256), np.int16)
     steps[0, marker[0]] = 1
+    steps[len(marker)] = len(marker)
     # ``fallback`` is the state of the marker's text without its first byte.
     fallback = 0
-    for state in range(1, len(marker) + 1):
+    for state in range(1, len(marker)):
         steps[state] = steps[fallback]
-        if state < len(marker):
-            steps[state, marker[state]] = state + 1
-            fallback = int(steps[fallback, marker[state]])
+        steps[state, marker[state]] = state + 1
+        fallback = int(steps[fallback, marker[state]])
     return steps
-
-
-def check_text_marker(marker: str, ids: list[int], tokenizer) -> None:
-    """The marker must be writable: its own tokens have to lead the automaton to its end.
-
-    Raises:
-        ValueError: naming the marker, its tokens and what they write.
-    """
-    encoded = marker.encode()
-    if len(encoded) > MAX_TEXT_BYTES:
-        raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r} is {len(encoded)} bytes long; use at most {MAX_TEXT_BYTES}"
-        )
-    written = b"".join(map(token_writer(tokenizer), ids))
-    if not written.endswith(encoded):
-        raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer cannot produce it: it becomes {ids}, which "
-            f"writes {written.decode(errors='replace')!r}; use a text that this tokenizer can write"
-        )

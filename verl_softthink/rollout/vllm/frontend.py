@@ -8,12 +8,11 @@ from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
 from verl_softthink.rollout.phase.history import resumed_phase
-from verl_softthink.rollout.phase.markers import check_text_marker
+from verl_softthink.rollout.phase.lead_in import lead_ins_of
 from verl_softthink.rollout.prefix import LENGTH, check_law, check_prefix, decode_prefix, law_values
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
-from verl_softthink.rollout.state import MAX_FORCED
 from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, check_engine
-from verl_softthink.thinking import MAX_MARKER
+from verl_softthink.thinking import EndOfThinking
 
 
 def install(input_processor_class: type) -> None:
@@ -61,14 +60,12 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
         carries_embeddings=carries_embeddings(processor.vllm_config),
         stop=_stop_token(params, None if tokenizer is None else tokenizer.eos_token_id),
         tokenize=None if tokenizer is None else functools.partial(_tokenize, tokenizer),
+        spell=None if tokenizer is None else functools.partial(lead_ins_of, tokenizer),
     )
     vocabulary = processor.model_config.get_vocab_size()
-    check_tokens("end_of_thinking", request.marker, vocabulary, MAX_MARKER)
-    if request.answer_prefix:
-        check_tokens("answer_prefix", request.answer_prefix, vocabulary, MAX_FORCED)
-    check_tokens("lead_in", request.lead_in, vocabulary, MAX_FORCED)
-    if request.marker_text:
-        check_text_marker(request.marker_text, list(request.marker), tokenizer)
+    check_tokens("end_of_thinking", request.marker, vocabulary)
+    check_tokens("answer_prefix", request.answer_prefix, vocabulary)
+    check_tokens("lead_in", request.lead_ins[0], vocabulary)
     params = params.clone()
     params.extra_args = {**params.extra_args, EXTRA_ARGS_KEY: request.as_dict()}
     return params
@@ -101,7 +98,9 @@ def _check_prefix(processor, request: SoftRequest, prompt: list[int]) -> None:
             f"softthink.prefix carries embeddings of {trace.fed.shape[1]} numbers, and the model's have {hidden}: it "
             "was drawn by another model"
         )
-    resumed_phase(trace, prompt[-len(trace) :], request)
+    tokens = prompt[-len(trace) :]
+    match = EndOfThinking(processor.tokenizer, request.marker_text or request.marker)
+    resumed_phase(trace, tokens, request, match.begun(tokens[: trace.end_of_thinking]))
 
 
 def _tokenize(tokenizer, text: str) -> list[int]:
@@ -122,14 +121,12 @@ def _stop_token(params: SamplingParams, end_of_sequence: int | None) -> int | No
     return None if params.ignore_eos else end_of_sequence
 
 
-def check_tokens(key: str, tokens: tuple[int, ...], vocabulary: int, longest: int) -> None:
-    """Tokens to be matched or forced must be producible: ids of the model, and few enough.
+def check_tokens(key: str, tokens: tuple[int, ...], vocabulary: int) -> None:
+    """Tokens to be matched or forced must be ids of the model.
 
     Raises:
         ValueError: naming the key, the value and the fix.
     """
-    if not 1 <= len(tokens) <= longest:
-        raise ValueError(f"softthink.phase.{key} is {len(tokens)} tokens long ({list(tokens)}); use 1 to {longest}")
     foreign = [token for token in tokens if not 0 <= token < vocabulary]
     if foreign:
         raise ValueError(

@@ -22,7 +22,7 @@ from verl_softthink.methods.variational.weighting import (
     log_ratio,
     self_normalise,
 )
-from verl_softthink.thinking import marker_end
+from verl_softthink.thinking import EndOfThinking, require_open_turn
 
 #: (prompts, count, temperature, max_tokens, seeds) to responses, as ``models.sample``.
 Sampler = Callable[..., list[list[list[int]]]]
@@ -36,6 +36,9 @@ class Stages:
 
     settings: OfflineSettings
     tokenizer: PreTrainedTokenizerBase
+
+    def __post_init__(self):
+        require_open_turn(self.tokenizer, self.settings.end_of_thinking, f"model={self.settings.model}")
 
     def prompts(self, record: dict) -> tuple[list[int], list[int]]:
         """Token ids of the question's prompt without and with its hint."""
@@ -62,11 +65,11 @@ class Stages:
             max_tokens=self.settings.max_thought_tokens,
             seeds=[self.settings.seed + record["question"]["index"] for record in records],
         )
-        marker = self.tokenizer.encode(self.settings.end_of_thinking, add_special_tokens=False)
+        end = EndOfThinking(self.tokenizer, self.settings.end_of_thinking)
         sampled = []
         for record, group in zip(records, responses, strict=True):
-            lengths = [marker_end(ids, marker) for ids in group]
-            thoughts = [ids[:length] for ids, length in zip(group, lengths, strict=True) if length is not None]
+            spans = [end.find(ids) for ids in group]
+            thoughts = [ids[: span.end] for ids, span in zip(group, spans, strict=True) if span is not None]
             sampled.append(record | {"thoughts": thoughts, "unfinished": len(group) - len(thoughts)})
         return sampled
 

@@ -1,10 +1,14 @@
 """What tokens write, for kinds of tokenizers whose pieces are no plain text."""
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.real_tokenizers import MAKERS, real_tokenizer
 from support.tiny_models import END_1, END_2, make_tiny_model
 from tokenizers import Tokenizer, decoders, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from verl_softthink.thinking import token_bytes
+from verl_softthink.thinking import token_bytes, token_finder, token_writer
 
 
 def byte_fallback() -> PreTrainedTokenizerFast:
@@ -31,3 +35,19 @@ def test_words_joined_by_the_decoder(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(make_tiny_model(tmp_path, "llama", tied=False))
     texts = token_bytes(tokenizer, 300)
     assert texts[END_1] == b" </" and texts[END_2] == b" think>" and texts[17] == b" w17"
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(st.sampled_from("the </>ink.\n\n:é答🙂"), max_size=24))
+def test_published_tokenizers_write_what_they_decode(name, text):
+    tokenizer = real_tokenizer(name)
+    write, find = token_writer(tokenizer), token_finder(tokenizer)
+    # What the first token of a text writes may be stripped when it is decoded.
+    ids = tokenizer.encode("x" + text, add_special_tokens=False)
+    written = b"".join(map(write, ids)).decode(errors="replace")
+    assert written.lstrip() == tokenizer.decode(ids, clean_up_tokenization_spaces=False).lstrip()
+    added = tokenizer.added_tokens_decoder
+    for token in ids:
+        found = find(write(token))
+        assert token in added or write(token) == b"" or (found not in added and write(found) == write(token))
