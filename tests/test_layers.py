@@ -8,7 +8,8 @@ import verl_softthink
 ROOT = Path(verl_softthink.__file__).parent
 #: From the ground up; a room imports from rooms before it. Rooms of one line do not know each other.
 LAYERS = (
-    ("laws", "cpu", "liveness", "upstream", "errors", "standalone", "pocket"),
+    ("errors",),
+    ("laws", "cpu", "liveness", "upstream", "files", "standalone", "pocket"),
     ("trace", "data"),
     ("config", "dump"),
     ("thinking", "batch"),
