@@ -107,13 +107,13 @@ def read_dump(path: Path) -> tuple[list[DumpedResponse], dict]:
         text = (file.metadata() or {}).get(_RECORD)
         if text is None:
             raise FileError(path, f"it is not a rollout dump of verl_softthink; {_ADVICE}")
-        record = checked(_Record, parse_json(text, path, "its record"), path, "its record")
+        record = checked(_Record, parse_json(text, path, _ADVICE), path, "no rollout dump")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
     if lacking := [name for name in _TRACE_TENSORS if record.responses and f"0/{name}" not in tensors]:
         raise FileError(
             path,
-            f"it has no {', '.join(lacking)} of its responses: another version of verl_softthink wrote it; read it with "
-            "that one, or run the step again",
+            f"it has no {', '.join(lacking)} of its responses: another version of verl_softthink wrote it; read it "
+            "with that one, or run the step again",
         )
     try:
         return [_response(number, entry, tensors) for number, entry in enumerate(record.responses)], record.law

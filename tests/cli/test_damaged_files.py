@@ -45,7 +45,9 @@ VARIATIONAL = "data variational --model {}/model --work {}/work --settings {}/se
 OFFLINE = ("model", "settings.yaml")
 CHAIN = "chain 7+8*3+0 {}/chain.txt --answer 5 --marker </think> --model {}/model --out {}/page.html"
 INSPECT = {
-    "inspect dump": Reader("traces-2.safetensors", "safetensors", "inspect {}/traces-2.safetensors --out {}/p.html", 130),
+    "inspect dump": Reader(
+        "traces-2.safetensors", "safetensors", "inspect {}/traces-2.safetensors --out {}/p.html", 130
+    ),
     "inspect run": Reader(RUN, "safetensors", "inspect {}/run --out {}/p.html", 40),
     "inspect beside": Reader(
         "traces-2.safetensors",
@@ -72,13 +74,20 @@ OTHERS = {
     "plot evaluation": Reader("eval.json", "json", "plot {}/eval.json --out {}/c.png", 25),
     "eval-table": Reader("eval.json", "json", "eval-table {}/eval.json --out {}/table", 25),
     "watch metrics": Reader(
-        "run/metrics.jsonl", "jsonl", "watch {}/run/metrics.jsonl --process 999999999 --log {}/train.log --steps 4",
+        "run/metrics.jsonl",
+        "jsonl",
+        "watch {}/run/metrics.jsonl --process 999999999 --log {}/train.log --steps 4",
         30,
         ("train.log",),
         (0, 1),
     ),
     "watch log": Reader(
-        "train.log", "text", "watch {}/run/metrics.jsonl --process 999999999 --log {}/train.log --steps 9", 10, ("run",), (1,)
+        "train.log",
+        "text",
+        "watch {}/run/metrics.jsonl --process 999999999 --log {}/train.log --steps 9",
+        10,
+        ("run",),
+        (1,),
     ),
     "eval problems": Reader("problems.parquet", "parquet", EVAL + "problems.parquet", 25, ("model",)),
     "eval lines": Reader("gsm8k.jsonl", "jsonl", EVAL + "gsm8k.jsonl", 25, ("model",)),
@@ -129,15 +138,17 @@ def outcome(reader: Reader, sound: Path, folder: Path, seed: int) -> tuple[str, 
     way = damage(damaged, reader.kind, seed) if seed else "nothing"
     arguments = [word.replace("{}", str(folder)) for word in reader.arguments.split()]
     result = CliRunner().invoke(app, arguments)
-    message = result.stderr.strip()
+    # transformers draws a bar, line over line, while it loads weights.
+    message = result.stderr.rpartition("it/s]")[2].strip()
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         return way, f"traceback: {result.exception!r}"
     if result.exit_code in reader.served:
         return way, ""
-    # A file that is missing may be named by its folder, whose other files would do.
     if result.exit_code != 2 or not seed:
         return way, f"exit code {result.exit_code}: {message}"
-    if not any(str(path) in message for path in (damaged, damaged.parent)):
+    # Of a file that is missing its folder may be named, or the run's, in which another would do.
+    named = (path for path in (damaged, *damaged.parents) if path.is_relative_to(folder) and path != folder)
+    if not any(str(path) in message for path in named):
         return way, f"no path: {message}"
     if "\n" in message or "Traceback" in message:
         return way, f"several lines: {message}"

@@ -76,7 +76,9 @@ def make(folder: Path) -> Path:
             for name, value in step["data"].items():
                 writer.add_scalar(name, value, step["step"])
     curve = {"k": [1, 2, 4], "mean": [0.5, 0.7, 0.8], "low": [0.4, 0.6, 0.8], "high": [0.6, 0.75, 0.9]}
-    (folder / "eval.json").write_text(json.dumps({"modes": {"soft": {"pass_at_k": curve}, "hard": {"pass_at_k": curve}}}))
+    (folder / "eval.json").write_text(
+        json.dumps({"modes": {"soft": {"pass_at_k": curve}, "hard": {"pass_at_k": curve}}})
+    )
     (folder / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in GSM8K))
     (folder / "gsm8k.json").write_text(json.dumps(GSM8K))
     write_rows(GSM8K, folder / "gsm8k.parquet")
@@ -114,8 +116,7 @@ def _question(number: int) -> dict:
 
 def _stratos(number: int) -> dict:
     reply = (
-        "<|begin_of_thought|>one more<|end_of_thought|>"
-        f"<|begin_of_solution|>\\boxed{{{number + 1}}}<|end_of_solution|>"
+        f"<|begin_of_thought|>one more<|end_of_thought|><|begin_of_solution|>\\boxed{{{number + 1}}}<|end_of_solution|>"
     )
     return {
         "system": "think",

@@ -1,7 +1,8 @@
 """Models and tokenizers of directories that may be damaged: loaded, or refused by their path.
 
 transformers and tokenizers raise what their parsers happen to stumble over, down to a bare ``Exception``. Nothing but
-the checkpoint goes into them here, so whatever they raise is about the checkpoint. No code of a checkpoint is run.
+the checkpoint goes into them here, so whatever they raise is about the checkpoint. Code of a checkpoint is not run,
+unless that was asked for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,13 +13,25 @@ from typing import TYPE_CHECKING
 from verl_softthink.errors import FileError, about_file
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ADVICE = "give a model directory in Hugging Face's format"
 WEIGHTS = ("*.safetensors", "*.bin")
 
 
-def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
+def load_config(model: Path | str, *, trust_remote_code: bool = False) -> "PreTrainedConfig":
+    """The configuration of a model.
+
+    Raises:
+        FileError: there is none, or it is damaged.
+    """
+    from transformers import AutoConfig
+
+    with _about(model, "configuration"):
+        return AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)
+
+
+def load_tokenizer(model: Path | str, *, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
     """The tokenizer of a model.
 
     Raises:
@@ -27,7 +40,7 @@ def load_tokenizer(model: Path | str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     with _about(model, "tokenizer"):
-        return AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
 
 
 def load_model(model: Path | str, **arguments: object) -> "PreTrainedModel":
@@ -52,10 +65,8 @@ def check_model(model: Path | str) -> None:
         FileError: naming the file that is missing or damaged.
     """
     from safetensors import SafetensorError, safe_open
-    from transformers import AutoConfig
 
-    with _about(model, "configuration"):
-        AutoConfig.from_pretrained(model, trust_remote_code=False)
+    load_config(model)
     load_tokenizer(model)
     folder = Path(model)
     if folder.is_dir():
@@ -84,7 +95,9 @@ def chat_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[dict[str, 
         FileError: the tokenizer has no chat template, or one that is damaged.
     """
     with _about(tokenizer.name_or_path, "chat template"):
-        return list(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)["input_ids"])
+        return list(
+            tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)["input_ids"]
+        )
 
 
 @contextmanager

@@ -22,22 +22,21 @@ def regular(path: Path) -> Path:
     return path
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, advice: str = "give a text file in UTF-8") -> str:
     """A whole text in UTF-8, with its line breaks as they are.
 
     Raises:
         FileError: it is not there, cannot be read, or is not UTF-8.
     """
-    with about_file(regular(path), UnicodeDecodeError, advice="give a text file in UTF-8"):
+    with about_file(regular(path), UnicodeDecodeError, advice=advice):
         return path.read_bytes().decode("utf-8")
 
 
-def parse_json(text: str, path: Path, where: str = "it") -> Any:
+def parse_json(text: str, place: Path | str, advice: str = "make or download it again") -> Any:
     """The value of a JSON text.
 
     Args:
-        path: the file it is from.
-        where: the part of the file, such as "line 3".
+        place: the file, or the line of a file, that it is from.
 
     Raises:
         FileError: the text is not JSON, is nested too deeply, or holds half of a surrogate pair, which is no character.
@@ -47,18 +46,17 @@ def parse_json(text: str, path: Path, where: str = "it") -> Any:
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
-        reason = getattr(error, "msg", None) or " ".join(str(error).split())
-        raise FileError(path, f"{where} is not JSON ({reason:.100}); make or download the file again") from error
+        raise FileError(place, f"it is not JSON ({' '.join(str(error).split()):.100}); {advice}") from error
     return value
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, advice: str = "make or download it again") -> Any:
     """The value of a JSON file.
 
     Raises:
         FileError: as ``read_text`` and ``parse_json``.
     """
-    return parse_json(read_text(path), path)
+    return parse_json(read_text(path, advice), path, advice)
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -70,7 +68,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     # Not splitlines(): texts may hold line separators other than \n.
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
-            yield number, parse_json(line, path, f"line {number}")
+            yield number, parse_json(line, f"{path}:{number}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -105,23 +103,23 @@ def read_parquet(path: Path) -> list[dict[str, Any]]:
         return parquet.ParquetFile(path).read().to_pylist()
 
 
-def checked(kind: type[Value], value: Any, path: Path, where: str = "") -> Value:
+def checked(kind: type[Value], value: Any, place: Path | str, what: str = "") -> Value:
     """The value as ``kind`` says, or what is wrong with it.
 
     Args:
         kind: what the value must be: a model, a data class or any other type that pydantic knows.
-        path: the file it is from.
-        where: the part of the file.
+        place: the file, or the part of it, that the value is from.
+        what: what a value of another kind is not.
 
     Raises:
-        FileError: naming file, part, key and reason, of the first problem.
+        FileError: naming place, key and reason of the first problem.
     """
     from pydantic import TypeAdapter, ValidationError
 
     try:
         return TypeAdapter(kind).validate_python(value)
-    except (ValidationError, RecursionError) as error:
-        problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "nested too deeply"}
-        key = ".".join(str(part) for part in problem["loc"])
-        place = ", ".join(part for part in (where, key) if part) or "its content"
-        raise FileError(path, f"{place}: {problem['msg']}") from error
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in problem["loc"]) or "its content"
+        reason = f"{key}: {problem['msg']}"
+        raise FileError(place, f"it is {what} ({reason})" if what else reason) from error

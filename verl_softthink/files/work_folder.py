@@ -37,7 +37,7 @@ class WorkFolder:
             and need not name all of the earlier ones.
 
     Raises:
-        FileError: another process is at work in the folder, or it holds results of other inputs, each of which is named.
+        FileError: another process is at work in the folder, or it holds results of other inputs, which are named.
     """
 
     def __init__(self, path: Path, inputs: Mapping[str, Any], *, option: str, growing: Collection[str] = ()):

@@ -75,4 +75,3 @@ def plot_entropy_profiles(runs: Sequence[tuple[str, Path]], output: Path, *, tit
     axes.grid(alpha=0.3)
     axes.legend()
     return save(figure, output)
-

@@ -106,7 +106,9 @@ def _check(row: DumpedResponse) -> None:
     wrong = [name for name, size in sizes.items() if name not in row.extra or len(row.extra[name]) != size]
     wrong += [name for name in (NODE, ROOT) if name not in wrong and not row.extra[name].isfinite().all()]
     if wrong or not length:
-        raise ValueError(f"the response {row.key!r:.80} is no leaf of a tree: look at {', '.join(wrong) or 'its length'}")
+        raise ValueError(
+            f"the response {row.key!r:.80} is no leaf of a tree: look at {', '.join(wrong) or 'its length'}"
+        )
 
 
 def _runs(nodes: list[int]) -> list[tuple[int, int, int]]:
