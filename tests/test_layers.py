@@ -8,8 +8,8 @@ import verl_softthink
 ROOT = Path(verl_softthink.__file__).parent
 #: From the ground up; a room imports from rooms before it. Rooms of one line do not know each other.
 LAYERS = (
-    ("installed",),
-    ("laws", "cpu", "liveness", "upstream", "errors", "standalone", "pocket", "shipped"),
+    ("errors", "installed"),
+    ("laws", "cpu", "liveness", "upstream", "files", "standalone", "pocket", "shipped"),
     ("trace", "data"),
     ("config", "dump"),
     ("thinking", "batch"),

@@ -8,21 +8,42 @@ field, and its answer's text. 512 responses of 1000 positions: 29 MB.
 """
 
 import json
-import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
-from safetensors import safe_open
+from pydantic import BaseModel
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from verl_softthink.trace import SoftTrace
+from verl_softthink.errors import FileError, about_file
+from verl_softthink.files.reading import checked, parse_json, regular
+from verl_softthink.files.writing import whole_file
+from verl_softthink.laws.action import NO_CANDIDATE
+from verl_softthink.trace import END_REASONS, SoftTrace
 
-#: Drawn embeddings stay out: a page shows candidates, and H numbers a position would be most of the file.
-_DROPPED = ("end_reason", "cut", "scale", "fed", "seed")
-_TRACE_TENSORS = tuple(f.name for f in fields(SoftTrace) if f.name not in _DROPPED)
+#: [T] each. Drawn embeddings stay out: a page shows candidates, and H numbers a position would be most of the file.
+_FLAGS = ("soft", "drawn", "forced", "discrete")
+_NUMBERS = ("log_prob", "entropy")
+#: ``ids`` and ``values`` are [T, K].
+_TRACE_TENSORS = (*_FLAGS, "ids", "values", *_NUMBERS)
 _RECORD = "responses"
+_ADVICE = "give a traces-<step>.safetensors file"
+
+
+class _Entry(BaseModel):
+    key: str
+    reward: float
+    answer: str | None
+    end_reason: Literal[END_REASONS]
+    extra: list[str]
+
+
+class _Record(BaseModel):
+    law: dict[str, str | bool | int | float | None]
+    responses: list[_Entry]
 
 
 @dataclass(frozen=True)
@@ -72,52 +93,75 @@ def write_dump(responses: list[DumpedResponse], law: dict, path: Path) -> None:
             tensors[f"{number}/{name}"] = getattr(response.trace, name).contiguous()
         for name, values in response.extra.items():
             tensors[f"{number}/{name}"] = values.contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={_RECORD: json.dumps(record)})
-    _sync(partial)
-    partial.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or directory is on the disk: a rename may otherwise get there before what it renames."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with whole_file(path, SafetensorError) as partial:
+        save_file(tensors, partial, metadata={_RECORD: json.dumps(record)})
 
 
 def read_dump(path: Path) -> tuple[list[DumpedResponse], dict]:
     """Read a dump back: its responses and the law's settings.
 
     Raises:
-        ValueError: when the file is not a dump, or one of another version of the package.
+        FileError: the file is not a dump, one of another version of the package, or damaged.
     """
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        if _RECORD not in metadata:
-            raise ValueError(f"{path} is not a rollout dump of verl_softthink; give a traces-<step>.safetensors file")
-        record = json.loads(metadata[_RECORD])
-        present = set(file.keys())
-        if lacking := [name for name in _TRACE_TENSORS if record[_RECORD] and f"0/{name}" not in present]:
-            raise ValueError(
-                f"{path} has no {', '.join(lacking)} of its responses: another version of verl_softthink wrote it; "
-                "read it with that one, or run the step again"
-            )
-        responses = []
-        for number, entry in enumerate(record[_RECORD]):
-            tensors: dict[str, torch.Tensor] = {name: file.get_tensor(f"{number}/{name}") for name in _TRACE_TENSORS}
-            responses.append(
-                DumpedResponse(
-                    key=entry["key"],
-                    prompt_ids=file.get_tensor(f"{number}/prompt_ids"),
-                    response_ids=file.get_tensor(f"{number}/response_ids"),
-                    trace=SoftTrace(**tensors, end_reason=entry["end_reason"]),
-                    reward=entry["reward"],
-                    answer=entry["answer"],
-                    extra={name: file.get_tensor(f"{number}/{name}") for name in entry["extra"]},
-                )
-            )
-    return responses, record["law"]
+    with about_file(regular(path), SafetensorError, advice=_ADVICE), safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(_RECORD)
+        if text is None:
+            raise FileError(path, f"it is not a rollout dump of verl_softthink; {_ADVICE}")
+        record = checked(_Record, parse_json(text, path, _ADVICE), path, "no rollout dump")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
+    if lacking := [name for name in _TRACE_TENSORS if record.responses and f"0/{name}" not in tensors]:
+        raise FileError(
+            path,
+            f"it has no {', '.join(lacking)} of its responses: another version of verl_softthink wrote it; read it "
+            "with that one, or run the step again",
+        )
+    try:
+        return [_response(number, entry, tensors) for number, entry in enumerate(record.responses)], record.law
+    except ValueError as error:
+        raise FileError(path, f"it is damaged: {error}; run the step again") from error
+
+
+def _response(number: int, entry: _Entry, tensors: dict[str, Tensor]) -> DumpedResponse:
+    """One response of the tensors of a file.
+
+    Raises:
+        ValueError: a tensor is missing, or has another type, shape or range than a response's.
+    """
+
+    def tensor(name: str, dtype: torch.dtype, *shape: int | None) -> Tensor:
+        found = tensors.get(f"{number}/{name}")
+        if found is None:
+            raise ValueError(f"response {number} has no {name}")
+        fits = len(found.shape) == len(shape) and all(
+            size == wanted for size, wanted in zip(found.shape, shape, strict=False) if wanted is not None
+        )
+        if found.dtype != dtype or not fits:
+            expected = f"{str(dtype).removeprefix('torch.')} {['any' if size is None else size for size in shape]}"
+            raise ValueError(f"{name} of response {number} is {found.dtype} {list(found.shape)}, not {expected}")
+        return found
+
+    prompt, response = (tensor(name, torch.int32, None) for name in ("prompt_ids", "response_ids"))
+    length = len(response)
+    flags = {name: tensor(name, torch.bool, length) for name in _FLAGS}
+    numbers = {name: tensor(name, torch.float32, length) for name in _NUMBERS}
+    ids = tensor("ids", torch.int32, length, None)
+    for name, values, least in (("prompt_ids", prompt, 0), ("response_ids", response, 0), ("ids", ids, NO_CANDIDATE)):
+        if values.numel() and values.min() < least:
+            raise ValueError(f"{name} of response {number} has {int(values.min())}, which is no token")
+    # A method's field has a value for every position, or some for the whole response.
+    extra = {name: tensor(name, torch.float32, None) for name in entry.extra}
+    return DumpedResponse(
+        key=entry.key,
+        prompt_ids=prompt,
+        response_ids=response,
+        trace=SoftTrace(
+            **flags,
+            **numbers,
+            ids=ids,
+            values=tensor("values", torch.float32, *ids.shape),
+            end_reason=entry.end_reason,
+        ),
+        reward=entry.reward,
+        answer=entry.answer,
+        extra=extra,
+    )

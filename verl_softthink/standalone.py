@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verl_softthink.errors import about_file
+
 if TYPE_CHECKING:
     from vllm import LLM
 
@@ -54,6 +56,9 @@ def vllm_engine(model: Path | str, **arguments: object) -> Iterator["LLM"]:
     Args:
         model: checkpoint.
         arguments: of ``vllm.LLM``; what a CPU needs is filled in.
+
+    Raises:
+        FileError: vLLM does not start with the checkpoint.
     """
     from vllm import LLM
 
@@ -63,7 +68,8 @@ def vllm_engine(model: Path | str, **arguments: object) -> Iterator["LLM"]:
             "enforce_eager": True,
             "kv_cache_memory_bytes": _CPU_KV_CACHE_BYTES,
         } | arguments
-    llm = LLM(str(model), **arguments)
+    with about_file(model, RuntimeError, ValueError, advice="vLLM does not start with it; the log above says more"):
+        llm = LLM(str(model), **arguments)
     try:
         yield llm
     finally:

@@ -105,7 +105,7 @@ def test_other_settings_are_refused_before_the_engine_starts(whole, data):
     out, _ = whole
     run = evaluate(data, out, "--modes", MODES, "--seed", "1", "--override", "gumbel.law.tau=0.5")
     assert run.returncode == 2
-    assert "seed: 0 before, 1 now" in run.stderr and "modes.gumbel.law.tau: 0.1 before, 0.5 now" in run.stderr
+    assert "seed was 0, now 1" in run.stderr and "modes.gumbel.law.tau was 0.1, now 0.5" in run.stderr
 
 
 @pytest.mark.parametrize(

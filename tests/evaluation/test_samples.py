@@ -1,16 +1,15 @@
 """Scoring, storing and summing up of samples."""
 
 import importlib.util
-import json
 
 import pytest
 
+from verl_softthink.errors import FileError
 from verl_softthink.evaluation.samples import Response, Sample
 from verl_softthink.evaluation.scoring import grade, resolve_reward
 from verl_softthink.evaluation.store import SampleStore
 from verl_softthink.evaluation.summary import summarise, table
-
-SETTINGS = {"seed": 0, "phase": {"budget": 4}, "modes": {"gumbel": {"law": {"tau": 0.1}}}}
+from verl_softthink.files.work_folder import WorkFolder
 
 
 def _sample(problem, number, correct, *, tokens=4, finish="stop", end_reason="marker"):
@@ -36,29 +35,22 @@ def test_the_reward_follows_the_data_set():
 
 
 def test_a_chunk_comes_back_and_a_half_written_one_does_not_count(tmp_path):
-    store = SampleStore(tmp_path, SETTINGS)
+    store = SampleStore(WorkFolder(tmp_path, {}, option="--out"))
     samples = [_sample(0, 0, True), _sample(0, 1, False)]
-    assert not store.has("gumbel", 3)
-    (tmp_path / "samples" / "gumbel").mkdir(parents=True)
-    (tmp_path / "samples" / "gumbel" / "00003.partial").write_text("[")
+    store.path("gumbel", 3).parent.mkdir(parents=True)
+    store.path("gumbel", 3).with_suffix(".json.partial").write_text("[")
     assert not store.has("gumbel", 3)
     store.write("gumbel", 3, samples)
-    again = SampleStore(tmp_path, SETTINGS)
-    assert again.has("gumbel", 3) and again.read("gumbel", 3) == samples
+    assert store.has("gumbel", 3) and store.read("gumbel", 3) == samples
 
 
-def test_changed_settings_are_refused_by_name_and_modes_may_be_added(tmp_path):
-    SampleStore(tmp_path, SETTINGS)
-    with pytest.raises(ValueError, match=r"phase.budget: 4 before, 5 now\nuse another --out"):
-        SampleStore(tmp_path, SETTINGS | {"phase": {"budget": 5}})
-    with pytest.raises(ValueError, match=r"modes.gumbel.law.tau: 0.1 before, 0.2 now"):
-        SampleStore(tmp_path, SETTINGS | {"modes": {"gumbel": {"law": {"tau": 0.2}}}})
-    with pytest.raises(ValueError, match="data: None before, 'x' now"):
-        SampleStore(tmp_path, SETTINGS | {"data": "x"})
-    SampleStore(tmp_path, SETTINGS | {"modes": {"concrete": {"law": {"tau": 1.0}}}})
-    assert set(json.loads((tmp_path / "settings.json").read_text())["modes"]) == {"gumbel", "concrete"}
-    with pytest.raises(ValueError, match=r"modes.gumbel.law.tau"):
-        SampleStore(tmp_path, SETTINGS | {"modes": {"gumbel": {"law": {"tau": 0.2}}}})
+@pytest.mark.parametrize("content", ["", "{}", "[3]", '[{"problem": 0}]', "[[" * 9_000])
+def test_a_damaged_chunk_is_refused_by_its_path(tmp_path, content):
+    store = SampleStore(WorkFolder(tmp_path, {}, option="--out"))
+    store.write("gumbel", 0, [])
+    store.path("gumbel", 0).write_text(content)
+    with pytest.raises(FileError, match="gumbel/00000.json: .* remove the file, and its samples are drawn again"):
+        store.read("gumbel", 0)
 
 
 def test_every_sample_is_counted():

@@ -81,7 +81,7 @@ def test_another_file_is_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="model.safetensors is not a rollout dump"):
+    with pytest.raises(ValueError, match="model.safetensors: it is not a rollout dump"):
         read_dump(tmp_path / "model.safetensors")
 
 

@@ -55,8 +55,17 @@ class Exploit:
         return exec, ("raise SystemExit('code of the checkpoint ran')",)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", pickle.dumps(Exploit())])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"\xff\xfe", b"[]", b"[" * 20_000, pickle.dumps(Exploit())),
+        *(
+            b'{"mine": {"x": {"tensor": %s, "dtype": %s}}}' % pair
+            for pair in ((b"[1]", b'"load"'), (b'["a"]', b'"int64"'))
+        ),
+    ],
+)
 def test_a_damaged_or_hostile_file_is_refused_by_its_path(tmp_path, content):
     (tmp_path / STATE_FILE).write_bytes(content)
-    with pytest.raises(ValueError, match=f"{STATE_FILE} is damaged"):
+    with pytest.raises(ValueError, match=f"{STATE_FILE}: .* the checkpoint is damaged"):
         load_states(tmp_path, {"mine": Kept()})

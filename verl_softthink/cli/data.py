@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from verl_softthink.errors import one_sentence
-
 data = typer.Typer(no_args_is_help=True, help="Data sets as verl parquet files.")
 
 Out = Annotated[Path, typer.Option(help="Directory of the parquet files.")]
@@ -27,8 +25,7 @@ def _add_source(name: str, summary: str) -> None:
     ) -> None:
         from verl_softthink.data.prepare import parse_files, prepare
 
-        with one_sentence():
-            prepare(name, out, files=parse_files(file or []), prompt=prompt, limit=limit, skip=skip_unreadable)
+        prepare(name, out, files=parse_files(file or []), prompt=prompt, limit=limit, skip=skip_unreadable)
 
 
 for _name, _summary in (
@@ -54,9 +51,8 @@ def reasoning_gym(
     """Problems made by reasoning-gym, graded by verl_softthink.data.reasoning_gym."""
     from verl_softthink.data.reasoning_gym import prepare
 
-    with one_sentence():
-        # Test first: a problem that both seeds make is left out of training.
-        prepare(task, out, {"test": test, "train": train}, seed=seed)
+    # Test first: a problem that both seeds make is left out of training.
+    prepare(task, out, {"test": test, "train": train}, seed=seed)
 
 
 @data.command("word-problems")
@@ -69,8 +65,7 @@ def word_problems(
     """Sums and differences in plain language, for a small model."""
     from verl_softthink.data.word_problems import main
 
-    with one_sentence():
-        main(out=out, train=train, heldout=heldout, digits=[1], seed=seed)
+    main(out=out, train=train, heldout=heldout, digits=[1], seed=seed)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -53,7 +53,6 @@ def evaluate(
     from verl_softthink.config.base import parse
     from verl_softthink.config.settings import PhaseSettings
     from verl_softthink.data.prompts import PROMPTS
-    from verl_softthink.errors import one_sentence
     from verl_softthink.evaluation import run
     from verl_softthink.evaluation.engine import EngineSettings
     from verl_softthink.evaluation.modes import read_modes, read_pairs
@@ -62,31 +61,30 @@ def evaluate(
 
     _known("--prompt", prompt, PROMPTS)
     _known("--reward", reward, REWARDS)
-    with one_sentence():
-        chosen = read_modes(modes, override or ())
-        values = {"end_of_thinking": end_of_thinking, "budget": budget} | read_pairs("--phase", phase or ())
-        evaluation = run.Evaluation(
-            checkpoint=checkpoint,
-            data=data,
-            problems=read_problems(data, PROMPTS[prompt])[:limit],
-            modes=chosen,
-            phase=parse(PhaseSettings, values, "--phase: softthink.phase"),
-            samples=samples,
-            ks=_ks(k, samples),
-            reward=reward,
-            prompt=prompt,
-            seed=seed,
-            engine=EngineSettings(
-                max_prompt_length=max_prompt_length,
-                max_tokens=max_tokens,
-                max_num_seqs=max_num_seqs,
-                candidates=max(max(mode.filter.max_topk, mode.law.slots) for mode in chosen),
-                carries_embeddings=any(mode.law.carries_embedding for mode in chosen),
-                tensor_parallel_size=tensor_parallel_size,
-                answer_temperature=answer_temperature,
-            ),
-        )
-        run.evaluate(evaluation, out, Console())
+    chosen = read_modes(modes, override or ())
+    values = {"end_of_thinking": end_of_thinking, "budget": budget} | read_pairs("--phase", phase or ())
+    evaluation = run.Evaluation(
+        checkpoint=checkpoint,
+        data=data,
+        problems=read_problems(data, PROMPTS[prompt])[:limit],
+        modes=chosen,
+        phase=parse(PhaseSettings, values, "--phase: softthink.phase"),
+        samples=samples,
+        ks=_ks(k, samples),
+        reward=reward,
+        prompt=prompt,
+        seed=seed,
+        engine=EngineSettings(
+            max_prompt_length=max_prompt_length,
+            max_tokens=max_tokens,
+            max_num_seqs=max_num_seqs,
+            candidates=max(max(mode.filter.max_topk, mode.law.slots) for mode in chosen),
+            carries_embeddings=any(mode.law.carries_embedding for mode in chosen),
+            tensor_parallel_size=tensor_parallel_size,
+            answer_temperature=answer_temperature,
+        ),
+    )
+    run.evaluate(evaluation, out, Console())
 
 
 def eval_table(
@@ -96,12 +94,10 @@ def eval_table(
     """One table of several runs' evaluations: mean and spread over seeds, in per cent."""
     from rich.console import Console
 
-    from verl_softthink.errors import one_sentence
     from verl_softthink.evaluation.seed_table import write_table
     from verl_softthink.report.seeds import labelled
 
-    with one_sentence():
-        Console(soft_wrap=True).print(write_table(labelled(results), out), markup=False)
+    Console(soft_wrap=True).print(write_table(labelled(results), out), markup=False)
 
 
 def entropy_profile(
@@ -110,12 +106,10 @@ def entropy_profile(
     title: str = "",
 ) -> None:
     """Draw the mean next-token entropy by position of the chain of thought."""
-    from verl_softthink.errors import one_sentence
     from verl_softthink.report.entropy_profile import plot_entropy_profiles
     from verl_softthink.report.seeds import labelled
 
-    with one_sentence():
-        plot_entropy_profiles(labelled(runs), out, title=title)
+    plot_entropy_profiles(labelled(runs), out, title=title)
 
 
 def out_of_domain(
@@ -123,7 +117,7 @@ def out_of_domain(
     tasks: Annotated[
         str, typer.Option(help="Multiple-choice tasks of lm-evaluation-harness, with commas; or pocket_facts.")
     ] = "hellaswag,arc_challenge,mmlu",
-    out: Annotated[Path, typer.Option(help="Directory of ood.json.")] = Path("outputs/ood"),
+    out: Annotated[Path, typer.Option(help="Directory of ood.json; continues.")] = Path("outputs/ood"),
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     seed: int = 0,
@@ -132,21 +126,16 @@ def out_of_domain(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from verl_softthink.errors import one_sentence
     from verl_softthink.evaluation import out_of_domain as ood
 
     names = [name.strip() for name in tasks.split(",")]
     # Whole paths, as in ood.json: every checkpoint of verl's ends in the same name.
     table = Table(Column("checkpoint", overflow="fold"), "task", "NLL of the right choice", "accuracy", "questions")
-    measured = {}
-    with one_sentence():
-        for checkpoint in checkpoints:
-            result = ood.measure(checkpoint, names, out, limit=limit, batch_size=batch_size, seed=seed)
-            measured[str(checkpoint)] = result
-            for task, numbers in result.items():
-                nll = "{mean:.3f} [{low:.3f}, {high:.3f}]".format(**numbers["nll"])
-                table.add_row(str(checkpoint), task, nll, f"{numbers['accuracy']:.3f}", str(numbers["questions"]))
-        ood.write_result(measured, out / "ood.json")
+    measured = ood.measure_all(checkpoints, names, out, limit=limit, batch_size=batch_size, seed=seed)
+    for checkpoint, results in measured.items():
+        for task, numbers in results.items():
+            nll = "{mean:.3f} [{low:.3f}, {high:.3f}]".format(**numbers["nll"])
+            table.add_row(checkpoint, task, nll, f"{numbers['accuracy']:.3f}", str(numbers["questions"]))
     Console().print(table)
 
 

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from verl_softthink.errors import one_sentence
 from verl_softthink.standalone import choose_platform
 
 
@@ -35,8 +34,7 @@ def summary(
     from verl_softthink.methods.registry import parts
     from verl_softthink.report.overview import write_overview
 
-    with one_sentence():
-        write_overview(run, model, validation, parts=[part() for part in parts("page")])
+    write_overview(run, model, validation, parts=[part() for part in parts("page")])
 
 
 def plot(
@@ -61,15 +59,14 @@ def plot(
     from verl_softthink.report.pass_at_k import plot_pass_at_k
     from verl_softthink.report.seeds import labelled
 
-    with one_sentence():
-        pairs = labelled(runs)
-        evaluations = [path.suffix == ".json" for _, path in pairs]
-        if all(evaluations):
-            plot_pass_at_k(pairs, out, title=title)
-        elif any(evaluations):
-            raise ValueError("runs and evaluations (.json) cannot share a figure; draw them with two commands")
-        else:
-            plot_curve(pairs, out, title=title, reward=reward, validation=validation, window=window, unit=x)
+    pairs = labelled(runs)
+    evaluations = [path.suffix == ".json" for _, path in pairs]
+    if all(evaluations):
+        plot_pass_at_k(pairs, out, title=title)
+    elif any(evaluations):
+        raise ValueError("runs and evaluations (.json) cannot share a figure; draw them with two commands")
+    else:
+        plot_curve(pairs, out, title=title, reward=reward, validation=validation, window=window, unit=x)
 
 
 def inspect(
@@ -89,10 +86,9 @@ def inspect(
     from verl_softthink.report.overview import write_trace_page
     from verl_softthink.report.selection import find_dump
 
-    with one_sentence():
-        other = find_dump(beside, step) if beside else None
-        page_parts = [part() for part in parts("page")]
-        write_trace_page(find_dump(run_or_trace, step), model, out, count, other, page_parts)
+    other = find_dump(beside, step) if beside else None
+    page_parts = [part() for part in parts("page")]
+    write_trace_page(find_dump(run_or_trace, step), model, out, count, other, page_parts)
     typer.echo(f"wrote {out}")
 
 

@@ -1,5 +1,6 @@
 """What every settings class shares: no unknown keys, no later change, and problems told in one line each."""
 
+import reprlib
 import types
 from collections.abc import Callable
 from typing import Annotated, Generic, TypeVar, Union, get_args, get_origin
@@ -8,6 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, le=1)]
+
+
+#: A value in a message: as it is written, but for the middle of one that would fill pages.
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxlist, _SHOWN.maxdict = 3, 20, 20
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
 
 
 class Settings(BaseModel):
@@ -56,10 +63,9 @@ def _explain(problem: dict, prefix: str, model: type[Settings]) -> str:
         group = model
         for part in problem["loc"][:-1]:
             group = _group(group.model_fields[part].annotation)
-        return f"{key}={problem['input']!r}: unknown key; known keys are {', '.join(group.model_fields)}"
+        return f"{key}={_SHOWN.repr(problem['input'])}: unknown key; known keys are {', '.join(group.model_fields)}"
     reason = problem["msg"].removeprefix("Value error, ")
-    shown = problem["input"]
-    return f"{key}={shown!r}: {reason}"
+    return f"{key}={_SHOWN.repr(problem['input'])}: {reason}"
 
 
 def _group(annotation: object) -> type[Settings]:

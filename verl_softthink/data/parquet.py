@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from verl_softthink.data.guarded_reward import check_ground_truth
+from verl_softthink.files.writing import whole_file
 
 Message = dict[str, str]
 
@@ -34,6 +35,7 @@ def write_rows(rows: list[dict[str, object]], path: Path) -> None:
     """Write rows to one parquet file, atomically: a reader sees the old file or the whole new one.
 
     Raises:
+        FileError: it cannot be written.
         ValueError: when there are no rows.
     """
     import pyarrow
@@ -41,7 +43,5 @@ def write_rows(rows: list[dict[str, object]], path: Path) -> None:
 
     if not rows:
         raise ValueError(f"no rows for {path}: ask for at least one problem")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    parquet.write_table(pyarrow.Table.from_pylist(rows), partial)
-    partial.replace(path)
+    with whole_file(path, pyarrow.ArrowException) as partial:
+        parquet.write_table(pyarrow.Table.from_pylist(rows), partial)

@@ -1,11 +1,12 @@
 """Published files as records: JSON lines, a JSON list or parquet, and question and answer of one record."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from verl_softthink.data.guarded_reward import no_answer
+from verl_softthink.data.parquet import Message
 from verl_softthink.data.sources import Source, bare_question
+from verl_softthink.errors import FileError
+from verl_softthink.files.reading import read_json, read_json_lines, read_parquet
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 
@@ -15,54 +16,53 @@ def read_records(path: Path) -> list[dict]:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: naming the file, the line and the fix.
+        FileError: naming the file, the line and the fix.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give a published file ({', '.join(SUFFIXES)})")
-    if path.suffix == ".parquet":
-        return _parquet(path)
+        raise FileNotFoundError(f"{path} does not exist or is no file: give a published file ({', '.join(SUFFIXES)})")
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: unknown kind of file; give one that ends in {', '.join(SUFFIXES)}")
-    text = path.read_text(encoding="utf-8")
-    records = list(_lines(path, text)) if path.suffix == ".jsonl" else _whole(path, text)
+        raise FileError(path, f"unknown kind of file; give one that ends in {', '.join(SUFFIXES)}")
+    if path.suffix == ".parquet":
+        records = read_parquet(path)
+    elif path.suffix == ".jsonl":
+        records = [record for _, record in read_json_lines(path)]
+    else:
+        document = read_json(path, "if every line is an object, name the file .jsonl")
+        records = document if isinstance(document, list) else [document]
     if not records:
-        raise ValueError(f"{path} holds no records; give the published file")
+        raise FileError(path, "it holds no records; give the published file")
     for number, record in enumerate(records, start=1):
         if not isinstance(record, dict):
-            raise ValueError(f"{path}: record {number} is a {type(record).__name__}, not an object with columns")
+            raise FileError(path, f"record {number} is a {type(record).__name__}, not an object with columns")
     return records
 
 
-def _parquet(path: Path) -> list[dict]:
-    import pyarrow
-    from pyarrow import parquet
+def messages_of(record: dict) -> list[Message]:
+    """The prompt of a record in verl's schema.
 
-    try:
-        table = parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is not a parquet file ({reason}); download it again") from error
-    return table.to_pylist()
-
-
-def _lines(path: Path, text: str) -> Iterator[object]:
-    # Not splitlines(): texts may hold line separators other than \n.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}:{number} is not JSON ({error.msg}); download the file again") from error
+    Raises:
+        ValueError: it is not a list of messages with texts.
+    """
+    prompt = record["prompt"]
+    sound = isinstance(prompt, list) and all(
+        isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))
+        for message in prompt
+    )
+    if not sound or not prompt:
+        raise ValueError(f"column prompt: {prompt!r:.200} is no list of messages with the texts role and content")
+    return [dict(message) for message in prompt]
 
 
-def _whole(path: Path, text: str) -> list:
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path}:{error.lineno} is not JSON ({error.msg}); if every line is an object, name the file .jsonl"
-        ) from error
-    return document if isinstance(document, list) else [document]
+def ground_truth_of(record: dict) -> object:
+    """The right answer of a record in verl's schema.
+
+    Raises:
+        ValueError: ``reward_model`` is not a record with one.
+    """
+    reward_model = record["reward_model"]
+    if not isinstance(reward_model, dict) or "ground_truth" not in reward_model:
+        raise ValueError(f"column reward_model: {reward_model!r:.200} has no ground_truth")
+    return reward_model["ground_truth"]
 
 
 def question_and_answer(record: dict, source: Source) -> tuple[str, str]:
@@ -92,10 +92,10 @@ def question_and_answer(record: dict, source: Source) -> tuple[str, str]:
 def _verl(record: dict):
     from verl_softthink.data.sources import plain
 
-    users = [message["content"] for message in record["prompt"] if message.get("role") == "user"]
+    users = [message["content"] for message in messages_of(record) if message["role"] == "user"]
     if not users:
         raise ValueError("column prompt has no message of the user")
-    return users[-1], record["reward_model"].get("ground_truth"), plain, "reward_model.ground_truth"
+    return users[-1], ground_truth_of(record), plain, "reward_model.ground_truth"
 
 
 def _column(record: dict, names: tuple[str, ...], what: str) -> str:

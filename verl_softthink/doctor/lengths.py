@@ -1,9 +1,11 @@
 """Lengths of a run against the engine that must hold them: prompt and response, the model's positions, KV cache."""
 
 from omegaconf import DictConfig, OmegaConf
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from verl_softthink.doctor.findings import Finding, failure
+from verl_softthink.errors import FileError
+from verl_softthink.files.checkpoint import load_config
 
 #: Keys and values.
 _KEY_AND_VALUE = 2
@@ -56,8 +58,8 @@ def _model(config: DictConfig) -> PreTrainedConfig | None:
     """The language model's own configuration; None where there is no checkpoint, which other checks name."""
     path, trusted = config.actor_rollout_ref.model.path, config.actor_rollout_ref.model.trust_remote_code
     try:
-        return AutoConfig.from_pretrained(path, trust_remote_code=trusted).get_text_config()
-    except (OSError, ValueError):
+        return load_config(path, trust_remote_code=trusted).get_text_config()
+    except FileError:
         return None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
+from verl_softthink.files.checkpoint import load_tokenizer
 from verl_softthink.thinking import EndOfThinking, closing_turn, marker_tokens, token_bytes
 
 CHECK = "marker"
@@ -15,16 +16,12 @@ _TRIED, _NAMED = 2000, 6
 
 def marker_findings(model: str, marker: str | list[int] = "</think>", trust_remote_code: bool = False) -> list[Finding]:
     """Look at the tokenizer of a checkpoint; no weights are read."""
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
+        tokenizer = load_tokenizer(model, trust_remote_code=trust_remote_code)
         ids = marker_tokens(tokenizer, marker, model)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         reason = str(error).strip().splitlines()[0]
-        return [
-            failure(CHECK, reason if "softthink." in reason else f"{model}: no tokenizer could be loaded: {reason}")
-        ]
+        return [failure(CHECK, reason)]
     return [_in_context(tokenizer, marker, ids), *_prompts(tokenizer, marker)]
 
 

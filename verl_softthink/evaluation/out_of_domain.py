@@ -7,20 +7,26 @@ the harness with multiple choices will do (``hellaswag``, ``arc_challenge``, ``m
 for the pocket reasoner's alphabet and without a network. The harness is the optional extra ``ood``.
 """
 
+import hashlib
 import importlib.util
-import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel
 
-from verl_softthink.evaluation.bootstrap import bootstrap_mean
+from verl_softthink.evaluation.bootstrap import Interval, bootstrap_mean
 from verl_softthink.evaluation.pocket_facts import write_task
+from verl_softthink.files.checkpoint import check_model
+from verl_softthink.files.digests import model_digest
+from verl_softthink.files.reading import checked, read_json
+from verl_softthink.files.work_folder import WorkFolder
+from verl_softthink.files.writing import write_json
 from verl_softthink.standalone import has_accelerator
 
-logger = logging.getLogger(__name__)
+#: Hexadecimal digits that tell results apart.
+_NAME_LENGTH = 16
 
 
 def right_choice_nll(samples: Sequence[dict]) -> np.ndarray:
@@ -97,8 +103,52 @@ def _parts(task: str, results: dict) -> list[str]:
     return [part for member in members for part in _parts(member, results)] if members else [task]
 
 
-def write_result(measured: dict[str, dict], path: Path) -> None:
-    """``ood.json``: what ``measure`` gave, by checkpoint."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-    logger.info("wrote %s", path)
+class Result(BaseModel):
+    """What ``measure`` gives for one task."""
+
+    nll: Interval
+    accuracy: float
+    questions: int
+
+
+def measure_all(
+    checkpoints: Sequence[Path], tasks: Sequence[str], out: Path, *, limit: int | None, batch_size: int, seed: int
+) -> dict[str, dict[str, dict]]:
+    """Measure what is missing of several checkpoints, and write ``ood.json`` into ``out``.
+
+    Args:
+        checkpoints, tasks, limit, batch_size, seed: as in ``measure``.
+        out: folder of work; a checkpoint's task that was measured is not measured again.
+
+    Returns:
+        What stands in ``ood.json``: checkpoint -> task -> what ``measure`` gives.
+
+    Raises:
+        FileError: a checkpoint is damaged, or ``out`` holds results of other inputs or is another process's.
+    """
+    for checkpoint in checkpoints:
+        check_model(checkpoint)
+    # Each checkpoint has results of its own, and each task of a checkpoint: a later start may ask for others.
+    models = {str(checkpoint): model_digest(checkpoint) for checkpoint in checkpoints}
+    inputs = {"limit": limit, "seed": seed, "checkpoints": models}
+    measured: dict[str, dict[str, dict]] = {}
+    with WorkFolder(out, inputs, option="--out", growing=("checkpoints",)):
+        for checkpoint in checkpoints:
+            paths = {task: _stored(out, checkpoint, task) for task in tasks}
+            if missing := [task for task, path in paths.items() if not path.exists()]:
+                found = measure(checkpoint, missing, out, limit=limit, batch_size=batch_size, seed=seed)
+                for task in missing:
+                    write_json(found[task], paths[task])
+            advice = "remove the file, and it is measured again"
+            measured[str(checkpoint)] = {
+                task: checked(Result, read_json(path, advice), path, f"no result; {advice}").model_dump()
+                for task, path in paths.items()
+            }
+        write_json(measured, out / "ood.json")
+    return measured
+
+
+def _stored(out: Path, checkpoint: Path, task: str) -> Path:
+    """The file of one result; its name is a digest, as paths and names of tasks may hold any character."""
+    name = hashlib.sha256(f"{checkpoint}\0{task}".encode()).hexdigest()[:_NAME_LENGTH]
+    return out / "measured" / f"{name}.json"

@@ -10,6 +10,7 @@ import json
 from itertools import product
 from pathlib import Path
 
+from verl_softthink.files.writing import write_text
 from verl_softthink.pocket.tasks import LARGEST_OPERAND, MODULUS, OPERATIONS, SMALLEST_OPERAND, STEP_SEPARATOR, Problem
 from verl_softthink.pocket.tokenizer import ASSISTANT, THINK_START, USER
 
@@ -57,8 +58,7 @@ def _question(problem: Problem) -> dict:
 def write_task(folder: Path) -> Path:
     """Write the task's YAML and questions into a folder that the harness can include, and return it."""
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{NAME}.jsonl"
-    file.write_text("".join(f"{json.dumps(question)}\n" for question in questions()), encoding="utf-8")
-    (folder / f"{NAME}.yaml").write_text(_TASK.format(name=NAME, file=json.dumps(str(file))), encoding="utf-8")
+    write_text("".join(f"{json.dumps(question)}\n" for question in questions()), file)
+    write_text(_TASK.format(name=NAME, file=json.dumps(str(file))), folder / f"{NAME}.yaml")
     return folder

@@ -17,8 +17,9 @@ from pathlib import Path
 from verl_softthink.data.answer_place import last_boxed
 from verl_softthink.data.guarded_reward import no_answer
 from verl_softthink.data.parquet import Message
-from verl_softthink.data.records import read_records
+from verl_softthink.data.records import ground_truth_of, messages_of, read_records
 from verl_softthink.data.sources import after_marker
+from verl_softthink.errors import about_file
 
 _QUESTIONS = ("question", "problem")
 _GSM8K_MARKER = "####"
@@ -48,10 +49,14 @@ def read_problems(path: Path, prompt: Callable[[str], list[Message]]) -> list[Ev
         prompt: how a bare question is asked; rows with a ``prompt`` keep theirs.
 
     Raises:
-        ValueError: naming the file, the row and what it lacks.
+        FileError: naming the file, the row and what it lacks.
         FileNotFoundError: when there is no such file.
     """
-    return [_problem(path, index, record, prompt) for index, record in enumerate(read_records(path))]
+    problems = []
+    for index, record in enumerate(read_records(path)):
+        with about_file(f"{path}, row {index}", ValueError):
+            problems.append(_problem(path, index, record, prompt))
+    return problems
 
 
 def _problem(path: Path, index: int, record: dict, prompt: Callable[[str], list[Message]]) -> EvaluationProblem:
@@ -60,20 +65,20 @@ def _problem(path: Path, index: int, record: dict, prompt: Callable[[str], list[
         return EvaluationProblem(
             index=index,
             source=str(lowered.get("data_source", path.stem)),
-            messages=tuple(dict(message) for message in lowered["prompt"]),
-            answers=_texts((lowered["reward_model"] or {}).get("ground_truth"), path, index),
+            messages=tuple(messages_of(lowered)),
+            answers=_texts(ground_truth_of(lowered)),
         )
     question = next((lowered[key] for key in _QUESTIONS if lowered.get(key)), None)
     if question is None:
         raise ValueError(
-            f"{path}, row {index}: no question among the columns {', '.join(record)}; a row needs question and answer, "
+            f"no question among the columns {', '.join(record)}; a row needs question and answer, "
             "problem and answer, or verl's prompt and reward_model"
         )
     return EvaluationProblem(
         index=index,
         source=path.stem,
         messages=tuple(prompt(str(question))),
-        answers=_texts(_answer(lowered), path, index),
+        answers=_texts(_answer(lowered)),
     )
 
 
@@ -86,13 +91,13 @@ def _answer(record: dict) -> object:
     return answer
 
 
-def _texts(answer: object, path: Path, index: int) -> tuple[str, ...]:
+def _texts(answer: object) -> tuple[str, ...]:
     """One answer, or a list of accepted ones, as texts."""
     answers = answer if isinstance(answer, list) else [answer]
     texts = tuple(str(one).strip() for one in answers if one is not None)
     if not texts or any(map(no_answer, texts)):
         raise ValueError(
-            f"{path}, row {index}: the answer is {answer!r}; give it as `answer`, as reward_model.ground_truth, or as "
+            f"the answer is {answer!r:.200}; give it as `answer`, as reward_model.ground_truth, or as "
             "the \\boxed{...} of a solution"
         )
     return texts

@@ -2,24 +2,33 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from verl_softthink.bench.report import hardware, versions
 from verl_softthink.config.settings import PhaseSettings, RequestSettings
+from verl_softthink.errors import FileError
 from verl_softthink.evaluation.engine import Engine, EngineSettings
 from verl_softthink.evaluation.modes import Mode
 from verl_softthink.evaluation.problems import EvaluationProblem
 from verl_softthink.evaluation.samples import PROMPT_TOO_LONG, Response, Sample
 from verl_softthink.evaluation.scoring import grade, resolve_reward
-from verl_softthink.evaluation.store import SampleStore, write_json
+from verl_softthink.evaluation.store import SampleStore
 from verl_softthink.evaluation.summary import summarise, table
+from verl_softthink.files.checkpoint import chat_ids, check_model, load_tokenizer
+from verl_softthink.files.digests import file_digest, model_digest
+from verl_softthink.files.work_folder import WorkFolder
+from verl_softthink.files.writing import write_json
 from verl_softthink.report.pass_at_k import plot_pass_at_k
 from verl_softthink.thinking import require_open_turn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +36,8 @@ logger = logging.getLogger(__name__)
 CHUNK_REQUESTS = 256
 #: Directories of a checkpoint's path that are named in titles.
 TITLE_PARTS = 3
+#: Key of the inputs of each mode.
+_MODES = "modes"
 COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -70,13 +81,15 @@ class Evaluation:
         """Responses to each problem in a mode."""
         return 1 if mode.deterministic and self.engine.answer_temperature == 0 else self.samples
 
-    def settings(self) -> dict:
-        """Everything that the samples depend on, as JSON values."""
+    def inputs(self) -> dict:
+        """Everything that the samples depend on, as JSON values: digests of files, and settings.
+
+        Raises:
+            FileError: the checkpoint or the data cannot be read.
+        """
         shared = {
-            "checkpoint": str(self.checkpoint),
-            "weights": fingerprint(self.checkpoint),
-            "data": str(self.data),
-            "data_sha256": hashlib.sha256(self.data.read_bytes()).hexdigest(),
+            "checkpoint": model_digest(self.checkpoint),
+            "data": file_digest(self.data),
             "problems": len(self.problems),
             "reward": self.reward,
             "prompt": self.prompt,
@@ -94,24 +107,12 @@ class Evaluation:
             }
             for mode in self.modes
         }
-        return shared | {"modes": modes}
+        return shared | {_MODES: modes}
 
 
 def sample_seed(seed: int, problem: int, sample: int) -> int:
     """Seed of one response, in [0, 2^63)."""
     return int.from_bytes(hashlib.blake2b(f"{seed} {problem} {sample}".encode(), digest_size=8).digest()) >> 1
-
-
-def fingerprint(checkpoint: Path) -> dict[str, list[int]]:
-    """Size and time of every weight file: weights written again in the same place are other weights.
-
-    Raises:
-        FileNotFoundError: when the directory holds no weights.
-    """
-    files = sorted(checkpoint.glob("*.safetensors")) or sorted(checkpoint.glob("*.bin"))
-    if not files:
-        raise FileNotFoundError(f"--checkpoint {checkpoint}: no *.safetensors or *.bin there; give a model directory")
-    return {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
 
 
 def evaluate(evaluation: Evaluation, out: Path, console: Console) -> dict:
@@ -121,17 +122,27 @@ def evaluate(evaluation: Evaluation, out: Path, console: Console) -> dict:
         What stands in ``eval.json``.
 
     Raises:
-        ValueError: when ``out`` holds samples of other settings.
+        FileError: when the checkpoint is damaged, or ``out`` holds samples of other inputs or is another process's.
     """
-    settings = evaluation.settings()
-    store = SampleStore(out, settings)
+    check_model(evaluation.checkpoint)
+    inputs = evaluation.inputs()
+    # Modes have samples of their own: a later start may ask for others.
+    with WorkFolder(out, inputs, option="--out", growing=(_MODES,)) as folder:
+        return _evaluate(evaluation, SampleStore(folder), inputs, out, console)
+
+
+def _evaluate(evaluation: Evaluation, store: SampleStore, inputs: dict, out: Path, console: Console) -> dict:
     work = [(mode, chunk, problems) for mode in evaluation.modes for chunk, problems in _chunks(evaluation, mode)]
     missing = [(mode, chunk, problems) for mode, chunk, problems in work if not store.has(mode.name, chunk)]
     if missing:
         _draw(evaluation, missing, store, console)
     summaries = {}
     for mode in evaluation.modes:
-        samples = [sample for of, chunk, _ in work if of is mode for sample in store.read(mode.name, chunk)]
+        samples = []
+        for chunk, problems in _chunks(evaluation, mode):
+            stored = store.read(mode.name, chunk)
+            _check_complete(evaluation, mode, problems, stored, store.path(mode.name, chunk))
+            samples += stored
         summaries[mode.name] = summarise(
             samples,
             problems=len(evaluation.problems),
@@ -139,7 +150,14 @@ def evaluate(evaluation: Evaluation, out: Path, console: Console) -> dict:
             ks=(1, *evaluation.ks),
             seed=evaluation.seed,
         )
-    result = {"modes": summaries, "settings": settings, "versions": versions(), "hardware": hardware()}
+    paths = {"checkpoint": str(evaluation.checkpoint), "data": str(evaluation.data)}
+    digests = {f"{name}_sha256": inputs[name] for name in paths}
+    result = {
+        "modes": summaries,
+        "settings": inputs | paths | digests,
+        "versions": versions(),
+        "hardware": hardware(),
+    }
     write_json(result, out / "eval.json")
     # The last parts of .../soft/seed0/checkpoints/global_step_60/actor/huggingface that tell checkpoints apart.
     name = "/".join(evaluation.checkpoint.resolve().parts[-TITLE_PARTS:])
@@ -150,6 +168,20 @@ def evaluate(evaluation: Evaluation, out: Path, console: Console) -> dict:
     return result
 
 
+def _check_complete(
+    evaluation: Evaluation, mode: Mode, problems: Sequence[EvaluationProblem], samples: list[Sample], path: Path
+) -> None:
+    """
+    Raises:
+        FileError: a stored chunk has not exactly the samples that it should have.
+    """
+    wanted = [(problem.index, number) for problem in problems for number in range(evaluation.per_problem(mode))]
+    if [(sample.problem, sample.sample) for sample in samples] != wanted:
+        raise FileError(
+            path, f"it has not the {len(wanted)} samples of its problems; remove the file, and they are drawn again"
+        )
+
+
 def _chunks(evaluation: Evaluation, mode: Mode) -> list[tuple[int, Sequence[EvaluationProblem]]]:
     """Consecutive problems whose samples are drawn together, numbered."""
     size = max(1, CHUNK_REQUESTS // evaluation.per_problem(mode))
@@ -158,14 +190,15 @@ def _chunks(evaluation: Evaluation, mode: Mode) -> list[tuple[int, Sequence[Eval
 
 
 def _draw(evaluation: Evaluation, missing: list, store: SampleStore, console: Console) -> None:
-    tokenize = _prompt_tokens(evaluation.checkpoint, evaluation.phase.end_of_thinking)
+    tokenizer = load_tokenizer(evaluation.checkpoint)
+    require_open_turn(tokenizer, evaluation.phase.end_of_thinking, f"--checkpoint {evaluation.checkpoint}")
     with Progress(*COLUMNS, console=console) as progress:
         total = sum(len(problems) * evaluation.per_problem(mode) for mode, _, problems in missing)
         task = progress.add_task("starting vLLM", total=total)
         with Engine.opened(evaluation.checkpoint, evaluation.engine) as engine:
             for mode, chunk, problems in missing:
                 progress.update(task, description=mode.name)
-                samples = _samples(evaluation, mode, problems, engine, tokenize)
+                samples = _samples(evaluation, mode, problems, engine, tokenizer)
                 store.write(mode.name, chunk, samples)
                 progress.advance(task, len(samples))
 
@@ -175,11 +208,11 @@ def _samples(
     mode: Mode,
     problems: Sequence[EvaluationProblem],
     engine: Engine,
-    tokenize: Callable[[EvaluationProblem], list[int]],
+    tokenizer: "PreTrainedTokenizerBase",
 ) -> list[Sample]:
     """The scored responses of one chunk, those to prompts that are too long among them."""
     drawn = [(problem, number) for problem in problems for number in range(evaluation.per_problem(mode))]
-    prompts = {problem.index: tokenize(problem) for problem in problems}
+    prompts = {problem.index: chat_ids(tokenizer, problem.messages) for problem in problems}
     fitting = [pair for pair in drawn if len(prompts[pair[0].index]) <= evaluation.engine.max_prompt_length]
     requests = [
         RequestSettings(
@@ -200,16 +233,3 @@ def _samples(
         Sample(problem=problem.index, sample=number, correct=correct, response=response)
         for (problem, number), correct, response in zip(drawn, right, answered, strict=True)
     ]
-
-
-def _prompt_tokens(checkpoint: Path, marker: str | list[int]) -> Callable[[EvaluationProblem], list[int]]:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    require_open_turn(tokenizer, marker, f"--checkpoint {checkpoint}")
-
-    def tokens(problem: EvaluationProblem) -> list[int]:
-        chat = tokenizer.apply_chat_template(list(problem.messages), add_generation_prompt=True, return_dict=True)
-        return list(chat["input_ids"])
-
-    return tokens

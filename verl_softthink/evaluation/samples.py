@@ -45,8 +45,3 @@ class Sample:
     def as_dict(self) -> dict:
         """Plain values, for JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Sample":
-        """Read what ``as_dict`` gave."""
-        return cls(**values | {"response": Response(**values["response"])})

@@ -1,10 +1,10 @@
 """Evaluations of several runs as one table: a row per method, a column per mode, mean and spread over seeds."""
 
-import json
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
+from verl_softthink.files.writing import write_json, write_text
 from verl_softthink.report.pass_at_k import read_evaluation
 
 
@@ -57,7 +57,6 @@ def write_table(pairs: Iterable[tuple[str, Path]], out: Path) -> str:
     """Write ``table.md`` and ``table.json`` into a directory, and return the Markdown."""
     results = read_results(pairs)
     text = markdown(results)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "table.md").write_text(text, encoding="utf-8")
-    (out / "table.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_text(text, out / "table.md")
+    write_json(results, out / "table.json")
     return text

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from verl_softthink.errors import about_file
 from verl_softthink.report.figure import COLOURS, MARKERS, new_figure, save
 from verl_softthink.report.metrics_file import STEPS, UNITS, Rows, elapsed, series, validated, validation_metric
 from verl_softthink.report.seeds import band, read_run
@@ -41,7 +42,8 @@ def plot_curve(
         unit: of the horizontal axis, one of ``metrics_file.UNITS``; of several seeds the mean.
 
     Raises:
-        ValueError: no runs, a window below 1, an unknown unit, or a metric that a run does not have.
+        FileError: a run is damaged, or lacks a metric.
+        ValueError: no runs, a window below 1, or an unknown unit.
     """
     if not runs:
         raise ValueError("runs is empty: give at least one run")
@@ -51,7 +53,13 @@ def plot_curve(
         raise ValueError(f"x={unit!r} is no unit of a run's progress; use one of {', '.join(UNITS)}")
     groups: dict[str, list[Rows]] = {}
     for label, path in runs:
-        groups.setdefault(label, []).append(read_run(path))
+        rows = read_run(path)
+        with about_file(path, ValueError, ArithmeticError):
+            series(rows, reward)
+            elapsed(rows, unit)
+            if validated(rows) or validation is not None:
+                series(rows, validation or validation_metric(rows))
+        groups.setdefault(label, []).append(rows)
     with_validation = validation is not None or any(validated(rows) for seeds in groups.values() for rows in seeds)
     figure, panels = new_figure(2 if with_validation else 1)
     left, names = panels[0], set()

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from verl_softthink.dump import DumpedResponse, read_dump
+from verl_softthink.errors import FileError
 from verl_softthink.report.figure import COLOURS, new_figure, save
+from verl_softthink.report.selection import find_dump
 
 #: Name of the per-position field of a dump, and of verl's field in a batch.
 ENTROPY = "entropy"
@@ -55,14 +57,16 @@ def plot_entropy_profiles(runs: Sequence[tuple[str, Path]], output: Path, *, tit
 
     Raises:
         FileNotFoundError: a directory without dumps.
-        ValueError: a dump without entropies.
+        FileError: a dump that is damaged, or has no entropies.
     """
     figure, (axes,) = new_figure(1)
     for number, (label, path) in enumerate(runs):
-        dump = _last_dump(path)
+        dump = find_dump(path)
         responses, _ = read_dump(dump)
-        if any(ENTROPY not in response.extra for response in responses):
-            raise ValueError(f"{dump} has no entropies; add +softthink.entropy_profile={{}} to the run")
+        if not responses or any(ENTROPY not in response.extra for response in responses):
+            raise FileError(dump, "it has no entropies; add +softthink.entropy_profile={} to the run")
+        if any(response.extra[ENTROPY].shape != response.trace.drawn.shape for response in responses):
+            raise FileError(dump, "it is damaged: a response has not one entropy for every position")
         entropies = [response.extra[ENTROPY] for response in responses]
         mean, count = entropy_profile(entropies, [thinking_of(response) for response in responses])
         shown = mean[count >= min(FEWEST_RESPONSES, len(responses))]
@@ -71,12 +75,3 @@ def plot_entropy_profiles(runs: Sequence[tuple[str, Path]], output: Path, *, tit
     axes.grid(alpha=0.3)
     axes.legend()
     return save(figure, output)
-
-
-def _last_dump(path: Path) -> Path:
-    if path.is_file():
-        return path
-    dumps = [*path.glob("traces-*.safetensors"), *path.glob("rollouts/traces-*.safetensors")]
-    if not dumps:
-        raise FileNotFoundError(f"{path} has no traces-<step>.safetensors; set trainer.rollout_data_dir in the run")
-    return max(dumps, key=lambda dump: int(dump.stem.rpartition("-")[2]))

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verl_softthink.files.writing import whole_file
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,8 +28,12 @@ def new_figure(panels: int) -> tuple["Figure", list["Axes"]]:
 
 
 def save(figure: "Figure", output: Path) -> Path:
-    """Write a PNG."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=150, format="png")
+    """Write a PNG.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    with whole_file(output) as partial:
+        figure.savefig(partial, dpi=150, format="png")
     logger.info("wrote %s", output)
     return output

@@ -4,11 +4,16 @@ The logger truncates its file when it opens it, so a resumable run writes a new 
 directory, with names that sort by time (``VERL_FILE_LOGGER_PATH=RUN/metrics-<start>.jsonl``).
 """
 
-import json
 import logging
 import math
 import re
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from verl_softthink.errors import FileError, about_file
+from verl_softthink.files.reading import checked, parse_json, regular
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +23,17 @@ STEPS, TOKENS, SECONDS = UNITS = ("step", "tokens", "seconds")
 STEP_SECONDS = "timing_s/step"
 #: Files of one run, when a directory is given.
 PATTERN = "metrics*.jsonl"
+_ADVICE = "give the .jsonl file of a run"
+_LENGTHS = ("prompt_length/mean", "response_length/mean")
+#: No metric of a run is larger, and above it the arithmetic of an axis overflows.
+LARGEST = 1e100
 _VALIDATION = re.compile(r"val-core/.+/(acc|reward)/mean@\d+")
+
+
+class _Record(BaseModel):
+    # A step is drawn as a float, which has every whole number below this one.
+    step: Annotated[int, Field(ge=0, lt=2**53)]
+    data: dict[str, Any]
 
 
 def read_metrics(path: Path | str) -> Rows:
@@ -32,7 +47,7 @@ def read_metrics(path: Path | str) -> Rows:
 
     Raises:
         FileNotFoundError: when there is no metrics file.
-        ValueError: a line other than the last is not what verl writes, or nothing was logged at all.
+        FileError: a line other than the last is not what verl writes, or nothing was logged at all.
     """
     path = Path(path)
     files = sorted(path.glob(PATTERN)) if path.is_dir() else [path]
@@ -43,33 +58,53 @@ def read_metrics(path: Path | str) -> Rows:
         for step, data in _read_file(file):
             steps.setdefault(step, {}).update(data)
     if not steps:
-        raise ValueError(f"{path} has no complete line: the run stopped before its first step")
+        raise FileError(path, "it has no complete line: the run stopped before its first step")
     return sorted(steps.items())
 
 
 def _read_file(file: Path) -> Rows:
     rows: Rows = []
-    with file.open(encoding="utf-8", errors="replace") as lines:
+    with about_file(regular(file)), file.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             # The logger ends every record with a newline, so only a cut one has none.
             if not line.endswith("\n"):
                 logger.warning("%s:%d: the last line was cut short and is left out (%d bytes)", file, number, len(line))
                 break
-            try:
-                record = json.loads(line)
-                rows.append((int(record["step"]), dict(record["data"])))
-            except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-                raise ValueError(
-                    f"{file}:{number} is not a line of verl's file logger ({error}); give the .jsonl file of a run"
-                ) from error
+            rows.append(read_line(line, file, number))
     return rows
+
+
+def read_line(line: str, file: Path, number: int) -> tuple[int, dict[str, object]]:
+    """Step and data of one line.
+
+    Raises:
+        FileError: naming file and line, and what verl's file logger does not write.
+    """
+    place = f"{file}:{number}"
+    record = checked(_Record, parse_json(line, place, _ADVICE), place, f"no line of verl's file logger; {_ADVICE}")
+    return record.step, record.data
+
+
+def as_number(value: object, name: str, step: int) -> float:
+    """The value of a metric at a step; nan where it was logged without one.
+
+    Raises:
+        ValueError: it is neither, or too large to be drawn.
+    """
+    try:
+        number = math.nan if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.inf
+    if abs(number) > LARGEST:
+        raise ValueError(f"the metric {name!r} is {value!r:.60} at step {step}, not a number up to {LARGEST:g}")
+    return number
 
 
 def series(rows: Rows, name: str) -> tuple[list[int], list[float]]:
     """Steps and values of one metric; nan where it was logged without a value.
 
     Raises:
-        ValueError: no step has the metric; the message names the ones that exist.
+        ValueError: no step has the metric, in which case the message names those that exist, or it is no number.
     """
     found = [(step, data[name]) for step, data in rows if name in data]
     if not found:
@@ -77,7 +112,7 @@ def series(rows: Rows, name: str) -> tuple[list[int], list[float]]:
         names = sorted({key for _, data in rows for key in data})
         alike = [key for key in names if key.partition("/")[0] == group] or names
         raise ValueError(f"no step has the metric {name!r}; there are: {', '.join(alike) or 'none'}")
-    return [step for step, _ in found], [math.nan if value is None else float(value) for _, value in found]
+    return [step for step, _ in found], [as_number(value, name, step) for step, value in found]
 
 
 def tokens_of_steps(rows: Rows) -> tuple[list[int], list[float]]:
@@ -85,12 +120,19 @@ def tokens_of_steps(rows: Rows) -> tuple[list[int], list[float]]:
 
     verl logs the tokens of a batch (prompts and responses) and the mean lengths of both, not how many responses there
     were; their share of the tokens is the ratio of the mean lengths.
+
+    Raises:
+        ValueError: a metric is missing, or no number.
     """
     steps, totals = series(rows, "perf/total_num_tokens")
-    prompts = series(rows, "prompt_length/mean")[1]
-    responses = series(rows, "response_length/mean")[1]
-    shares = (response / (prompt + response) for prompt, response in zip(prompts, responses, strict=True))
-    return steps, [total * share for total, share in zip(totals, shares, strict=True)]
+    prompts, responses = (dict(zip(*series(rows, name), strict=True)) for name in _LENGTHS)
+    lacking = [step for step in steps if not prompts.get(step, 0.0) + responses.get(step, 0.0) > 0]
+    if lacking:
+        raise ValueError(f"step {lacking[0]} has tokens and no lengths ({', '.join(_LENGTHS)}) that are above 0")
+    return steps, [
+        total * responses.get(step, 0.0) / (prompts.get(step, 0.0) + responses.get(step, 0.0))
+        for step, total in zip(steps, totals, strict=True)
+    ]
 
 
 def elapsed(rows: Rows, unit: str) -> dict[int, float]:

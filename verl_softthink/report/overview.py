@@ -5,16 +5,19 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoTokenizer
 
 from verl_softthink.config.settings import LawSettings
-from verl_softthink.dump import DumpedResponse, read_dump
+from verl_softthink.dump import DumpedResponse
+from verl_softthink.errors import about_file
+from verl_softthink.files.checkpoint import load_tokenizer
+from verl_softthink.files.writing import write_text
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.curve import plot_curve
 from verl_softthink.report.page_parts import PageParts
 from verl_softthink.report.selection import counterparts, find_dump, most_mixed, shared_prompts
 from verl_softthink.report.summary import build_summary, write_summary
 from verl_softthink.report.trace_page import TracedResponse, render_page
+from verl_softthink.report.traces import read_traces
 
 #: Responses on the page of a run: enough to compare, few enough to read.
 PAGE_RESPONSES = 4
@@ -65,40 +68,43 @@ def write_trace_page(
         parts: of the page, by methods.
 
     Raises:
-        ValueError: the tokenizer is not that of the model that wrote the dump, or the dumps share no prompt.
+        FileError: a dump is damaged, or written by a model with another tokenizer.
+        ValueError: the dumps share no prompt.
     """
-    responses, law = read_dump(dump)
-    others, other_law = read_dump(beside) if beside else ([], law)
+    responses, law = read_traces(dump)
+    others, other_law = read_traces(beside) if beside else ([], law)
     if beside:
         responses = shared_prompts(responses, others)
-    tokenizer = AutoTokenizer.from_pretrained(model or checkpoint_path())
-    chosen = most_mixed(responses, LawSettings(**law), count)
+    tokenizer = load_tokenizer(model or checkpoint_path())
+    chosen = most_mixed(responses, law, count)
     pages = []
     for response, other in zip(chosen, counterparts(chosen, others), strict=True):
-        pages.append(_traced(response, law, tokenizer, parts, pair="first" if other else None))
+        with about_file(dump, ValueError):
+            pages.append(_traced(response, law, tokenizer, parts, pair="first" if other else None))
         if other:
-            pages.append(_traced(other, other_law, tokenizer, parts, pair="second"))
-    out.parent.mkdir(parents=True, exist_ok=True)
+            with about_file(beside, ValueError):
+                pages.append(_traced(other, other_law, tokenizer, parts, pair="second"))
     title = f"Soft traces: {dump.name}" + (f" beside {beside.name}" if beside else "")
-    trees = [tree for part in parts for tree in part.trees(responses, tokenizer)]
-    out.write_text(render_page(pages, title=title, trees=trees), encoding="utf-8")
+    with about_file(dump, ValueError):
+        trees = [tree for part in parts for tree in part.trees(responses, tokenizer)]
+    write_text(render_page(pages, title=title, trees=trees), out)
 
 
 def _traced(
-    response: DumpedResponse, law: dict, tokenizer, parts: Sequence[PageParts], pair: str | None
+    response: DumpedResponse, law: LawSettings, tokenizer, parts: Sequence[PageParts], pair: str | None
 ) -> TracedResponse:
-    largest = int(max(response.prompt_ids.max(), response.response_ids.max()))
+    largest = max(response.prompt_ids.tolist() + response.response_ids.tolist(), default=0)
     if largest >= len(tokenizer):
         raise ValueError(
-            f"the dump has token id {largest}, and the tokenizer only {len(tokenizer)} tokens: give the checkpoint "
-            "that wrote it with --model"
+            f"it has token id {largest}, and the tokenizer only {len(tokenizer)} tokens: give the checkpoint that "
+            "wrote it with --model"
         )
     added = {name: value for part in parts for name, value in part.of_response(response).items()}
     return TracedResponse(
         trace=response.trace,
         token_ids=response.response_ids.tolist(),
         tokenizer=tokenizer,
-        law=LawSettings(**law),
+        law=law,
         prompt=tokenizer.decode(response.prompt_ids.tolist()),
         answer=response.answer,
         reward=response.reward,

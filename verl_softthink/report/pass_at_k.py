@@ -8,17 +8,20 @@ is right, averaged over the problems, and ``low`` to ``high`` its confidence int
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from verl_softthink.files.reading import checked, read_json
 from verl_softthink.report.figure import COLOURS, MARKERS, new_figure, save
 
+#: No evaluation draws more responses to one problem, and a logarithmic axis has room for fewer.
+LARGEST_K = 2**20
 Probabilities = list[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]]
 
 
 class PassAtK(BaseModel):
     """One curve: four lists of equal length."""
 
-    k: list[Annotated[int, Field(ge=1)]]
+    k: list[Annotated[int, Field(ge=1, le=LARGEST_K)]]
     mean: Probabilities
     low: Probabilities
     high: Probabilities
@@ -49,14 +52,9 @@ def read_evaluation(path: Path) -> Evaluation:
     """Read an evaluation.
 
     Raises:
-        ValueError: naming the file, the key and what is wrong with it.
+        FileError: naming the file, the key and what is wrong with it.
     """
-    try:
-        return Evaluation.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise ValueError(f"{path}: {key}: {problem['msg']}; give the JSON file of an evaluation") from error
+    return checked(Evaluation, read_json(path), path, "no evaluation")
 
 
 def plot_pass_at_k(evaluations: list[tuple[str, Path]], output: Path, *, title: str = "") -> Path:

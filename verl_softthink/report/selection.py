@@ -1,13 +1,15 @@
 """Which dump of a run, and which of its responses, are worth a page: the most mixed ones, and their counterparts."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import DumpedResponse, dump_path
-from verl_softthink.laws import LAWS, Action
+from verl_softthink.report.traces import mixture_weights
 
 _PATTERN = "traces-*.safetensors"
+_STEP = re.compile(r"traces-(\d+)")
 
 
 def find_dump(path: Path, step: int | None = None) -> Path:
@@ -23,7 +25,7 @@ def find_dump(path: Path, step: int | None = None) -> Path:
     if path.is_file():
         return path
     folder = path / "rollouts" if (path / "rollouts").is_dir() else path
-    steps = sorted(int(file.stem.partition("-")[2]) for file in folder.glob(_PATTERN))
+    steps = sorted(int(found[1]) for file in folder.glob(_PATTERN) if (found := _STEP.fullmatch(file.stem)))
     if not steps:
         raise FileNotFoundError(
             f"{path} has no {_PATTERN}: give a dump or the directory of a run with trainer.rollout_data_dir set"
@@ -35,13 +37,10 @@ def find_dump(path: Path, step: int | None = None) -> Path:
 
 def mixedness(response: DumpedResponse, law: LawSettings) -> float:
     """Mean effective number of tokens of the soft positions, 1 / sum y^2; 0 without a soft position."""
-    trace = response.trace
-    if not trace.soft.any():
+    soft = response.trace.soft
+    if not soft.any():
         return 0.0
-    action = Action(ids=trace.ids[trace.soft].long(), values=trace.values[trace.soft])
-    parameters = law.columns(len(action.ids))
-    weights = LAWS[law.name].weights(action, parameters)
-    return float((1 / weights.square().sum(-1)).mean())
+    return float((1 / mixture_weights(response, law)[soft].square().sum(-1)).mean())
 
 
 def most_mixed(responses: Sequence[DumpedResponse], law: LawSettings, count: int) -> list[DumpedResponse]:

@@ -8,6 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from verl_softthink.errors import about_file
+from verl_softthink.files.reading import checked
+from verl_softthink.files.writing import write_text
 from verl_softthink.report.metrics_file import (
     STEP_SECONDS,
     Rows,
@@ -58,24 +61,25 @@ def build_summary(metrics_path: Path | str, *, validation: str | None = None) ->
         validation: name of the validation metric; the run's only accuracy by default.
 
     Raises:
-        ValueError: a metric is missing, or there are several accuracies to choose from.
+        FileError: a metric is missing or out of range, or there are several accuracies to choose from.
     """
-    rows = read_metrics(metrics_path)
-    accuracies = _accuracies(rows, validation)
-    seconds = series(rows, STEP_SECONDS)[1]
+    rows, path = read_metrics(metrics_path), Path(metrics_path)
     # Every step of a soft run logs it, no step of a discrete one does, whatever methods it has.
     soft = any(SOFT_FRACTION in data for _, data in rows)
-    fractions = series(rows, SOFT_FRACTION)[1] if soft else [0.0]
-    return Summary(
-        accuracy_before=accuracies[0] if accuracies else None,
-        accuracy_after=accuracies[-1] if len(accuracies) > 1 else None,
-        steps=len(seconds),
-        train_seconds=math.fsum(seconds),
-        rollout_tokens=rollout_tokens(rows),
-        soft_fraction=math.fsum(fractions) / len(fractions),
-        verl_version=metadata.version("verl"),
-        vllm_version=_vllm_version(),
-    )
+    with about_file(path, ValueError, ArithmeticError):
+        accuracies = _accuracies(rows, validation)
+        seconds = series(rows, STEP_SECONDS)[1]
+        fractions = series(rows, SOFT_FRACTION)[1] if soft else [0.0]
+        found = {
+            "accuracy_before": accuracies[0] if accuracies else None,
+            "accuracy_after": accuracies[-1] if len(accuracies) > 1 else None,
+            "steps": len(seconds),
+            "train_seconds": math.fsum(seconds),
+            "rollout_tokens": rollout_tokens(rows),
+            "soft_fraction": math.fsum(fractions) / len(fractions),
+        }
+    found |= {"verl_version": metadata.version("verl"), "vllm_version": _vllm_version()}
+    return checked(Summary, found, path)
 
 
 def _accuracies(rows: Rows, validation: str | None) -> list[float]:
@@ -91,10 +95,7 @@ def rollout_tokens(rows: Rows) -> int:
 
 def write_summary(summary: Summary, path: Path) -> None:
     """Write ``summary.json``, atomically: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(summary.model_dump_json(indent=2) + "\n", path)
     logger.info("wrote %s", path)
 
 

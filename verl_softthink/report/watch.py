@@ -1,12 +1,15 @@
 """A progress bar for a run in another process, from the metrics file that it writes."""
 
-import json
 import time
 from pathlib import Path
 
 import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from verl_softthink.errors import about_file
+from verl_softthink.files.reading import regular
+from verl_softthink.report.metrics_file import as_number, read_line
 
 #: Seconds between two looks at the file.
 POLL_SECONDS = 0.5
@@ -26,6 +29,9 @@ def watch(metrics: Path, *, process: int, log: Path, steps: int) -> bool:
 
     Returns:
         Whether the last step was reached; if not, the end of the log has been printed.
+
+    Raises:
+        FileError: the metrics are not those of a run, or there is no log.
     """
     console = Console()
     columns = (
@@ -43,19 +49,20 @@ def watch(metrics: Path, *, process: int, log: Path, steps: int) -> bool:
         while alive:
             alive = _runs(process)
             records = _records(metrics)
-            for record in records[seen:]:
-                description = _describe(record)
-                progress.update(task, completed=record["step"], description=description)
+            for step, data in records[seen:]:
+                with about_file(metrics, ValueError):
+                    description = _describe(step, data)
+                progress.update(task, completed=step, description=description)
                 _tell(console, description)
             seen = len(records)
             if alive:
                 time.sleep(POLL_SECONDS)
-    finished = bool(seen) and _records(metrics)[-1]["step"] >= steps
+    finished = bool(seen) and _records(metrics)[-1][0] >= steps
     if not finished:
         console.print(f"[red]The run ended before step {steps}.[/red] The end of {log}:")
-        console.print(
-            "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL:]), markup=False, highlight=False
-        )
+        with about_file(regular(log)):
+            tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL:]
+        console.print("\n".join(tail), markup=False, highlight=False)
     return finished
 
 
@@ -67,25 +74,28 @@ def _tell(console: Console, text: str) -> None:
 
 
 def _runs(process: int) -> bool:
-    # A finished child that nobody has waited for yet is a zombie.
-    return psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    try:
+        # A finished child that nobody has waited for yet is a zombie.
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
-def _records(metrics: Path) -> list[dict]:
+def _records(metrics: Path) -> list[tuple[int, dict]]:
+    # Under way the file may not exist yet, and its last line may be half written.
     if not metrics.exists():
         return []
-    # The last line may be half written.
-    lines = metrics.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    with about_file(regular(metrics)):
+        lines = metrics.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    return [read_line(line, metrics, number) for number, line in enumerate(lines, start=1)]
 
 
-def _describe(record: dict) -> str:
-    data = record["data"]
+def _describe(step: int, data: dict) -> str:
     shown = []
     for name, label in (("critic/score/mean", "reward"), ("softthink/soft_fraction", "soft")):
         if name in data:
-            shown.append(f"{label} {data[name]:.3f}")
+            shown.append(f"{label} {as_number(data[name], name, step):.3f}")
     for name, value in data.items():
         if name.startswith("val-core/") and "/acc/mean@" in name:
-            shown.append(f"held-out accuracy {value:.3f}")
-    return f"step {record['step']}: " + ", ".join(shown)
+            shown.append(f"held-out accuracy {as_number(value, name, step):.3f}")
+    return f"step {step}: " + ", ".join(shown)

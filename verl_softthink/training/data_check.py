@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as parquet
 from omegaconf import DictConfig
-from pyarrow import ArrowInvalid
+from pyarrow import ArrowException
 
 from verl_softthink.config.settings import SoftThinkSettings
 
@@ -21,13 +21,12 @@ def problems(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
     found = []
     for key, path in _local_parquet(config):
         try:
-            columns = parquet.read_schema(path).names
-        except ArrowInvalid as error:
+            if _COLUMN not in parquet.read_schema(path).names:
+                continue
+            values = parquet.read_table(path, columns=[_COLUMN])[_COLUMN].unique().to_pylist()
+        except (OSError, ArrowException) as error:
             found.append(f"{key}={str(path)!r} cannot be read as parquet ({error}): make the file again")
             continue
-        if _COLUMN not in columns:
-            continue
-        values = parquet.read_table(path, columns=[_COLUMN])[_COLUMN].unique().to_pylist()
         others = sorted(str(value) for value in values if value != loop)
         if others:
             found.append(

@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from verl_softthink.errors import about_file
+from verl_softthink.files.reading import read_text
+from verl_softthink.files.writing import write_text
 from verl_softthink.methods.stage import Stage
 
 STATE_FILE = "softthink.json"
 #: Keys under which a tensor is written: its numbers, and the name of its type.
 _NUMBERS, _TYPE = "tensor", "dtype"
+_ADVICE = "the checkpoint is damaged: resume from an earlier one with trainer.resume_mode=resume_path"
 
 
 def save_states(folder: Path, stages: Mapping[str, Stage]) -> None:
@@ -25,26 +29,22 @@ def save_states(folder: Path, stages: Mapping[str, Stage]) -> None:
     """
     states = {group: state for group, stage in stages.items() if (state := stage.state_dict())}
     if states:
-        text = json.dumps(states, default=_plain)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / STATE_FILE).write_text(text, encoding="utf-8")
+        write_text(json.dumps(states, default=_plain), folder / STATE_FILE)
 
 
 def load_states(folder: Path, stages: Mapping[str, Stage]) -> None:
     """Give every stage its state back; a stage that the checkpoint does not know begins anew.
 
     Raises:
-        ValueError: the file is damaged.
+        FileError: the file is damaged.
     """
     path = folder / STATE_FILE
     if not path.exists():
         return
-    try:
-        states = json.loads(path.read_text(encoding="utf-8"), object_hook=_restored)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): resume from an earlier checkpoint with trainer.resume_mode=resume_path"
-        ) from error
+    with about_file(path, ValueError, TypeError, RuntimeError, advice=_ADVICE):
+        states = json.loads(read_text(path, _ADVICE), object_hook=_restored)
+        if not isinstance(states, dict):
+            raise TypeError(f"it holds a {type(states).__name__}, not the states of methods")
     for group, stage in stages.items():
         if group in states:
             stage.load_state_dict(states[group])
@@ -64,6 +64,9 @@ def _plain(value: object) -> object:
 
 
 def _restored(entry: dict) -> object:
-    if entry.keys() == {_NUMBERS, _TYPE}:
-        return torch.tensor(entry[_NUMBERS], dtype=getattr(torch, entry[_TYPE]))
-    return entry
+    if entry.keys() != {_NUMBERS, _TYPE}:
+        return entry
+    dtype = getattr(torch, str(entry[_TYPE]), None)
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"{entry[_TYPE]!r:.80} is no type of a tensor")
+    return torch.tensor(entry[_NUMBERS], dtype=dtype)

@@ -33,6 +33,7 @@ from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.training import collect
 from verl_softthink.training.agents import Agents
 from verl_softthink.training.check import check_config
+from verl_softthink.training.dump_folder import dump_folder
 from verl_softthink.training.metrics import grader_failures, soft_metrics
 from verl_softthink.training.mini_batches import mini_batches_of
 from verl_softthink.training.rewards import on_sampled_positions
@@ -55,6 +56,8 @@ class SoftThinkTrainer(PPOTrainerSync):
 
     def __init__(self, config: DictConfig):
         self.softthink = check_config(config)
+        #: Held as long as this process lives: no other run writes to it.
+        self.dumps = dump_folder(config, self.softthink)
         with open_dict(config):
             # Anything but "sync" is treated as asynchronous by the base class.
             config.trainer.v1.trainer_mode = "sync"

@@ -7,10 +7,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from verl_softthink.config.base import parse
 from verl_softthink.config.settings import LawSettings
+from verl_softthink.errors import about_file
+from verl_softthink.files.checkpoint import chat_ids, load_model, load_tokenizer
+from verl_softthink.files.reading import read_text
+from verl_softthink.files.writing import write_text
 from verl_softthink.laws import DISCRETE
 from verl_softthink.methods.repro.answer_attention import AnswerAttention
 from verl_softthink.methods.repro.cuts import find_cut_positions
@@ -119,19 +123,18 @@ def report_chain(
         out: HTML file to write.
 
     Raises:
-        ValueError: wrong settings, or nothing to score.
+        FileError: the response or the checkpoint cannot be read, or there is nothing to score.
+        ValueError: wrong settings.
     """
     path = model or checkpoint_path(OVERTHINKING)
-    policy = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa").eval()
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": problem}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )["input_ids"][0]
-    text = response.read_text(encoding="utf-8").removesuffix("\n")
-    ids = torch.tensor(tokenizer.encode(text, add_special_tokens=False))
-    chain = score_chain(
-        policy, tokenizer, prompt, ids, answer, parse(ReproSettings, settings, "softthink.repro"), marker
-    )
+    parsed = parse(ReproSettings, settings, "softthink.repro")
+    text = read_text(response).removesuffix("\n")
+    tokenizer = load_tokenizer(path)
+    prompt = torch.tensor(chat_ids(tokenizer, [{"role": "user", "content": problem}]))
+    ids = torch.tensor(tokenizer.encode(text, add_special_tokens=False), dtype=torch.int64)
+    policy = load_model(path, dtype=torch.float32, attn_implementation="sdpa")
+    with about_file(response, ValueError):
+        chain = score_chain(policy, tokenizer, prompt, ids, answer, parsed, marker)
     Console().print(_table(chain, tokenizer))
     if out is not None:
         piece, reward = chain.results.of_tokens(0, len(ids))
@@ -145,8 +148,7 @@ def report_chain(
             pieces=piece.tolist(),
             piece_rewards=reward.tolist(),
         )
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(render_page([page], title=f"Process rewards: {problem}"), encoding="utf-8")
+        write_text(render_page([page], title=f"Process rewards: {problem}"), out)
 
 
 def _table(chain: ScoredChain, tokenizer: PreTrainedTokenizerBase) -> Table:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from verl_softthink.errors import one_sentence
 from verl_softthink.standalone import choose_platform
 
 
@@ -24,8 +23,7 @@ def chain(
     """Print how every segment of a response changes the likelihood of the right answer."""
     from verl_softthink.methods.repro.chain import report_chain
 
-    with one_sentence():
-        report_chain(problem, response, answer, model, dict(map(_pair, setting or ())), marker, out)
+    report_chain(problem, response, answer, model, dict(map(_pair, setting or ())), marker, out)
 
 
 def _pair(text: str) -> tuple[str, object]:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from verl_softthink.errors import one_sentence
 from verl_softthink.standalone import choose_platform
 
 
@@ -32,17 +31,18 @@ def variational(
 ) -> None:
     """Sample thoughts from a posterior with a hint, score, verify and weigh them, and write WORK/train.parquet."""
     choose_platform()
-    with one_sentence():
-        from omegaconf import OmegaConf
+    from verl_softthink.config.base import parse
+    from verl_softthink.errors import about_file
+    from verl_softthink.files.reading import read_yaml
+    from verl_softthink.methods.variational.offline.pipeline import run
+    from verl_softthink.methods.variational.offline.settings import OfflineSettings
 
-        from verl_softthink.config.base import parse
-        from verl_softthink.methods.variational.offline.pipeline import run
-        from verl_softthink.methods.variational.offline.settings import OfflineSettings
-
-        values = OmegaConf.to_container(OmegaConf.load(settings)) if settings else {}
-        given = {"questions": str(questions), "model": model, "posterior_model": posterior_model, "thoughts": thoughts}
-        values |= {key: value for key, value in given.items() if value is not None}
-        run(parse(OfflineSettings, values, "settings"), work, until=until.value)
+    values = read_yaml(settings) if settings else {}
+    given = {"questions": str(questions), "model": model, "posterior_model": posterior_model, "thoughts": thoughts}
+    values |= {key: value for key, value in given.items() if value is not None}
+    with about_file(settings or "data variational", ValueError):
+        parsed = parse(OfflineSettings, values, "settings")
+    run(parsed, work, until=until.value)
 
 
 def add_to(groups: Mapping[str, typer.Typer]) -> None:

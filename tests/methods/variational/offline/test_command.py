@@ -66,4 +66,4 @@ def test_from_questions_to_weighted_rows(tmp_path):
 
     refused = command(tmp_path, "--thoughts", "5")
     assert refused.returncode == 2
-    assert "holds the results of other settings (thoughts=4, now 5)" in " ".join(refused.stderr.split())
+    assert "work: it holds results of other inputs (thoughts was 4, now 5)" in " ".join(refused.stderr.split())

@@ -2,10 +2,14 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
+from verl_softthink.errors import FileError
+from verl_softthink.files.work_folder import WorkFolder
 from verl_softthink.methods.variational.offline.pipeline import Store
 from verl_softthink.methods.variational.offline.questions import read_questions
 from verl_softthink.methods.variational.offline.settings import OfflineSettings
@@ -29,10 +33,14 @@ STRATOS_ROW = {
 }
 
 
-def settings_for(tmp_path, **options) -> OfflineSettings:
+def write_questions(tmp_path) -> Path:
     write_parquet(generate("train", 3, seed=0), tmp_path / "questions.parquet")
+    return tmp_path / "questions.parquet"
+
+
+def settings_for(tmp_path, **options) -> OfflineSettings:
     return OfflineSettings(
-        questions=str(tmp_path / "questions.parquet"),
+        questions=str(write_questions(tmp_path)),
         model=str(checkpoint_path()),
         hint=HintSettings(source="answer", template="{question}+{hint}"),
         **{"thoughts": 3, "answers": 2, "max_thought_tokens": 60, "max_answer_tokens": 4, **options},
@@ -103,10 +111,7 @@ def test_weights_from_the_definition(tmp_path, model, tokenizer, sampler, import
 
 
 def test_reference_answers_are_scored_per_token_or_whole(tmp_path, model, tokenizer, sampler):
-    records = [
-        {"question": question.as_dict()}
-        for question in read_questions((settings_for(tmp_path), tmp_path / "questions.parquet")[1])
-    ]
+    records = [{"question": question.as_dict()} for question in read_questions(write_questions(tmp_path))]
     found = {}
     for answer in ("geometric_mean", "product"):
         stages = Stages(settings_for(tmp_path, answer=answer, importance="exact"), tokenizer)
@@ -123,26 +128,25 @@ def test_reference_answers_are_scored_per_token_or_whole(tmp_path, model, tokeni
     assert found["geometric_mean"]["weights"] != pytest.approx(record["weights"], rel=1e-3)
 
 
-def test_an_interrupted_stage_continues_and_other_settings_are_refused(tmp_path):
-    settings = settings_for(tmp_path)
-    shards, seen = [[{"n": 0}], [{"n": 1}], [{"n": 2}]], []
-
-    def compute(records):
-        seen.append(records[0]["n"])
-        if records[0]["n"] == 1 and seen.count(1) == 1:
-            raise KeyboardInterrupt
-        return [record | {"done": True} for record in records]
-
-    with pytest.raises(KeyboardInterrupt):
-        Store(tmp_path / "work", settings).run("sample", shards, compute)
-    store = Store(tmp_path / "work", settings)
-    assert store.pending("sample", 3) == [1, 2]
-    store.run("sample", shards, compute)
-    assert seen == [0, 1, 1, 2]
-    assert store.read("sample", 3) == [[{"n": n, "done": True}] for n in range(3)]
-    assert not list((tmp_path / "work").rglob("*.partial"))
-    with pytest.raises(ValueError, match=r"holds the results of other settings \(thoughts=3, now 4\)"):
-        Store(tmp_path / "work", settings_for(tmp_path, thoughts=4))
+def test_a_stored_shard_that_is_not_its_questions_is_refused(tmp_path):
+    store = Store(WorkFolder(tmp_path, {}, option="--work"))
+    shards = [[{"question": question.as_dict()}] for question in read_questions(write_questions(tmp_path))]
+    store.run("sample", shards, lambda records: [record | {"thoughts": [[6]], "unfinished": 0} for record in records])
+    shard = store.shard("sample", 1)
+    sound = json.loads(shard.read_text())
+    for damaged, reason in (
+        (sound | {"thoughts": 3}, "no record of this pipeline (thoughts: Input should be a valid list)"),
+        (sound | {"question": shards[0][0]["question"]}, "its question are not those of the stage before"),
+        ({"question": sound["question"]}, "it has no thoughts, unfinished"),
+    ):
+        shard.write_text(json.dumps(damaged) + "\n")
+        with pytest.raises(FileError, match=re.escape(f"{shard}:1: it is {reason}" if "is no" in reason else reason)):
+            store.read("sample", shards)
+    shard.write_text("")
+    with pytest.raises(FileError, match="it has 0 records of 1 questions; remove the file, and it is computed again"):
+        store.read("sample", shards)
+    shard.write_text(json.dumps(sound) + "\n")
+    assert store.read("sample", shards)[1] == [sound]
 
 
 def test_bespoke_stratos(tmp_path, tokenizer):
@@ -174,7 +178,7 @@ def test_rows_with_a_null_answer_are_left_out(tmp_path, caplog):
 
 
 def test_files_that_are_no_questions_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such file"):
+    with pytest.raises(FileNotFoundError, match="none.parquet does not exist"):
         read_questions(tmp_path / "none.parquet")
     (tmp_path / "other.jsonl").write_text('{"text": "x"}\n')
     with pytest.raises(ValueError, match="columns text are neither verl's"):

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
+
+from verl_softthink.files.checkpoint import load_model as load_checkpoint
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -29,9 +31,13 @@ def sample(
 
 
 def load_model(path: str) -> PreTrainedModel:
-    """The checkpoint in its own precision (float32 on a CPU), on the accelerator if there is one."""
+    """The checkpoint in its own precision (float32 on a CPU), on the accelerator if there is one.
+
+    Raises:
+        FileError: it is damaged.
+    """
     accelerator = torch.accelerator.is_available()
-    model = AutoModelForCausalLM.from_pretrained(path, dtype="auto" if accelerator else torch.float32).eval()
+    model = load_checkpoint(path, dtype="auto" if accelerator else torch.float32)
     return model.to(torch.accelerator.current_accelerator()) if accelerator else model
 
 

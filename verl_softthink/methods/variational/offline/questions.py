@@ -10,7 +10,6 @@ The solution becomes the hint and its box the answer. The system message, which 
 out: here a thought ends with ``end_of_thinking``.
 """
 
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -20,6 +19,8 @@ from typing import Any
 
 from verl_softthink.data.answer_place import last_boxed
 from verl_softthink.data.guarded_reward import no_answer
+from verl_softthink.data.records import ground_truth_of, messages_of, read_records
+from verl_softthink.errors import FileError, about_file
 
 logger = logging.getLogger(__name__)
 
@@ -65,52 +66,52 @@ def read_questions(path: Path) -> list[Question]:
     """Every question of a parquet or JSON lines file; rows without an answer to check are skipped and counted.
 
     Raises:
-        ValueError: a schema that is neither of the two.
+        FileError: the file is damaged, or its schema is neither of the two.
         FileNotFoundError: no such file.
     """
-    rows = _rows(path)
-    questions = [question for index, row in enumerate(rows) if (question := _question(index, row, path)) is not None]
-    if len(questions) < len(rows):
-        logger.warning("%s: %d of %d rows have no answer to check", path, len(rows) - len(questions), len(rows))
-    if not questions:
-        raise ValueError(f"{path}: no question with an answer; give a file in verl's or Bespoke-Stratos' schema")
-    return questions
+    rows, questions = read_records(path), []
+    for index, row in enumerate(rows):
+        with about_file(f"{path}, row {index}", ValueError):
+            questions.append(_question(index, row))
+    answered = [question for question in questions if question is not None]
+    if len(answered) < len(rows):
+        logger.warning("%s: %d of %d rows have no answer to check", path, len(rows) - len(answered), len(rows))
+    if not answered:
+        raise FileError(path, "no question with an answer; give a file in verl's or Bespoke-Stratos' schema")
+    return answered
 
 
-def _rows(path: Path) -> list[dict]:
-    if not path.exists():
-        raise FileNotFoundError(f"questions={path}: no such file")
-    if path.suffix == ".parquet":
-        from pyarrow import parquet
-
-        return parquet.read_table(path).to_pylist()
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.strip()]
-
-
-def _question(index: int, row: Mapping[str, Any], path: Path) -> Question | None:
+def _question(index: int, row: Mapping[str, Any]) -> Question | None:
     if "conversations" in row:
         return _stratos(index, row)
     if "prompt" in row and "reward_model" in row:
-        if no_answer(row["reward_model"].get("ground_truth")):
+        truth, extra = ground_truth_of(row), row.get("extra_info") or {}
+        if no_answer(truth):
             return None
-        extra = row.get("extra_info") or {}
+        solution = extra.get("solution") if isinstance(extra, dict) else None
+        if not isinstance(solution, str | None):
+            raise ValueError(f"extra_info.solution is {solution!r:.200}, not a text")
         return Question(
             index=index,
-            messages=[dict(message) for message in row["prompt"]],
-            answer=str(row["reward_model"]["ground_truth"]),
-            solution=extra.get("solution"),
+            messages=messages_of(row),
+            answer=str(truth),
+            solution=solution,
             thought=None,
-            source=row.get("data_source") or "",
+            source=str(row.get("data_source") or ""),
         )
     raise ValueError(
-        f"{path}, row {index}: columns {', '.join(row)} are neither verl's (prompt, reward_model) nor Bespoke-Stratos' "
+        f"columns {', '.join(map(str, row))} are neither verl's (prompt, reward_model) nor Bespoke-Stratos' "
         "(conversations)"
     )
 
 
 def _stratos(index: int, row: Mapping[str, Any]) -> Question | None:
-    turns = [{"role": _ROLES[turn["from"]], "content": turn["value"]} for turn in row["conversations"]]
+    given = row["conversations"]
+    if not isinstance(given, list) or not all(_is_turn(turn) for turn in given):
+        raise ValueError(
+            f"column conversations: {given!r:.200} is no list of turns with from ({', '.join(_ROLES)}) and value"
+        )
+    turns = [{"role": _ROLES[turn["from"]], "content": turn["value"]} for turn in given]
     if len(turns) < 2 or turns[-1]["role"] != "assistant":
         return None
     reply = turns[-1]["content"]
@@ -119,6 +120,11 @@ def _stratos(index: int, row: Mapping[str, Any]) -> Question | None:
     if answer is None:
         return None
     return Question(index, turns[:-1], answer, solution, thought, STRATOS)
+
+
+def _is_turn(turn: object) -> bool:
+    texts = isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("from", "value"))
+    return texts and turn["from"] in _ROLES
 
 
 def _part(name: str, text: str) -> str | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from verl_softthink.files.checkpoint import chat_ids
 from verl_softthink.methods.variational.offline.models import response_log_probs
 from verl_softthink.methods.variational.offline.questions import Question
 from verl_softthink.methods.variational.offline.settings import OfflineSettings
@@ -48,8 +49,7 @@ class Stages:
         return self._encode(question.messages), self._encode(hinted)
 
     def _encode(self, messages: list[dict]) -> list[int]:
-        ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
-        return list(ids)
+        return chat_ids(self.tokenizer, messages)
 
     def reference_answer(self, record: dict) -> list[int]:
         """Token ids of the reference answer and the end-of-sequence token."""
