@@ -131,7 +131,7 @@ def test_no_second_place_looks_for_the_marker():
                     readers.setdefault(str(file.relative_to(root)), set()).add(ast.unparse(node.func))
     assert readers == {
         "config/settings.py": {"isinstance"},
-        "evaluation/run.py": {"_prompt_tokens"},
+        "evaluation/run.py": {"require_open_turn"},
         "methods/attnrl/scoring.py": {"ResponseParser"},
         "methods/repro/check.py": {"Preparation"},
         "methods/repro/stage.py": {"Preparation"},

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
-from verl_softthink.files.checkpoint import load_tokenizer
+from verl_softthink.files.checkpoint import chat_text, load_tokenizer
 from verl_softthink.thinking import EndOfThinking, closing_turn, marker_tokens, token_bytes
 
 CHECK = "marker"
@@ -19,10 +19,9 @@ def marker_findings(model: str, marker: str | list[int] = "</think>", trust_remo
     try:
         tokenizer = load_tokenizer(model, trust_remote_code=trust_remote_code)
         ids = marker_tokens(tokenizer, marker, model)
+        return [_in_context(tokenizer, marker, ids), *_prompts(tokenizer, marker)]
     except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
-        return [failure(CHECK, reason)]
-    return [_in_context(tokenizer, marker, ids), *_prompts(tokenizer, marker)]
+        return [failure(CHECK, str(error).strip().splitlines()[0])]
 
 
 def hiding_contexts(tokenizer, marker: str) -> tuple[list[str], list[str]]:
@@ -97,5 +96,5 @@ def _prompts(tokenizer, marker: str | list[int]) -> list[Finding]:
             )
         ]
     messages = [{"role": "user", "content": "x"}]
-    end = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)[-40:]
+    end = chat_text(tokenizer, messages)[-40:]
     return [ok(CHECK, f"Prompts end with {end!r}; thinking begins right after.")]

@@ -100,6 +100,19 @@ def chat_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[dict[str, 
         )
 
 
+def chat_text(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[dict[str, str]], **arguments: object) -> str:
+    """The same as a text.
+
+    Args:
+        arguments: further arguments of the template, such as ``enable_thinking``.
+
+    Raises:
+        FileError: as ``chat_ids``.
+    """
+    with _about(tokenizer.name_or_path, "chat template"):
+        return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **arguments)
+
+
 @contextmanager
 def _about(model: Path | str, part: str) -> Iterator[None]:
     with about_file(model, Exception, advice=f"no {part} can be read from it; {ADVICE}"):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from verl_softthink.config.settings import PhaseSettings
+from verl_softthink.files.checkpoint import chat_text
 from verl_softthink.thinking.marker import MAX_MARKER, MAX_TEXT_BYTES, token_ids
 from verl_softthink.thinking.vocabulary import token_writer
 
@@ -118,11 +119,13 @@ def closing_turn(tokenizer: "PreTrainedTokenizerBase", marker: str | list[int], 
     Args:
         marker: text or ids of the end-of-thinking marker.
         arguments: further arguments of the template, such as ``enable_thinking``.
+
+    Raises:
+        ValueError: the template is damaged.
     """
     if tokenizer.chat_template is None:
         return None
-    chat = [{"role": "user", "content": _QUESTION}]
-    prompt = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **arguments)
+    prompt = chat_text(tokenizer, [{"role": "user", "content": _QUESTION}], **arguments)
     # What stands before the question, such as a system message that shows the marker, closes nothing.
     turn = prompt.rpartition(_QUESTION)[2]
     return turn if (marker if isinstance(marker, str) else tokenizer.decode(marker)) in turn else None
