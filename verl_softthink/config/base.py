@@ -6,6 +6,10 @@ from typing import Annotated, Generic, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from verl_softthink.config.messages import CHARACTERS, shown
+
+#: Problems of one request or recipe that are told; more are counted.
+MOST_PROBLEMS = 8
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 
@@ -42,24 +46,31 @@ def parse(model: type[Settings], values: dict, prefix: str) -> Settings:
     """Validate ``values``, turning every problem into one line that names the key, the value and the fix.
 
     Raises:
-        ValueError: listing all problems.
+        ValueError: listing the problems, the first ``MOST_PROBLEMS`` of them.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ValueError("\n".join(_explain(problem, prefix, model) for problem in error.errors())) from None
+        problems = error.errors()
+        lines = [_explain(problem, prefix, model) for problem in problems[:MOST_PROBLEMS]]
+        if (left := len(problems) - len(lines)) > 0:
+            lines.append(f"and {left} more problems")
+        raise ValueError("\n".join(lines)) from None
 
 
 def _explain(problem: dict, prefix: str, model: type[Settings]) -> str:
-    key = ".".join((prefix, *(str(part) for part in problem["loc"])))
+    key = ".".join((prefix, *map(_part, problem["loc"])))
     if problem["type"] == "extra_forbidden":
         group = model
         for part in problem["loc"][:-1]:
             group = _group(group.model_fields[part].annotation)
-        return f"{key}={problem['input']!r}: unknown key; known keys are {', '.join(group.model_fields)}"
-    reason = problem["msg"].removeprefix("Value error, ")
-    shown = problem["input"]
-    return f"{key}={shown!r}: {reason}"
+        return f"{key}={shown(problem['input'])}: unknown key; known keys are {', '.join(group.model_fields)}"
+    return f"{key}={shown(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _part(part: object) -> str:
+    """A part of a key: a name as it is, anything else as a value."""
+    return part if isinstance(part, str) and part.isidentifier() and len(part) <= CHARACTERS else shown(part)
 
 
 def _group(annotation: object) -> type[Settings]:

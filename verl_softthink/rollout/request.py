@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from verl_softthink.config.base import parse
+from verl_softthink.config.messages import shown
 from verl_softthink.config.settings import LawSettings, RequestSettings
 from verl_softthink.laws import LAWS, ParameterValue
 
@@ -153,8 +154,8 @@ def _tokens(key: str, value: str | list[int], tokenize: Callable[[str], list[int
         return tuple(value)
     if tokenize is None:
         raise ValueError(
-            f"softthink.phase.{key}={value!r} is a text, but the engine has no tokenizer (skip_tokenizer_init); give "
-            "its token ids"
+            f"softthink.phase.{key}={shown(value)} is a text, but the engine has no tokenizer (skip_tokenizer_init); "
+            "give its token ids"
         )
     return tuple(tokenize(value))
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int16, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
+from verl_softthink.config.messages import shown
 from verl_softthink.rollout.to_device import to_device
 from verl_softthink.thinking import token_writer
 
@@ -137,11 +138,13 @@ def check_text_marker(marker: str, ids: list[int], tokenizer) -> None:
     encoded = marker.encode()
     if len(encoded) > MAX_TEXT_BYTES:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r} is {len(encoded)} bytes long; use at most {MAX_TEXT_BYTES}"
+            f"softthink.phase.end_of_thinking={shown(marker)} is {len(encoded)} bytes long; use at most "
+            f"{MAX_TEXT_BYTES}"
         )
     written = b"".join(map(token_writer(tokenizer), ids))
     if not written.endswith(encoded):
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer cannot produce it: it becomes {ids}, which "
-            f"writes {written.decode(errors='replace')!r}; use a text that this tokenizer can write"
+            f"softthink.phase.end_of_thinking={shown(marker)}: the tokenizer cannot produce it: it becomes "
+            f"{shown(ids)}, which writes {shown(written.decode(errors='replace'))}; use a text that this tokenizer can "
+            "write"
         )

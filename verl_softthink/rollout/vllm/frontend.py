@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
-from verl_softthink.rollout.phase.history import resumed_phase
+from verl_softthink.config.messages import shown
 from verl_softthink.rollout.phase.markers import check_text_marker
-from verl_softthink.rollout.prefix import LENGTH, check_law, check_prefix, decode_prefix, law_values
+from verl_softthink.rollout.prefix import LENGTH
+from verl_softthink.rollout.prefix_check import checked_prefix
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
 from verl_softthink.rollout.state import MAX_FORCED
 from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, check_engine
@@ -82,26 +83,14 @@ def _prefix_length(values: dict) -> int:
 
 
 def _check_prefix(processor, request: SoftRequest, prompt: list[int]) -> None:
-    if request.prefix is None:
-        return
     config = processor.model_config
-    check_law(request.prefix, law_values(request.law, request.parameters))
-    trace = decode_prefix(request.prefix)
-    check_prefix(
-        trace,
+    checked_prefix(
+        request,
         prompt,
-        law=request.law,
-        rebuilt=request.rebuilds_embedding,
         width=candidate_slots(processor.vllm_config),
         vocabulary=config.get_vocab_size(),
+        hidden=config.get_hidden_size(),
     )
-    hidden = config.get_hidden_size()
-    if trace.fed is not None and trace.fed.shape[1] != hidden:
-        raise ValueError(
-            f"softthink.prefix carries embeddings of {trace.fed.shape[1]} numbers, and the model's have {hidden}: it "
-            "was drawn by another model"
-        )
-    resumed_phase(trace, prompt[-len(trace) :], request)
 
 
 def _tokenize(tokenizer, text: str) -> list[int]:
@@ -109,8 +98,8 @@ def _tokenize(tokenizer, text: str) -> list[int]:
     ids = tokenizer.encode(text, add_special_tokens=False)
     if tokenizer.unk_token_id in ids:
         raise ValueError(
-            f"softthink.phase: the tokenizer cannot produce {text!r}: it becomes {ids}, with the unknown token "
-            f"{tokenizer.unk_token_id}; use a text of this model, or token ids"
+            f"softthink.phase: the tokenizer cannot produce {shown(text)}: it becomes {shown(ids)}, with the unknown "
+            f"token {tokenizer.unk_token_id}; use a text of this model, or token ids"
         )
     return ids
 
@@ -129,10 +118,12 @@ def check_tokens(key: str, tokens: tuple[int, ...], vocabulary: int, longest: in
         ValueError: naming the key, the value and the fix.
     """
     if not 1 <= len(tokens) <= longest:
-        raise ValueError(f"softthink.phase.{key} is {len(tokens)} tokens long ({list(tokens)}); use 1 to {longest}")
+        raise ValueError(
+            f"softthink.phase.{key} is {len(tokens)} tokens long ({shown(list(tokens))}); use 1 to {longest}"
+        )
     foreign = [token for token in tokens if not 0 <= token < vocabulary]
     if foreign:
         raise ValueError(
-            f"softthink.phase.{key} has token ids {foreign} outside the vocabulary of {vocabulary}; give ids "
+            f"softthink.phase.{key} has token ids {shown(foreign)} outside the vocabulary of {vocabulary}; give ids "
             "of this model's tokenizer"
         )
