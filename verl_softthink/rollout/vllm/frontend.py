@@ -12,6 +12,7 @@ from verl_softthink.rollout.phase.markers import check_text_marker
 from verl_softthink.rollout.prefix import LENGTH
 from verl_softthink.rollout.prefix_check import checked_prefix
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
+from verl_softthink.rollout.sampling_settings import check_sampling
 from verl_softthink.rollout.state import MAX_FORCED
 from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, check_engine
 from verl_softthink.thinking import MAX_MARKER
@@ -47,11 +48,7 @@ def _errors_for_the_caller() -> Iterator[None]:
 
 def _resolved(processor, params: SamplingParams) -> SamplingParams:
     check_engine(processor.vllm_config)
-    if params.n > 1:
-        raise ValueError(
-            f"n={params.n}: one soft request draws one response, its noise being a function of its seed; send "
-            f"{params.n} requests with different extra_args['softthink']['seed']"
-        )
+    check_sampling(params)
     tokenizer = processor.tokenizer
     limit = processor.model_config.max_model_len
     values = params.extra_args[EXTRA_ARGS_KEY]
