@@ -165,6 +165,8 @@ class PhaseSettings(Settings):
     def _not_empty(cls, marker: str | list[int] | None) -> str | list[int] | None:
         if marker is not None and not marker:
             raise ValueError("it is empty; give a text, e.g. '</think>', or token ids")
+        if isinstance(marker, str) and any("\ud800" <= character <= "\udfff" for character in marker):
+            raise ValueError("it holds half of a surrogate pair, which no tokenizer can read; give whole characters")
         return marker
 
     @model_validator(mode="after")

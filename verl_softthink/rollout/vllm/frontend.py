@@ -52,6 +52,11 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
     tokenizer = processor.tokenizer
     limit = processor.model_config.max_model_len
     values = params.extra_args[EXTRA_ARGS_KEY]
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"softthink={shown(values)}: give a dictionary of settings in extra_args; the vllm_xargs of vLLM's server "
+            "take none, the sampling_params of its route /inference/v1/generate do"
+        )
     request = resolve(
         values,
         max_tokens=limit if params.max_tokens is None else params.max_tokens + _prefix_length(values),
