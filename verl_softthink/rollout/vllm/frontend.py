@@ -14,6 +14,7 @@ from verl_softthink.rollout.prefix_check import checked_prefix
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
 from verl_softthink.rollout.sampling_settings import check_sampling
 from verl_softthink.rollout.state import MAX_FORCED
+from verl_softthink.rollout.vllm.adapters import check_adapter
 from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, check_engine
 from verl_softthink.thinking import MAX_MARKER
 
@@ -31,6 +32,7 @@ def install(input_processor_class: type) -> None:
             params = _resolved(self, params)
         processed = process_inputs(self, request_id, prompt, params, *args, **kwargs)
         with _errors_for_the_caller():
+            check_adapter(processed.lora_request)
             _check_prefix(self, SoftRequest.from_dict(params.extra_args[EXTRA_ARGS_KEY]), processed.prompt_token_ids)
         return processed
 
