@@ -178,6 +178,13 @@ def embedding_columns(rows: np.ndarray) -> int:
     return rows.shape[1] - row_width(int(slots_of_rows(rows)[0]))
 
 
+def are_packed(rows: np.ndarray) -> bool:
+    """Whether rows [T, C] of unknown origin can be unpacked: all have room for their candidates, and known reasons."""
+    slots, reasons = slots_of_rows(rows), (rows[:, 0] >> _REASON_SHIFT) & _REASON_MASK
+    known = (slots == slots[0]).all() and (reasons < len(END_REASONS)).all()
+    return bool(known and slots[0] > 0 and embedding_columns(rows) >= 0)
+
+
 def unpack_rows(rows: np.ndarray, seed: Tensor | None = None) -> SoftTrace:
     """Read the packed rows of one response, [T, 4 + 2K + H] int32, back into a trace; ``seed`` is the trace's."""
     embedding, slots = embedding_columns(rows), int(slots_of_rows(rows)[0])

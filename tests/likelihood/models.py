@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from tokenizers import Tokenizer, models
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 VOCABULARY = 61
 HIDDEN = 32
@@ -50,3 +51,10 @@ def write_model(folder: Path, architecture: str, *, tied: bool) -> None:
             if parameter.dim() == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     model.save_pretrained(folder)
+
+
+def write_tokenizer(folder: Path, tokens: int) -> None:
+    """Save a tokenizer of so many words, fewer than the model's vocabulary has."""
+    words = {"<unk>": 0, "<eos>": 1} | {f"w{token}": token for token in range(2, tokens)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>").save_pretrained(folder)

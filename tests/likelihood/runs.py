@@ -25,10 +25,11 @@ FP32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
 
 def build(path: Path, *, model_type: str = MODEL_TYPE, strategy: str = "fsdp2", packed: bool = False, **options):
     """An initialised engine; ``options`` go to the model config or to the engine config, whichever knows them."""
+    load_tokenizer = options.pop("load_tokenizer", False)
     model_fields = {name: options.pop(name) for name in list(options) if name in HFModelConfig.__dataclass_fields__}
     model_config = HFModelConfig(
         path=str(path),
-        load_tokenizer=False,
+        load_tokenizer=load_tokenizer,
         model_type=model_type,
         use_remove_padding=packed,
         **{

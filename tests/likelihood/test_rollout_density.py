@@ -1,23 +1,29 @@
 """The rollout's own log-density is the engine's: soft steps on a Hugging Face model, then verl's FSDP engine."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
+from verl.workers.rollout.vllm_rollout.utils import monkey_patch_compute_logits
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws.gaussian import coordinate_noise
 from verl_softthink.likelihood.fields import FED, SCALE, SEED
+from verl_softthink.likelihood.unsampled import Unsampled
 from verl_softthink.rollout.embedding import TableEmbedding, mixture_embeddings
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.step import soft_step
 from verl_softthink.trace import unpack_rows
 
-from .models import HIDDEN
-from .runs import infer, train, weighted_log_probs
+from .models import HIDDEN, VOCABULARY, write_model, write_tokenizer
+from .runs import build, infer, train, weighted_log_probs
 from .samples import COLLAPSED, FORCED, SOFT_POSITION, TOKEN, Sample, jagged, make_batch
 
 SLOTS, TEMPERATURE = 5, 0.7
+#: Tokens of the padded model's tokenizer.
+KNOWN = 48
 LAWS = {
     "gaussian over the vocabulary": {"name": "gaussian"},
     "gaussian over candidates": {"name": "gaussian", "normalise_over": "candidates", "gamma": 0.6},
@@ -30,8 +36,13 @@ LAWS = {
 
 
 @torch.no_grad()
-def roll_out(model, law: dict, prompts: list[list[int]], length: int):
-    """Samples and traces, from the step that runs inside vLLM; prompts of one length each, one at a time."""
+def roll_out(model, law: dict, prompts: list[list[int]], length: int, known: int = VOCABULARY):
+    """Samples and traces, from the step that runs inside vLLM; prompts of one length each, one at a time.
+
+    Tokens from ``known`` on are masked, as verl's server does.
+    """
+    masked = SimpleNamespace(compute_logits=lambda inputs: model(inputs_embeds=inputs[None]).logits[0, -1:])
+    monkey_patch_compute_logits(masked, known)
     samples, traces = [], []
     embedding = TableEmbedding(model.get_input_embeddings().weight.detach())
     for number, prompt in enumerate(prompts):
@@ -48,7 +59,7 @@ def roll_out(model, law: dict, prompts: list[list[int]], length: int):
         inputs = embedding._table[torch.tensor(prompt)]
         tokens, rows = [], []
         for index in range(length):
-            logits = model(inputs_embeds=inputs[None]).logits[0, -1:]
+            logits = masked.compute_logits(inputs)
             result = soft_step(state, logits, slot, torch.tensor([index]), embedding)
             tokens.append(int(result.token) if result.overrides else int(logits.argmax()))
             rows.append(result.rows[:, : state.row_columns("r")])
@@ -64,9 +75,9 @@ def roll_out(model, law: dict, prompts: list[list[int]], length: int):
     return samples, traces
 
 
-def batch_of(law: dict, samples, traces, *, packed: bool):
+def batch_of(law: dict, samples, traces, *, packed: bool, **scoring):
     settings = LawSettings(**law)
-    values = settings.scoring() | {"temperature": TEMPERATURE, "detach_inputs": False}
+    values = settings.scoring() | {"temperature": TEMPERATURE, "detach_inputs": False} | scoring
     batch = make_batch(samples, values, packed=packed)
     if settings.name == "gaussian":
         columns = {
@@ -99,6 +110,40 @@ def test_old_log_prob_is_the_rollouts_log_density(shared_engine, model, law, pac
         torch.testing.assert_close(ours[at], trace.log_prob[at], rtol=1e-5, atol=1e-4)
         assert trace.log_prob[at].std() > 0
     assert drawn >= 25
+
+
+@pytest.fixture(scope="module")
+def padded_model(tmp_path_factory):
+    """A model of which the last 13 tokens are padding, likelier than others, and its engine."""
+    path = tmp_path_factory.mktemp("padded")
+    write_model(path, "llama", tied=False)
+    write_tokenizer(path, KNOWN)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager")
+    with torch.no_grad():
+        model.lm_head.weight[KNOWN:] *= 2
+    model.save_pretrained(path)
+    return model, build(path, load_tokenizer=True)
+
+
+@pytest.mark.parametrize(
+    ("law", "at_once"),
+    [("gaussian over the vocabulary", None), ("multiplex", None), ("multiplex", 3), ("gumbel", None)],
+)
+def test_what_the_rollout_masks_is_masked_in_training(padded_model, law, at_once, monkeypatch):
+    model, engine = padded_model
+    samples, traces = roll_out(model, LAWS[law], PROMPTS, length=14, known=KNOWN)
+    batch = batch_of(LAWS[law], samples, traces, packed=False, positions_at_once=at_once)
+    for ours, (trace, _) in zip(infer(engine, batch), traces, strict=True):
+        assert ours.isfinite().all()
+        torch.testing.assert_close(ours[trace.drawn], trace.log_prob[trace.drawn], rtol=1e-5, atol=1e-4)
+    loss, gradients = train(engine, batch, weighted_log_probs)
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    assert not gradients["lm_head.weight"][KNOWN:].any() and gradients["lm_head.weight"][:KNOWN].any()
+    if law != "gumbel":
+        # Of the same batch without the mask: what is over the vocabulary counts the padding.
+        monkeypatch.setattr(engine, "_unsampled", Unsampled(VOCABULARY))
+        ours, (trace, _) = infer(engine, batch)[0], traces[0]
+        assert float((ours[trace.soft] - trace.log_prob[trace.soft]).abs().max()) > 0.1
 
 
 @pytest.mark.parametrize("law", [LAWS["gaussian over the vocabulary"], LAWS["gaussian from its seed"]])

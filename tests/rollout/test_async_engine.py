@@ -1,4 +1,4 @@
-"""The engine as verl runs it: AsyncLLM, with the engine core and the worker in processes of their own."""
+"""The engine as verl runs it, and behind vLLM's server: AsyncLLM, the engine core and the worker in other processes."""
 
 import asyncio
 import os
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.openai_server import check_server
 from support.tiny_models import VOCABULARY, make_tiny_model
 
 pytestmark = pytest.mark.vllm
@@ -100,12 +101,14 @@ async def _generate(path: str) -> None:
             break
         await engine.abort(f"abort{number}")
     assert len(await one(4, "d")) == 29
+    await check_server(engine, path)
     engine.shutdown()
 
 
 def test_soft_and_ordinary_requests_share_an_engine_in_other_processes(tmp_path):
     path = make_tiny_model(tmp_path / "llama", "llama", tied=False)
-    environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    paths = os.pathsep.join((str(Path(__file__).parents[1]), *filter(None, sys.path)))
+    environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "PYTHONPATH": paths}
     result = subprocess.run(
         [sys.executable, __file__, str(path)], env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS
     )

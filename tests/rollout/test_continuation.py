@@ -295,7 +295,7 @@ def _encoded(case, **changes):
         (GUMBEL, _encoded(GUMBEL, rows=b"1234567"), "7 bytes, which are not"),
         (GUMBEL, _encoded(GUMBEL, length=0), "softthink.prefix.length=0"),
         (GUMBEL, _encoded(1), "was drawn by .*gaussian.*softthink.law is .*gumbel"),
-        (1, _with(1, fed=None), "no fed embeddings, which the law 'gaussian' feeds"),
+        (1, _with(1, fed=None), "no fed embeddings, and the law 'gaussian' with law.fed='embedding'"),
         (1, _with(1, fed=torch.zeros(17, 32)), "embeddings of 32 numbers, and the model's have 64"),
         (4, _with(4, forced=torch.arange(15) == 9), "position 9 .budget. and goes on with"),
     ],

@@ -10,6 +10,7 @@ from support.tiny_models import EOS, VOCABULARY, make_tiny_model
 from transformers import AutoModelForCausalLM
 from vllm import SamplingParams
 from vllm.exceptions import VLLMValidationError
+from vllm.sampling_params import RepetitionDetectionParams
 
 from verl_softthink.rollout.request import resolve
 from verl_softthink.trace import unpack_rows
@@ -143,6 +144,17 @@ def test_answers_use_the_request_s_own_sampling(llm):
     assert seeded[0] == seeded[1]
 
 
+@pytest.mark.parametrize("length", [100, 254, 255])
+def test_seeded_requests_in_chunks_end_at_the_models_length(llm, length):
+    """Chunks of 48 tokens of prompts that leave little room: vLLM alone dies of them on a CPU."""
+    soft = _settings(phase={"budget": 1})
+    for settings in (soft, None):
+        output = _generate(llm, _prompt(9, length), settings, max_tokens=4, temperature=1.0, seed=5).outputs[0]
+        assert len(output.token_ids) == min(4, 256 - length)
+        again = _generate(llm, _prompt(9, length), settings, max_tokens=4, temperature=1.0, seed=5).outputs[0]
+        assert output.token_ids == again.token_ids
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -162,9 +174,36 @@ def test_a_bad_request_is_refused_and_harms_nobody_else(llm, changes, message):
     assert len(_generate(llm, _prompt(5), _settings()).outputs[0].token_ids) == 40
 
 
-def test_several_responses_of_one_request_are_refused(llm):
-    with pytest.raises(VLLMValidationError, match="n=2"):
-        _generate(llm, _prompt(6), _settings(), n=2, temperature=1.0)
+def test_sampling_settings_that_cannot_hold_are_refused(llm):
+    with pytest.raises(VLLMValidationError, match="n=2.*\nmin_tokens=3 in a soft request"):
+        _generate(llm, _prompt(6), _settings(), n=2, temperature=1.0, min_tokens=3)
+
+
+def _repeats(tokens, count):
+    """Whether the last tokens are those before them once more."""
+    return len(tokens) >= 2 * count and tokens[-count:] == tokens[-2 * count : -count]
+
+
+def test_what_compares_shown_tokens_ends_a_thought(llm):
+    """Stop texts, stop tokens, repetitions, and the length."""
+    # One candidate a step: such a thought goes round in circles before long.
+    prompt, settings = _prompt(8), _settings(phase={"budget": 100}, filter={"top_k": 1, "max_topk": 1})
+    free = list(_generate(llm, prompt, settings, max_tokens=100).outputs[0].token_ids)
+    longest = 49
+    repeated = next(at for at in range(100) if any(_repeats(free[: at + 1], n) for n in range(1, longest + 1)))
+    for sampling, end, why in (
+        ({"stop": [f"w{free[5]} "]}, free.index(free[5]) + 1, "stop"),
+        ({"stop_token_ids": [free[7]]}, free.index(free[7]), "stop"),
+        (
+            {"repetition_detection": RepetitionDetectionParams(max_pattern_size=longest, min_count=2)},
+            repeated,
+            "repetition",
+        ),
+        ({"max_tokens": 100}, 99, "length"),
+    ):
+        output = _generate(llm, prompt, settings, **{"max_tokens": 100} | sampling).outputs[0]
+        assert (output.finish_reason, list(output.token_ids)) == (why, free[: end + 1])
+        assert unpack_rows(output.routed_experts).soft.all() and len(output.routed_experts) == end + 1
 
 
 def test_text_markers_are_tokenised_by_the_engine(llm):

@@ -130,7 +130,7 @@ def test_no_second_place_looks_for_the_marker():
                 if any(isinstance(value, ast.Attribute) and value.attr == "end_of_thinking" for value in given):
                     readers.setdefault(str(file.relative_to(root)), set()).add(ast.unparse(node.func))
     assert readers == {
-        "config/settings.py": {"isinstance"},
+        "config/settings.py": {"isinstance", "shown"},
         "evaluation/run.py": {"require_open_turn"},
         "methods/attnrl/scoring.py": {"ResponseParser"},
         "methods/repro/check.py": {"Preparation"},

@@ -23,7 +23,7 @@ _SAMPLING = "vllm.v1.sample.metadata:SamplingMetadata"
 _STAGE = {"self.trainer": _TRAINER, "self._trainer": _TRAINER, "trainer": _TRAINER}
 
 RECEIVERS: dict[str, dict[str, str]] = {
-    "cpu/seeded_requests.py": {"self": _V1, "self.input_batch": _V1_BATCH},
+    "cpu/seeded_requests.py": {"self": _V1, "runner_class": _V1, "self.input_batch": _V1_BATCH},
     "liveness/guard.py": {
         "class WatchedSampling": "verl.trainer.ppo.v1.replay_buffer:ReplayBuffer",
         "trainer.llm_server_manager": _MANAGER,
@@ -31,6 +31,8 @@ RECEIVERS: dict[str, dict[str, str]] = {
     },
     "liveness/watch.py": {"server": _SERVER},
     "likelihood/engine.py": {"class SoftTraceLikelihood": _ENGINE},
+    "rollout/vllm/adapters.py": {"adapter": "vllm.lora.request:LoRARequest"},
+    "likelihood/unsampled.py": {"model_config": "verl.workers.config.model:HFModelConfig"},
     "likelihood/shared_prefix.py": {"class SharedPrefixes": _ENGINE, "config": _HF_CONFIG},
     "methods/attnrl/agent_loop.py": {"self.server_manager": _CLIENT},
     "methods/attnrl/engine.py": {"class StepInfluence": _ENGINE},

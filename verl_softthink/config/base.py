@@ -1,20 +1,17 @@
 """What every settings class shares: no unknown keys, no later change, and problems told in one line each."""
 
-import reprlib
 import types
 from collections.abc import Callable
 from typing import Annotated, Generic, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from verl_softthink.config.messages import CHARACTERS, shown
+
+#: Problems of one request or recipe that are told; more are counted.
+MOST_PROBLEMS = 8
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, le=1)]
-
-
-#: A value in a message: as it is written, but for the middle of one that would fill pages.
-_SHOWN = reprlib.Repr()
-_SHOWN.maxlevel, _SHOWN.maxlist, _SHOWN.maxdict = 3, 20, 20
-_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
 
 
 class Settings(BaseModel):
@@ -49,23 +46,33 @@ def parse(model: type[Settings], values: dict, prefix: str) -> Settings:
     """Validate ``values``, turning every problem into one line that names the key, the value and the fix.
 
     Raises:
-        ValueError: listing all problems.
+        ValueError: listing the problems, the first ``MOST_PROBLEMS`` of them.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ValueError("\n".join(_explain(problem, prefix, model) for problem in error.errors())) from None
+        problems = error.errors()
+        lines = [_explain(problem, prefix, model) for problem in problems[:MOST_PROBLEMS]]
+        if (left := len(problems) - len(lines)) > 0:
+            lines.append(f"and {left} more problems")
+        raise ValueError("\n".join(lines)) from None
 
 
 def _explain(problem: dict, prefix: str, model: type[Settings]) -> str:
-    key = ".".join((prefix, *(str(part) for part in problem["loc"])))
+    key = ".".join((prefix, *map(_part, problem["loc"])))
     if problem["type"] == "extra_forbidden":
         group = model
         for part in problem["loc"][:-1]:
             group = _group(group.model_fields[part].annotation)
-        return f"{key}={_SHOWN.repr(problem['input'])}: unknown key; known keys are {', '.join(group.model_fields)}"
-    reason = problem["msg"].removeprefix("Value error, ")
-    return f"{key}={_SHOWN.repr(problem['input'])}: {reason}"
+        return f"{key}={shown(problem['input'])}: unknown key; known keys are {', '.join(group.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing; add it"
+    return f"{key}={shown(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _part(part: object) -> str:
+    """A part of a key: a name as it is, anything else as a value."""
+    return part if isinstance(part, str) and part.isidentifier() and len(part) <= CHARACTERS else shown(part)
 
 
 def _group(annotation: object) -> type[Settings]:

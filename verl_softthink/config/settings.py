@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from verl_softthink.config.base import PositiveFloat, Probability, Settings, parse
+from verl_softthink.config.messages import shown
 from verl_softthink.laws import DEFAULT, LAWS, Law, LawParameters, ParameterValue, get_law
 from verl_softthink.laws.registry import COMMON_KEYS
 
@@ -165,6 +166,8 @@ class PhaseSettings(Settings):
     def _not_empty(cls, marker: str | list[int] | None) -> str | list[int] | None:
         if marker is not None and not marker:
             raise ValueError("it is empty; give a text, e.g. '</think>', or token ids")
+        if isinstance(marker, str) and any("\ud800" <= character <= "\udfff" for character in marker):
+            raise ValueError("it holds half of a surrogate pair, which no tokenizer can read; give whole characters")
         return marker
 
     @property
@@ -182,8 +185,8 @@ class PhaseSettings(Settings):
             )
         if self.match == "text" and not isinstance(self.end_of_thinking, str):
             raise ValueError(
-                f"phase.match='text' looks for a text, but phase.end_of_thinking={self.end_of_thinking} are token ids; "
-                "give the text or set match=tokens"
+                f"phase.match='text' looks for a text, but phase.end_of_thinking={shown(self.end_of_thinking)} are "
+                "token ids; give the text or set match=tokens"
             )
         return self
 
@@ -191,11 +194,12 @@ class PhaseSettings(Settings):
 class PrefixSettings(Settings):
     """Response positions that the prompt ends with: what ``rollout.prefix.encode_prefix`` makes of their trace."""
 
-    length: Annotated[int, Field(ge=1)]
+    length: Annotated[int, Field(strict=True, ge=1)]
     # Name of the law that drew it, and the parameters that the law reads.
     law: dict[str, str | bool | int | float]
-    rows: bytes
-    seeds: bytes | None = None
+    # A text is not taken for bytes: JSON cannot carry them.
+    rows: Annotated[bytes, Field(strict=True)]
+    seeds: Annotated[bytes, Field(strict=True)] | None = None
 
 
 class RequestSettings(Settings):

@@ -9,5 +9,5 @@ engine.py            the FSDP engines on device "cpu"
 fsdp1.py             FSDP 1 without pinned memory, its weights broadcast over gloo
 received_weights.py  a weight sync hands out copies of what is in shared memory
 linear.py            vLLM's linear layers keep weights that a weight sync can load
-seeded_requests.py   seeded requests whose prompt is computed in chunks
+seeded_requests.py   seeded requests whose prompt is computed in chunks, in any vLLM on a CPU
 """

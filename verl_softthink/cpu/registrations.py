@@ -15,5 +15,4 @@ REGISTRATIONS: tuple[tuple[str, str], ...] = (
     (_FSDP_ENGINE, "verl_softthink.cpu.fsdp1:register"),
     ("verl.workers.rollout.vllm_rollout.bucketed_weight_transfer", "verl_softthink.cpu.received_weights:register"),
     ("vllm.model_executor.layers.utils", "verl_softthink.cpu.linear:register"),
-    ("vllm.v1.worker.gpu_model_runner", "verl_softthink.cpu.seeded_requests:register"),
 )

@@ -6,14 +6,12 @@ discards a row, the row's generator is put aside, so that there is nothing to re
 """
 
 import functools
-from types import ModuleType
 
 import numpy as np
 
 
-def register(gpu_model_runner: ModuleType) -> None:
-    """Wrap ``GPUModelRunner.sample_tokens``, which the CPU runner inherits."""
-    runner_class = gpu_model_runner.GPUModelRunner
+def install(runner_class: type) -> None:
+    """Wrap ``GPUModelRunner.sample_tokens``, which the CPU runner inherits; vLLM's plug-in does so in its processes."""
     sample_tokens = runner_class.sample_tokens
 
     @functools.wraps(sample_tokens)

@@ -23,6 +23,7 @@ from verl_softthink.likelihood.scoring import log_density, log_density_in_tree
 from verl_softthink.likelihood.sequence_slice import SequenceSlice
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, SharedPrefixes
 from verl_softthink.likelihood.soft_inputs import SoftInputs, soft_inputs
+from verl_softthink.likelihood.unsampled import Unsampled
 
 MODEL_TYPE = "softthink_language_model"
 BACKENDS = ["fsdp", "fsdp2"]
@@ -65,6 +66,7 @@ class SoftTraceLikelihood:
         )
         check_model(model_config.hf_config)
         self._vocabulary = model_config.hf_config.get_text_config().vocab_size
+        self._unsampled = Unsampled.of_model(model_config, self._vocabulary)
         super().__init__(model_config, engine_config, optimizer_config, checkpoint_config)
 
     def _build_module(self):
@@ -132,7 +134,7 @@ class SoftTraceLikelihood:
         if settings.positions_at_once is not None:
             check_pieces(self.logit_readers(micro_batch))
             width = None if packed else model_inputs["input_ids"].shape[1]
-            output_args[_PIECES] = head_request(micro_batch, output_args, drawn, settings, width)
+            output_args[_PIECES] = head_request(micro_batch, output_args, drawn, settings, width, self._unsampled)
             self._head_in_pieces().ask(output_args[_PIECES])
         return model_inputs, output_args
 
@@ -164,6 +166,7 @@ class SoftTraceLikelihood:
         drawn, scored, rows, in_tree, settings, fed, mine = output_args[_DRAWN]
         if _PIECES in output_args:
             return output_args[_PIECES].model_output(output.logits, micro_batch["input_ids"].offsets())
+        self._unsampled.mask_(output.logits)
         # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
         if in_tree:
             density = log_density_in_tree(output.logits, rows, scored, settings)

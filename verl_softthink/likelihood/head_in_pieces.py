@@ -23,6 +23,7 @@ from verl.utils import tensordict_utils as tu
 from verl_softthink.likelihood.fields import ScoringSettings
 from verl_softthink.likelihood.positions import DrawnPositions
 from verl_softthink.likelihood.scoring import log_density
+from verl_softthink.likelihood.unsampled import Unsampled
 
 #: Columns of what the head returns.
 LOG_PROB, ENTROPY, DENSITY = range(3)
@@ -41,6 +42,7 @@ class HeadRequest:
         settings: how they are scored.
         entropy: whether to compute the entropy.
         at_once: positions whose logits are held at a time.
+        unsampled: tokens that no rollout draws.
     """
 
     places: Tensor
@@ -51,6 +53,7 @@ class HeadRequest:
     settings: ScoringSettings
     entropy: bool
     at_once: int
+    unsampled: Unsampled
 
     def model_output(self, scores: Tensor, offsets: Tensor) -> dict[str, Tensor]:
         """What verl's engine returns, from what the head returned, [..., 3]: jagged rows with ``offsets`` [B + 1]."""
@@ -62,13 +65,19 @@ class HeadRequest:
 
 
 def head_request(
-    micro_batch: TensorDict, output_args: dict, drawn: DrawnPositions, settings: ScoringSettings, width: int | None
+    micro_batch: TensorDict,
+    output_args: dict,
+    drawn: DrawnPositions,
+    settings: ScoringSettings,
+    width: int | None,
+    unsampled: Unsampled,
 ) -> HeadRequest:
     """The request of a micro-batch.
 
     Args:
         output_args: what verl hands from its inputs to its outputs.
         width: columns of the padded batch; None for a packed one.
+        unsampled: tokens that no rollout draws.
     """
     offsets = micro_batch["input_ids"].offsets()
     lengths = offsets.diff()
@@ -88,6 +97,7 @@ def head_request(
         settings=settings,
         entropy=tu.get_non_tensor_data(micro_batch, "calculate_entropy", default=False),
         at_once=settings.positions_at_once,
+        unsampled=unsampled,
     )
 
 
@@ -132,7 +142,7 @@ class HeadInPieces:
 
 def _score(hidden: Tensor, weight: Tensor, bias: Tensor | None, request: HeadRequest, start: int) -> Tensor:
     """[C, 3] of the piece that begins at packed position ``start``, from its hidden states [C, H]."""
-    logits = nn.functional.linear(hidden, weight, bias)
+    logits = request.unsampled.mask_(nn.functional.linear(hidden, weight, bias))
     with torch.autocast(logits.device.type, enabled=False):
         piece = slice(start, start + len(logits))
         tempered = logits.float() / request.temperature[piece, None]

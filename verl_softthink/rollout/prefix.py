@@ -15,7 +15,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, NO_CANDIDATE, ParameterValue
@@ -23,12 +22,13 @@ from verl_softthink.rollout.phase.history import history_rows, resumed_phase
 from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.rollout.to_device import to_device
-from verl_softthink.trace import END_REASONS, SoftTrace, embedding_columns, pack_rows, slots_of_rows, unpack_rows
+from verl_softthink.trace import END_REASONS, SoftTrace, are_packed, pack_rows, unpack_rows
 
 #: Fields of an encoded prefix: positions, the law that drew them, packed rows of int32, and seeds of int64 where
 #: embeddings are rebuilt.
 LENGTH, LAW, ROWS, SEEDS = "length", "law", "rows", "seeds"
-_KEY = "softthink.prefix"
+#: Where a request carries it, in messages.
+KEY = "softthink.prefix"
 
 
 def encode_prefix(trace: SoftTrace, law: LawSettings) -> dict:
@@ -42,39 +42,47 @@ def encode_prefix(trace: SoftTrace, law: LawSettings) -> dict:
             the scales of its noise.
     """
     if not len(trace):
-        raise ValueError(f"{_KEY} is empty: leave the key out to begin a response")
+        raise ValueError(f"{KEY} is empty: leave the key out to begin a response")
     if trace.cut:
-        raise ValueError(f"{_KEY} ends with the stop token of an answer over its budget; cut the trace before it")
+        raise ValueError(f"{KEY} ends with the stop token of an answer over its budget; cut the trace before it")
     if trace.scale is None and (trace.fed is not None or trace.seed is not None):
         raise ValueError(
-            f"{_KEY} has drawn embeddings without the scales of their noise, which a dump does not keep; give the "
+            f"{KEY} has drawn embeddings without the scales of their noise, which a dump does not keep; give the "
             "trace as the engine returned it"
         )
-    none = torch.zeros(len(trace), dtype=torch.bool)
-    reason = torch.zeros(len(trace), dtype=torch.int32)
-    if trace.end_of_thinking is not None:
-        reason[trace.end_of_thinking] = END_REASONS.index(trace.end_reason)
-    rows = pack_rows(
-        drawn=trace.drawn,
-        soft=trace.soft,
-        forced=trace.forced,
-        discrete=trace.discrete,
-        cut=none,
-        reason=reason,
-        log_prob=trace.log_prob,
-        entropy=trace.entropy,
-        scale=torch.zeros(len(trace)) if trace.scale is None else trace.scale,
-        ids=trace.ids,
-        values=trace.values,
-        fed=trace.fed,
-    )
     seeds = None if trace.seed is None else trace.seed.long().contiguous().numpy().tobytes()
     return {
         LENGTH: len(trace),
         LAW: law_values(law.name, law.parameters),
-        ROWS: rows.contiguous().numpy().tobytes(),
+        ROWS: rows_of(trace).tobytes(),
         SEEDS: seeds,
     }
+
+
+def rows_of(trace: SoftTrace) -> np.ndarray:
+    """[P, 4 + 2K + H] int32, the packed rows of a trace that was not cut; scales that it has lost are 0."""
+    none = torch.zeros(len(trace), dtype=torch.bool)
+    reason = torch.zeros(len(trace), dtype=torch.int32)
+    if trace.end_of_thinking is not None:
+        reason[trace.end_of_thinking] = END_REASONS.index(trace.end_reason)
+    return (
+        pack_rows(
+            drawn=trace.drawn,
+            soft=trace.soft,
+            forced=trace.forced,
+            discrete=trace.discrete,
+            cut=none,
+            reason=reason,
+            log_prob=trace.log_prob,
+            entropy=trace.entropy,
+            scale=torch.zeros(len(trace)) if trace.scale is None else trace.scale,
+            ids=trace.ids,
+            values=trace.values,
+            fed=trace.fed,
+        )
+        .contiguous()
+        .numpy()
+    )
 
 
 def law_values(law: str, parameters: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
@@ -93,10 +101,10 @@ def prefix_rows(prefix: dict) -> np.ndarray:
     length, data = prefix[LENGTH], prefix[ROWS]
     count = len(data) // 4
     if not data or len(data) % 4 or count % length:
-        raise ValueError(f"{_KEY}.rows has {len(data)} bytes, which are not {length} rows; use encode_prefix(trace)")
+        raise ValueError(f"{KEY}.rows has {len(data)} bytes, which are not {length} rows; use encode_prefix(trace)")
     rows = np.frombuffer(data, dtype=np.int32).reshape(length, -1)
-    if embedding_columns(rows) < 0 or (slots_of_rows(rows) != slots_of_rows(rows[:1])).any():
-        raise ValueError(f"{_KEY}.rows has {count} numbers, which are not {length} rows; use encode_prefix(trace)")
+    if not are_packed(rows):
+        raise ValueError(f"{KEY}.rows has {count} numbers, which are not {length} rows; use encode_prefix(trace)")
     return rows
 
 
@@ -110,7 +118,7 @@ def prefix_seeds(prefix: dict) -> np.ndarray | None:
         return None
     if len(prefix[SEEDS]) != 8 * prefix[LENGTH]:
         raise ValueError(
-            f"{_KEY}.seeds has {len(prefix[SEEDS])} bytes for {prefix[LENGTH]} positions of 8; use encode_prefix(trace)"
+            f"{KEY}.seeds has {len(prefix[SEEDS])} bytes for {prefix[LENGTH]} positions of 8; use encode_prefix(trace)"
         )
     return np.frombuffer(prefix[SEEDS], dtype=np.int64)
 
@@ -123,75 +131,6 @@ def decode_prefix(prefix: dict) -> SoftTrace:
     """
     seeds = prefix_seeds(prefix)
     return unpack_rows(prefix_rows(prefix), seed=None if seeds is None else torch.from_numpy(seeds.copy()))
-
-
-def check_law(prefix: dict, asked: dict) -> None:
-    """Check that a prefix is continued by the law that drew it.
-
-    Args:
-        asked: ``law_values`` of the request.
-
-    Raises:
-        ValueError: naming both laws.
-    """
-    if prefix[LAW] != asked:
-        raise ValueError(
-            f"{_KEY} was drawn by {prefix[LAW]}, and softthink.law is {asked}: continue it with the law that drew it"
-        )
-
-
-def check_prefix(trace: SoftTrace, prompt: list[int], *, law: str, rebuilt: bool, width: int, vocabulary: int) -> None:
-    """Check that the engine can feed a prefix again: a trace of exactly these tokens, with what the law needs.
-
-    Args:
-        trace: P positions.
-        prompt: the request's prompt, which ends with the P tokens that the trace shows.
-        law: the request's.
-        rebuilt: the request's embeddings are rebuilt from seeds rather than carried.
-        width: candidate slots of the engine.
-        vocabulary: V.
-
-    Raises:
-        ValueError: naming the position, what is wrong with it and the fix.
-    """
-    length = len(trace)
-    if length >= len(prompt):
-        raise ValueError(
-            f"{_KEY} has {length} positions and the prompt {len(prompt)} tokens: the prompt must end with the prefix's "
-            "tokens, behind at least one of its own"
-        )
-    used = trace.ids != NO_CANDIDATE
-    if used[:, width:].any():
-        raise ValueError(
-            f"{_KEY} has candidates beyond the engine's {width} slots; raise "
-            "additional_config.softthink.max_candidates to those of the engine that drew it"
-        )
-    foreign = used & ((trace.ids < 0) | (trace.ids >= vocabulary))
-    _refuse(foreign.any(-1), trace.ids, f"has token ids outside the vocabulary of {vocabulary}; it is another model's")
-    shown = torch.tensor(prompt[-length:])
-    stray = trace.drawn & (trace.ids != shown[:, None]).all(-1)
-    _refuse(stray, trace.ids, "has candidates of which none is the prompt's token; give the tokens that it shows")
-    _refuse(used.any(-1) & ~trace.values.isfinite().all(-1), trace.values, "has values that are not finite")
-    impossible = (trace.soft & ~trace.drawn) | (trace.drawn & trace.forced) | (trace.discrete & trace.drawn)
-    _refuse(impossible, trace.ids, "is of two kinds at once; use encode_prefix(trace) on a trace of the engine")
-    if not LAWS[law].draws_embedding:
-        if trace.fed is not None or trace.seed is not None:
-            raise ValueError(f"{_KEY} carries drawn embeddings or their seeds, and the law {law!r} draws none")
-    elif rebuilt and trace.seed is None:
-        raise ValueError(
-            f"{_KEY} has no seeds, from which law.fed='seed' rebuilds what was fed; set the trace's seed: "
-            "dataclasses.replace(trace, seed=torch.full((len(trace),), SEED))"
-        )
-    elif not rebuilt and trace.fed is None:
-        raise ValueError(f"{_KEY} has no fed embeddings, which the law {law!r} feeds; give the trace that carries them")
-    if trace.fed is not None:
-        _refuse(trace.soft & ~trace.fed.isfinite().all(-1), trace.ids, "was fed numbers that are not finite")
-
-
-def _refuse(wrong: Tensor, shown: Tensor, reason: str) -> None:
-    if wrong.any():
-        position = int(wrong.nonzero()[0])
-        raise ValueError(f"{_KEY}: position {position} ({shown[position].tolist()}) {reason}")
 
 
 def load_prefix(state: SoftState, slot: int, request: SoftRequest, prompt: list[int]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from verl_softthink.config.base import parse
+from verl_softthink.config.messages import shown
 from verl_softthink.config.settings import LawSettings, RequestSettings
 from verl_softthink.laws import LAWS, ParameterValue
 from verl_softthink.rollout.phase.lead_in import MAX_FORCED, LeadIns, lead_ins_by_tokens
@@ -160,8 +161,8 @@ def _tokens(
 ) -> tuple[int, ...]:
     if isinstance(value, str) and tokenize is None:
         raise ValueError(
-            f"softthink.phase.{key}={value!r} is a text, but the engine has no tokenizer (skip_tokenizer_init); give "
-            "its token ids"
+            f"softthink.phase.{key}={shown(value)} is a text, but the engine has no tokenizer (skip_tokenizer_init); "
+            "give its token ids"
         )
     tokens = tuple(tokenize(value) if isinstance(value, str) else value)
     if not 1 <= len(tokens) <= longest:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
+from verl_softthink.config.messages import shown
 from verl_softthink.config.settings import PhaseSettings
 from verl_softthink.files.checkpoint import chat_text
 from verl_softthink.thinking.marker import MAX_MARKER, MAX_TEXT_BYTES, token_ids
@@ -37,14 +38,16 @@ def check_text_marker(marker: str, tokenizer: "PreTrainedTokenizerBase") -> None
     encoded = marker.encode()
     if len(encoded) > MAX_TEXT_BYTES:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r} is {len(encoded)} bytes long; use at most {MAX_TEXT_BYTES}"
+            f"softthink.phase.end_of_thinking={shown(marker)} is {len(encoded)} bytes long; use at most "
+            f"{MAX_TEXT_BYTES}"
         )
     ids = token_ids(tokenizer, marker)
     written = b"".join(map(token_writer(tokenizer), ids))
     if encoded not in written:
         raise ValueError(
-            f"softthink.phase.end_of_thinking={marker!r}: the tokenizer cannot produce it: it becomes {ids}, which "
-            f"writes {written.decode(errors='replace')!r}; use a text that this tokenizer can write"
+            f"softthink.phase.end_of_thinking={shown(marker)}: the tokenizer cannot produce it: it becomes "
+            f"{shown(ids)}, which writes {shown(written.decode(errors='replace'))}; use a text that this "
+            "tokenizer can write"
         )
 
 
@@ -60,15 +63,15 @@ def checked_tokens(
     text = tokenizer.decode(ids)
     if isinstance(value, str) and text != value:
         raise ValueError(
-            f"softthink.phase.{key}={value!r}: the tokenizer of {model} cannot produce it: it becomes "
-            f"{ids}, which reads {text!r}; use a text of this model, or add the token to the tokenizer"
+            f"softthink.phase.{key}={shown(value)}: the tokenizer of {model} cannot produce it: it becomes "
+            f"{shown(ids)}, which reads {shown(text)}; use a text of this model, or add the token to the tokenizer"
         )
     if not 1 <= len(ids) <= longest:
-        raise ValueError(f"softthink.phase.{key}={value!r} is {len(ids)} tokens long; use 1 to {longest} tokens")
+        raise ValueError(f"softthink.phase.{key}={shown(value)} is {len(ids)} tokens long; use 1 to {longest} tokens")
     foreign = [token for token in ids if not 0 <= token < len(tokenizer)]
     if foreign:
         raise ValueError(
-            f"softthink.phase.{key}={value!r}: token ids {foreign} are outside the tokenizer's "
+            f"softthink.phase.{key}={shown(value)}: token ids {shown(foreign)} are outside the tokenizer's "
             f"{len(tokenizer)}; give ids of this model"
         )
     return ids

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from verl_softthink.config.messages import shown
 from verl_softthink.rollout.phase.machine import (
     ANSWERING,
     DISCRETE,
@@ -156,8 +157,8 @@ def resumed_phase(trace: SoftTrace, tokens: list[int], request: SoftRequest, beg
     if tokens[start : start + len(listed)] != listed[:behind] or not forced[: len(listed)].all():
         key = "answer_prefix" if by_itself else "lead_in"
         raise ValueError(
-            f"{ended} {end} ({trace.end_reason}) and goes on with {tokens[start : start + len(listed)]}, where "
-            f"softthink.phase.{key} forces {listed}; continue it with the settings that it was drawn with"
+            f"{ended} {end} ({trace.end_reason}) and goes on with {shown(tokens[start : start + len(listed)])}, where "
+            f"softthink.phase.{key} forces {shown(listed)}; continue it with the settings that it was drawn with"
         )
     if forced[len(listed) :].any():
         raise ValueError(f"{ended} {end}, and its answer holds a token that was forced; cut the trace before it")

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
-from verl_softthink.rollout.phase.history import resumed_phase
+from verl_softthink.config.messages import shown
 from verl_softthink.rollout.phase.lead_in import lead_ins_of
-from verl_softthink.rollout.prefix import LENGTH, check_law, check_prefix, decode_prefix, law_values
+from verl_softthink.rollout.prefix import LENGTH
+from verl_softthink.rollout.prefix_check import checked_prefix
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
+from verl_softthink.rollout.sampling_settings import check_sampling
+from verl_softthink.rollout.vllm.adapters import check_adapter
 from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, check_engine
 from verl_softthink.thinking import EndOfThinking
 
@@ -28,6 +31,7 @@ def install(input_processor_class: type) -> None:
             params = _resolved(self, params)
         processed = process_inputs(self, request_id, prompt, params, *args, **kwargs)
         with _errors_for_the_caller():
+            check_adapter(processed.lora_request)
             _check_prefix(self, SoftRequest.from_dict(params.extra_args[EXTRA_ARGS_KEY]), processed.prompt_token_ids)
         return processed
 
@@ -45,14 +49,15 @@ def _errors_for_the_caller() -> Iterator[None]:
 
 def _resolved(processor, params: SamplingParams) -> SamplingParams:
     check_engine(processor.vllm_config)
-    if params.n > 1:
-        raise ValueError(
-            f"n={params.n}: one soft request draws one response, its noise being a function of its seed; send "
-            f"{params.n} requests with different extra_args['softthink']['seed']"
-        )
+    check_sampling(params)
     tokenizer = processor.tokenizer
     limit = processor.model_config.max_model_len
     values = params.extra_args[EXTRA_ARGS_KEY]
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"softthink={shown(values)}: give a dictionary of settings in extra_args; the vllm_xargs of vLLM's server "
+            "take none, the sampling_params of its route /inference/v1/generate do"
+        )
     request = resolve(
         values,
         max_tokens=limit if params.max_tokens is None else params.max_tokens + _prefix_length(values),
@@ -79,28 +84,15 @@ def _prefix_length(values: dict) -> int:
 
 
 def _check_prefix(processor, request: SoftRequest, prompt: list[int]) -> None:
-    if request.prefix is None:
-        return
     config = processor.model_config
-    check_law(request.prefix, law_values(request.law, request.parameters))
-    trace = decode_prefix(request.prefix)
-    check_prefix(
-        trace,
+    checked_prefix(
+        request,
         prompt,
-        law=request.law,
-        rebuilt=request.rebuilds_embedding,
+        EndOfThinking(processor.tokenizer, request.marker_text or request.marker),
         width=candidate_slots(processor.vllm_config),
         vocabulary=config.get_vocab_size(),
+        hidden=config.get_hidden_size(),
     )
-    hidden = config.get_hidden_size()
-    if trace.fed is not None and trace.fed.shape[1] != hidden:
-        raise ValueError(
-            f"softthink.prefix carries embeddings of {trace.fed.shape[1]} numbers, and the model's have {hidden}: it "
-            "was drawn by another model"
-        )
-    tokens = prompt[-len(trace) :]
-    match = EndOfThinking(processor.tokenizer, request.marker_text or request.marker)
-    resumed_phase(trace, tokens, request, match.begun(tokens[: trace.end_of_thinking]))
 
 
 def _tokenize(tokenizer, text: str) -> list[int]:
@@ -108,8 +100,8 @@ def _tokenize(tokenizer, text: str) -> list[int]:
     ids = tokenizer.encode(text, add_special_tokens=False)
     if tokenizer.unk_token_id in ids:
         raise ValueError(
-            f"softthink.phase: the tokenizer cannot produce {text!r}: it becomes {ids}, with the unknown token "
-            f"{tokenizer.unk_token_id}; use a text of this model, or token ids"
+            f"softthink.phase: the tokenizer cannot produce {shown(text)}: it becomes {shown(ids)}, with the unknown "
+            f"token {tokenizer.unk_token_id}; use a text of this model, or token ids"
         )
     return ids
 
@@ -130,6 +122,6 @@ def check_tokens(key: str, tokens: tuple[int, ...], vocabulary: int) -> None:
     foreign = [token for token in tokens if not 0 <= token < vocabulary]
     if foreign:
         raise ValueError(
-            f"softthink.phase.{key} has token ids {foreign} outside the vocabulary of {vocabulary}; give ids "
+            f"softthink.phase.{key} has token ids {shown(foreign)} outside the vocabulary of {vocabulary}; give ids "
             "of this model's tokenizer"
         )

@@ -10,8 +10,10 @@ gpu.GPUModelRunner.add_requests, prepare_inputs, sample_tokens; gpu.Sampler.__ca
 Scheduler.update_from_output     wrapped               trace rows leave the engine (return_path)
 generate_block_hash_extra_keys   wrapped               cache keys that tell what was fed (prefix_cache)
 InputProcessor.process_inputs    wrapped               requests are checked and resolved (frontend)
+GPUModelRunner.sample_tokens     wrapped on a CPU      seeded requests in chunks (cpu.seeded_requests)
 
-``VERL_SOFTTHINK_DISABLE=1`` turns all of it off. An engine without soft requests behaves as before.
+``VERL_SOFTTHINK_DISABLE=1`` turns all of it off. An engine without soft requests behaves as before,
+but for the last one: on a CPU vLLM dies of such a request.
 """
 
 import os
@@ -27,17 +29,21 @@ def register() -> None:
     _registered = True
 
     from vllm.model_executor.custom_op import PluggableLayer
+    from vllm.platforms import current_platform
     from vllm.v1.core import block_pool, kv_cache_utils
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.engine.input_processor import InputProcessor
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
+    from verl_softthink.cpu import seeded_requests
     from verl_softthink.rollout.vllm import frontend, prefix_cache, return_path, runner_v1, runner_v2
     from verl_softthink.rollout.vllm.embedding import SoftVocabParallelEmbedding
     from verl_softthink.upstream.hooks import when_imported
 
     PluggableLayer.register_oot(name="VocabParallelEmbedding")(SoftVocabParallelEmbedding)
     runner_v1.install(GPUModelRunner)
+    if current_platform.is_cpu():
+        seeded_requests.install(GPUModelRunner)
     # Only an engine that runs it imports the V2 runner, which needs Triton.
     when_imported("vllm.v1.worker.gpu.model_runner")(runner_v2.install_runner)
     when_imported("vllm.v1.worker.gpu.sample.sampler")(runner_v2.install_sampler)
