@@ -1,13 +1,38 @@
 """What every settings class shares: no unknown keys, no later change, and problems told in one line each."""
 
+import reprlib
 import types
 from collections.abc import Callable
 from typing import Annotated, Generic, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(gt=0, le=1)]
+from verl_softthink.laws.parameters import check_fits
+
+#: Digits of a whole number that a message shows; Python refuses to print one of thousands.
+_DIGITS = 40
+#: Characters of a key, and of a text in a value, that a message shows.
+_LONGEST_KEY, _LONGEST_TEXT = 100, 200
+#: Entries of a list or a group that a message shows.
+_ENTRIES = 20
+
+
+def _held_as(dtype: torch.dtype) -> AfterValidator:
+    """Refuses numbers that a table of the dtype cannot hold."""
+
+    def check(value: float | int) -> float | int:
+        check_fits(value, dtype)
+        return value
+
+    return AfterValidator(check)
+
+
+#: Numbers that end in a table of that type; a bool, or the text of a number, is none.
+Int64 = Annotated[int, Field(strict=True), _held_as(torch.int64)]
+Float32 = Annotated[float, Field(strict=True), _held_as(torch.float32)]
+PositiveFloat = Annotated[Float32, Field(gt=0)]
+Probability = Annotated[Float32, Field(gt=0, le=1)]
 
 
 class Settings(BaseModel):
@@ -51,15 +76,31 @@ def parse(model: type[Settings], values: dict, prefix: str) -> Settings:
 
 
 def _explain(problem: dict, prefix: str, model: type[Settings]) -> str:
-    key = ".".join((prefix, *(str(part) for part in problem["loc"])))
+    key = ".".join((prefix, *(f"{part!s:.{_LONGEST_KEY}}" for part in problem["loc"])))
     if problem["type"] == "extra_forbidden":
         group = model
         for part in problem["loc"][:-1]:
             group = _group(group.model_fields[part].annotation)
-        return f"{key}={problem['input']!r}: unknown key; known keys are {', '.join(group.model_fields)}"
+        return f"{key}={_SHOWN.repr(problem['input'])}: unknown key; known keys are {', '.join(group.model_fields)}"
     reason = problem["msg"].removeprefix("Value error, ")
-    shown = problem["input"]
-    return f"{key}={shown!r}: {reason}"
+    return f"{key}={_SHOWN.repr(problem['input'])}: {reason}"
+
+
+class _Shown(reprlib.Repr):
+    """A value in a message: itself, or its beginning and its end where it is long."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxstring = self.maxother = _LONGEST_TEXT
+        self.maxdict = self.maxlist = _ENTRIES
+
+    def repr_int(self, value: int, level: int) -> str:
+        if abs(value) < 10**_DIGITS:
+            return repr(value)
+        return f"<a whole number of {value.bit_length()} bits>"
+
+
+_SHOWN = _Shown()
 
 
 def _group(annotation: object) -> type[Settings]:

@@ -7,6 +7,7 @@ table, so that no step needs a decision on the host or a boolean index.
 
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -74,6 +75,8 @@ class SoftState:
         #: a parameter holds some valid value.
         self.parameters: dict[str, Tensor] = {}
         self.carries_embedding = table(dtype=torch.bool)
+        #: Mixtures that were not finite and were not fed.
+        self.unfed = table(dtype=torch.int32)
         self.temperature = table(dtype=torch.float32, fill=1)
         self.top_k = table(dtype=torch.int64, fill=1)
         self.top_p = table(dtype=torch.float32, fill=1)
@@ -132,6 +135,11 @@ class SoftState:
         slot = self._free.pop()
         self._slot_of[request_id] = slot
         self._requests[request_id] = request
+        kind = _kind(request)
+        self._kinds[kind] += 1
+        if self._kinds[kind] == 1:
+            self._refresh()
+        self.unfed[slot] = 0
         self.law[slot] = LAWS.number(request.law)
         self.over_vocabulary[slot] = request.normalise_over == "vocabulary"
         self._set_parameters(slot, request)
@@ -162,10 +170,6 @@ class SoftState:
             lists_of_rows[slot, lists_of_rows.shape[1] - len(tokens) :] = to_device(
                 torch.tensor(tokens, dtype=torch.int64), self.device
             )
-        kind = _kind(request)
-        self._kinds[kind] += 1
-        if self._kinds[kind] == 1:
-            self._refresh()
 
     def _set_parameters(self, slot: int, request: SoftRequest) -> None:
         for parameter in LAWS[request.law].parameters:
@@ -216,7 +220,9 @@ class SoftState:
         self.answer_budgets = any(request.answer_budget > 0 for request in alive)
         self.switching = any(request.switches > 0 for request in alive)
         self.matches_tokens = any(not request.marker_text for request in alive)
-        self.matches_text = any(request.marker_text for request in alive)
+        #: Texts that end thinking, of the requests that have one.
+        self.texts_alive = {request.marker_text for request in alive if request.marker_text}
+        self.matches_text = bool(self.texts_alive)
 
     def law_parameters(self, slots: Tensor) -> LawParameters:
         """Parameters of the laws alive, [N] each."""
@@ -235,6 +241,12 @@ class SoftState:
             min_p=self.min_p[slots],
             max_topk=self.max_topk[slots],
         )
+
+
+@lru_cache
+def history_bytes(*, slots: int, length: int, width: int, fed: tuple[int, torch.dtype] | None) -> int:
+    """Bytes of the tables of such a state, without making it."""
+    return SoftState(slots=slots, length=length, width=width, fed=fed, device=torch.device("meta")).nbytes
 
 
 def _kind(request: SoftRequest) -> SoftRequest:
