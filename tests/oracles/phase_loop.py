@@ -1,6 +1,7 @@
 """Phase control as a slow loop over lists of tokens."""
 
 from verl_softthink.rollout.phase.machine import (
+    REASON_BAD_DRAW,
     REASON_BAD_LOGITS,
     REASON_BUDGET,
     REASON_COLD,
@@ -27,8 +28,12 @@ def request(**phase) -> SoftRequest:
     )
 
 
-def reference(r: SoftRequest, shown, sampled, entropies, bad):
-    """One request, token by token: (token, who forced it, fed soft, reason, cut) per step."""
+def reference(r: SoftRequest, shown, sampled, entropies, bad, bad_draw=()):
+    """One request, token by token: (token, who forced it, fed soft, reason, cut) per step.
+
+    Args:
+        bad_draw: positions at which what the law draws is not finite.
+    """
     tokens, steps = [], []
     mode, discrete, queue, answered, cold = "thinking", False, [], 0, 0
     block, reference_entropy, switches = 0, None, 0
@@ -64,6 +69,10 @@ def reference(r: SoftRequest, shown, sampled, entropies, bad):
             if block == 0:
                 reference_entropy = entropy
             block += 1
+            if not discrete and index in bad_draw:
+                steps.append((STOP, PHASE, False, REASON_BAD_DRAW, False))
+                mode = "broken"
+                continue
             token = sampled[index] if discrete else shown[index]
             ends = not discrete and complete([*tokens, token])
             if ends:

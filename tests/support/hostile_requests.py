@@ -65,7 +65,7 @@ BESIDE = {
     "switch_window": ("switches", NEAR["switches"]),
 }
 #: Shares of replaced settings that are near what they may be, and any number; the rest is anything.
-SHARE_NEAR, SHARE_NUMBER = 0.6, 0.25
+SHARE_NEAR, SHARE_NUMBER = 0.75, 0.15
 
 
 def settings_of(model: type[Settings], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -97,7 +97,7 @@ def hostile_requests(seed: int, count: int) -> Iterator[object]:
         }
         own = {parameter.name for parameter in law.parameters}
         fitting = [path for path in PATHS if path[-1] in NEAR and (path[0] != "law" or path[-1] in own)]
-        for _ in range(rng.randint(1, 3)):
+        for _ in range(rng.randint(1, 2)):
             path = rng.choice(fitting if rng.random() < SHARE_NEAR else PATHS)
             _replace(values, path, _value(path[-1], rng), rng)
         yield values

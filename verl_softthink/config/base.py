@@ -81,9 +81,9 @@ def _explain(problem: dict, prefix: str, model: type[Settings]) -> str:
         group = model
         for part in problem["loc"][:-1]:
             group = _group(group.model_fields[part].annotation)
-        return f"{key}={_SHOWN.repr(problem['input'])}: unknown key; known keys are {', '.join(group.model_fields)}"
+        return f"{key}={shown(problem['input'])}: unknown key; known keys are {', '.join(group.model_fields)}"
     reason = problem["msg"].removeprefix("Value error, ")
-    return f"{key}={_SHOWN.repr(problem['input'])}: {reason}"
+    return f"{key}={shown(problem['input'])}: {reason}"
 
 
 class _Shown(reprlib.Repr):
@@ -101,6 +101,11 @@ class _Shown(reprlib.Repr):
 
 
 _SHOWN = _Shown()
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it."""
+    return _SHOWN.repr(value)
 
 
 def _group(annotation: object) -> type[Settings]:

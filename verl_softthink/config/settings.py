@@ -7,12 +7,13 @@ The same three groups (law, filter, phase) are what one vLLM request carries in
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
+import torch
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from verl_softthink.config.base import Float32, Int64, Probability, Settings, parse
 from verl_softthink.laws import DEFAULT, LAWS, Law, LawParameters, ParameterValue, get_law
-from verl_softthink.laws.parameters import SMALLEST_TEMPERATURE
+from verl_softthink.laws.parameters import SMALLEST_TEMPERATURE, check_fits
 from verl_softthink.laws.registry import COMMON_KEYS
 
 
@@ -172,6 +173,9 @@ class PhaseSettings(Settings):
         ids = isinstance(marker, Sequence) and not isinstance(marker, bytes) and all(type(one) is int for one in marker)
         if not isinstance(marker, str) and not ids:
             raise ValueError("it must be a text, or a list of token ids")
+        if ids:
+            for token in marker:
+                check_fits(token, torch.int32)
         if not marker:
             raise ValueError("it is empty; give a text, e.g. '</think>', or token ids")
         if isinstance(marker, str) and any("\ud800" <= character <= "\udfff" for character in marker):

@@ -100,8 +100,8 @@ def mixture_embeddings(
 ) -> tuple[Float[Tensor, "rows hidden"], Bool[Tensor, " rows"]]:
     """Input embeddings of already generated positions.
 
-    One that is not finite is not fed: it would stay in the blocks of the cache and poison whoever gets them next.
-    ``state.unfed`` counts it, and the request's next step ends it.
+    In place of one that is not finite zeros are fed: it would stay in the blocks of the cache and poison whoever gets
+    them next. ``state.unfed`` counts it, and the request's next step ends it.
 
     Args:
         slots, index: [R] int64, the request and the output index of each input row.
@@ -127,7 +127,7 @@ def mixture_embeddings(
         mixed = torch.where(state.drawing_embeddings(slots)[:, None], drawn, mixed)
     unfed = soft & ~mixed.isfinite().all(-1)
     state.unfed.index_add_(0, slots, unfed.int())
-    return mixed, soft & ~unfed
+    return torch.where(unfed[:, None], 0.0, mixed), soft
 
 
 def _embedding_of_history(

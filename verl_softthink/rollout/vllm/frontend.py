@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
 
+from verl_softthink.config.base import shown
 from verl_softthink.rollout.phase.history import resumed_phase
 from verl_softthink.rollout.phase.markers import check_text_marker
 from verl_softthink.rollout.prefix import LENGTH, check_law, check_prefix, decode_prefix, law_values
@@ -116,8 +117,8 @@ def _tokenize(tokenizer, text: str) -> list[int]:
     ids = tokenizer.encode(text, add_special_tokens=False)
     if tokenizer.unk_token_id in ids:
         raise ValueError(
-            f"softthink.phase: the tokenizer cannot produce {text!r}: it becomes {ids}, with the unknown token "
-            f"{tokenizer.unk_token_id}; use a text of this model, or token ids"
+            f"softthink.phase: the tokenizer cannot produce {shown(text)}: it becomes {shown(ids)}, with the unknown "
+            f"token {tokenizer.unk_token_id}; use a text of this model, or token ids"
         )
     return ids
 
@@ -137,10 +138,12 @@ def check_tokens(key: str, tokens: tuple[int, ...], vocabulary: int, longest: in
         ValueError: naming the key, the value and the fix.
     """
     if not 1 <= len(tokens) <= longest:
-        raise ValueError(f"softthink.phase.{key} is {len(tokens)} tokens long ({list(tokens)}); use 1 to {longest}")
+        raise ValueError(
+            f"softthink.phase.{key} is {len(tokens)} tokens long ({shown(list(tokens))}); use 1 to {longest}"
+        )
     foreign = [token for token in tokens if not 0 <= token < vocabulary]
     if foreign:
         raise ValueError(
-            f"softthink.phase.{key} has token ids {foreign} outside the vocabulary of {vocabulary}; give ids "
+            f"softthink.phase.{key} has token ids {shown(foreign)} outside the vocabulary of {vocabulary}; give ids "
             "of this model's tokenizer"
         )
