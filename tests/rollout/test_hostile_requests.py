@@ -1,4 +1,4 @@
-"""Requests as strangers write them, to one real engine: refused by name, served, or ended alone; nobody else notices."""
+"""Requests as strangers write them, to a real engine: refused by name, served or ended alone; nobody else notices."""
 
 from types import SimpleNamespace
 
@@ -27,29 +27,28 @@ def llm(engine_factory, tmp_path_factory):
     config = {"softthink": {"max_candidates": CANDIDATES, "carries_embeddings": True}}
     path = make_tiny_model(tmp_path_factory.mktemp("model") / "qwen3", "qwen3", tied=False)
     llm = engine_factory(path, additional_config=config, max_num_seqs=12, **SMALL_CACHE)
-    # Before any request: the memory is taken while vLLM measures what is left for its cache.
-    assert _runner(llm).state.slots == 12
+    # Before any request: the memory is taken before vLLM measures what is left for its cache.
+    runner = llm.llm_engine.model_executor.driver_worker.worker.model_runner
+    assert runner._softthink.state.nbytes == history_bytes_of(llm.llm_engine.vllm_config)
     return llm
 
 
-def _runner(llm):
-    return llm.llm_engine.model_executor.driver_worker.worker.model_runner._softthink
-
-
-def params(settings=None, **sampling):
-    extra = {} if settings is None else {"extra_args": {"softthink": settings}}
-    return SamplingParams(**{"max_tokens": MAX_TOKENS, "temperature": 0, "ignore_eos": True} | extra | sampling)
+def params(extra=None, **sampling):
+    arguments = {"max_tokens": MAX_TOKENS, "temperature": 0, "ignore_eos": True} | sampling
+    return SamplingParams(extra_args=extra, **arguments)
 
 
 def generate(llm, *requests, length=None):
-    """The outputs of requests that share their batches, to prompts of which each begins one token later."""
+    """The outputs of requests that share their batches; the last one's prompt is ``PROMPT``, those before it differ."""
     tokens = PROMPT * 5 if length else PROMPT
-    prompts = [{"prompt_token_ids": tokens[number:][:length]} for number in range(len(requests))]
+    prompts = [{"prompt_token_ids": tokens[number:][:length]} for number in range(1, len(requests))]
+    prompts.append({"prompt_token_ids": PROMPT})
     return [output.outputs[0] for output in llm.generate(prompts, list(requests), use_tqdm=False)]
 
 
 def soft(**phase):
-    return {"phase": {"end_of_thinking": [3, 4], "budget": 8} | phase, "filter": {"max_topk": 5}, "seed": 1}
+    settings = {"phase": {"end_of_thinking": [3, 4], "budget": 8} | phase, "filter": {"max_topk": 5}, "seed": 1}
+    return {"softthink": settings}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +63,7 @@ def test_no_request_harms_another(llm, alone):
     counts = {"refused": 0, "served": 0}
     for settings in hostile_requests(seed=0, count=REQUESTS):
         try:
-            canary, output = generate(llm, params(), params(settings, ignore_eos=False))
+            output, canary = generate(llm, params({"softthink": settings}, ignore_eos=False), params())
         except VLLMValidationError as error:
             message = str(error).encode().decode()
             assert all(line.startswith("softthink") for line in message.split("\n")) and len(message) < 3000, message
@@ -92,14 +91,14 @@ def test_a_mixture_that_is_not_finite_ends_its_request_alone(llm, alone):
         model.model.embed_tokens.weight.data.copy_(model._kept)
 
     llm.apply_model(damage)
-    canary, output = generate(llm, params(), params(soft()))
+    output, canary = generate(llm, params(soft()), params())
     llm.apply_model(heal)
     assert list(canary.token_ids) == alone
     position, reason = failure_at(output.routed_experts)
     assert (output.finish_reason, reason) == ("error", "bad_draw") and 0 < position == len(output.token_ids) - 1
     assert output.stop_reason.startswith("softthink: the mixture drawn before it")
     assert unpack_rows(output.routed_experts).values.isfinite().all()
-    canary, output = generate(llm, params(), params(soft()))
+    output, canary = generate(llm, params(soft()), params())
     assert list(canary.token_ids) == alone and output.finish_reason == "length"
 
 
@@ -123,11 +122,11 @@ def test_a_request_that_the_worker_cannot_take_in_ends_alone(llm, alone, monkeyp
 
     monkeypatch.setattr(SoftState, "_set_parameters", fail)
     for length in (None, 150):
-        canary, output = generate(llm, params(), params(soft()), length=length)
-        assert list(canary.token_ids) == alone or length
+        output, canary = generate(llm, params(soft()), params(), length=length)
+        assert list(canary.token_ids) == alone
         assert (output.finish_reason, output.stop_reason) == ("error", "softthink: as a mistake in it would")
     monkeypatch.undo()
-    canary, output = generate(llm, params(), params(soft()))
+    output, canary = generate(llm, params(soft()), params())
     assert list(canary.token_ids) == alone and output.finish_reason == "length"
 
 
@@ -137,18 +136,17 @@ def test_streaming_input_is_refused(llm):
         processor.process_inputs("r", {"prompt_token_ids": PROMPT}, params(soft()), ("generate",), resumable=True)
 
 
-def test_the_history_stands_before_the_cache_is_sized(llm):
-    config = llm.llm_engine.vllm_config
-    assert history_bytes_of(config) == _runner(llm).state.nbytes
+def test_a_history_without_room_is_refused_with_its_size(llm):
+    """Where none was reserved a small one is allocated with the first request, and a large one is refused."""
+    config = SimpleNamespace(**vars(llm.llm_engine.vllm_config) | {"additional_config": {}})
     check_reserved(config)
-    monkey = SimpleNamespace(**vars(config) | {"additional_config": {}})
-    check_reserved(monkey)
-    monkey.scheduler_config = SimpleNamespace(max_num_seqs=2**20)
+    config.scheduler_config = SimpleNamespace(max_num_seqs=2**20)
     with pytest.raises(ValueError, match=r"takes .* GiB for max_num_seqs=1048576 times max_model_len=256, which this"):
-        check_reserved(monkey)
-    worker = SimpleNamespace(vllm_config=monkey, device=torch.device("cpu"))
+        check_reserved(config)
+    worker = SimpleNamespace(vllm_config=config, device=torch.device("cpu"))
     reserve_history(worker)
-    monkey.additional_config = {"softthink": {"max_candidates": 64}}
-    monkey.scheduler_config.max_num_seqs = 2**30
+    config.additional_config = {"softthink": {"max_candidates": 64}}
+    check_reserved(config)
+    config.scheduler_config.max_num_seqs = 2**30
     with pytest.raises(ValueError, match="max_num_seqs=1073741824 times max_model_len=256, and cpu has .* GiB left"):
         reserve_history(worker)
