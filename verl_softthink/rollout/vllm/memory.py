@@ -7,7 +7,6 @@ small history is allocated then; a large one would find the memory taken, so its
 
 import functools
 import logging
-from types import ModuleType
 
 import psutil
 import torch
@@ -62,9 +61,8 @@ def reserve_history(worker) -> None:
     soft_runner(worker.model_runner)
 
 
-def install(module: ModuleType, worker: str) -> None:
-    """Wrap ``determine_available_memory`` of a worker class: what soft requests need is not available to the cache."""
-    worker_class = getattr(module, worker)
+def install(worker_class: type) -> None:
+    """Wrap ``determine_available_memory``: what soft requests need is not available to the cache."""
     determine = worker_class.determine_available_memory
 
     @functools.wraps(determine)
@@ -81,11 +79,9 @@ def _free_bytes(device: torch.device) -> int:
     return torch.accelerator.get_memory_info(device)[0]
 
 
-def _sentence(config, needed: int) -> str:
-    return (
-        f"the history of soft requests takes {_gib(needed)} for max_num_seqs={config.scheduler_config.max_num_seqs} "
-        f"times max_model_len={config.model_config.max_model_len}"
-    )
+def _sentence(vllm_config, needed: int) -> str:
+    slots, length = vllm_config.scheduler_config.max_num_seqs, vllm_config.model_config.max_model_len
+    return f"the history of soft requests takes {_gib(needed)} for max_num_seqs={slots} times max_model_len={length}"
 
 
 def _gib(count: int) -> str:

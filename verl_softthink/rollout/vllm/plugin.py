@@ -17,7 +17,6 @@ Worker.determine_available_memory, CPUWorker.determine_available_memory
 """
 
 import os
-from functools import partial
 
 _registered = False
 
@@ -48,5 +47,5 @@ def register() -> None:
     prefix_cache.install(kv_cache_utils, block_pool)
     frontend.install(InputProcessor)
     # Only a worker's process imports its worker.
-    when_imported("vllm.v1.worker.gpu_worker")(partial(memory.install, worker="Worker"))
-    when_imported("vllm.v1.worker.cpu_worker")(partial(memory.install, worker="CPUWorker"))
+    when_imported("vllm.v1.worker.gpu_worker")(lambda module: memory.install(module.Worker))
+    when_imported("vllm.v1.worker.cpu_worker")(lambda module: memory.install(module.CPUWorker))
