@@ -246,7 +246,9 @@ class SoftState:
 @lru_cache
 def history_bytes(*, slots: int, length: int, width: int, fed: tuple[int, torch.dtype] | None) -> int:
     """Bytes of the tables of such a state, without making it."""
-    return SoftState(slots=slots, length=length, width=width, fed=fed, device=torch.device("meta")).nbytes
+    meta = torch.device("meta")
+    none, one = (SoftState(slots=n, length=length, width=width, fed=fed, device=meta).nbytes for n in (0, 1))
+    return none + slots * (one - none)
 
 
 def _kind(request: SoftRequest) -> SoftRequest:
