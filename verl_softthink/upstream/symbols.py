@@ -221,7 +221,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     *_of("vllm.v1.core.sched.output", "NewRequestData", "prompt_token_ids req_id sampling_params", "read"),
     Symbol("vllm.v1.core.kv_cache_utils", "generate_block_hash_extra_keys", "wrapped: what was fed is in the key"),
     Symbol("vllm.v1.core.block_pool", "generate_block_hash_extra_keys", "the same, where it is imported by name"),
-    *_of("vllm.v1.request", "Request", "num_prompt_tokens num_tokens request_id sampling_params", "read"),
+    *_of("vllm.v1.request", "Request", "num_prompt_tokens num_tokens sampling_params", "read"),
     Symbol("vllm.v1.engine", "EngineCoreRequest.prompt_token_ids", "read: the tokens of a soft prefix"),
     Symbol("vllm.v1.engine", "EngineCoreOutput.routed_experts", "set: carries trace rows"),
     *_of("vllm.v1.engine", "EngineCoreOutput", "new_token_ids request_id", "read"),

@@ -105,10 +105,8 @@ def install(scheduler_class: type) -> None:
 
 def _finish(scheduler, outputs: dict[int, EngineCoreOutputs], failures: Mapping[str, str]) -> None:
     """Finish the requests that failed, whether the step's own token has ended them or not."""
-    alive = {
-        request.request_id: request
-        for request in scheduler.finish_requests(failures.keys(), RequestStatus.FINISHED_ERROR)
-    }
+    alive = {name: scheduler.requests[name] for name in failures if name in scheduler.requests}
+    scheduler.finish_requests(alive, RequestStatus.FINISHED_ERROR)
     for per_client in outputs.values():
         for output in per_client.outputs:
             if output.request_id in failures:
