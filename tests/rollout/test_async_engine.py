@@ -95,7 +95,7 @@ async def _generate(path: str) -> None:
     async def chunks():
         yield StreamingInput({"prompt_token_ids": prompts[0]})
 
-    soft = SamplingParams(max_tokens=5, extra_args={"softthink": _settings(0)}, output_kind=RequestOutputKind.DELTA)
+    soft = SamplingParams(max_tokens=20, extra_args={"softthink": _settings(0)}, output_kind=RequestOutputKind.DELTA)
     try:
         async for _ in engine.generate(chunks(), soft, request_id="session"):
             pass
