@@ -23,7 +23,14 @@ from verl_softthink.laws.action import NO_CANDIDATE
 
 FLAG_DRAWN, FLAG_SOFT, FLAG_FORCED, FLAG_DISCRETE, FLAG_CUT = 1, 2, 4, 1 << 8, 1 << 9
 #: Why thinking ended, kept in the flags of the position that ended it (bits 3 to 6).
-END_REASONS = ("none", "marker", "budget", "cold_stop", "switches", "bad_logits")
+END_REASONS = ("none", "marker", "budget", "cold_stop", "switches", "bad_logits", "bad_draw")
+#: Those of a response that failed: what went wrong at the position.
+FAILURES = {
+    "bad_logits": "the logits are not numbers (nan, inf, or all -inf), so the weights have diverged; look at "
+    "actor/grad_norm of the last steps and resume from a checkpoint before them",
+    "bad_draw": "the mixture drawn before it, or its own log-density, is not finite in float32: softthink.law or "
+    "softthink.filter.temperature is too extreme for this model's logits and embeddings",
+}
 _REASON_SHIFT = 3
 _REASON_MASK = 15
 #: Number of candidate slots, in bits 16 to 23.
@@ -217,8 +224,8 @@ def fed_of_row(row: np.ndarray) -> bytes | None:
     return row[_HEADER_COLUMNS - 1 :].tobytes() if row[0] & FLAG_SOFT else None
 
 
-def bad_logits_at(rows: np.ndarray) -> int | None:
-    """The position at which a response ended because its logits were not numbers; None where they all were."""
+def failure_at(rows: np.ndarray) -> tuple[int, str] | None:
+    """The position at which a response failed, and its end reason, one of ``FAILURES``; None where it did not."""
     reasons = (rows[:, 0] >> _REASON_SHIFT) & _REASON_MASK
-    (found,) = np.nonzero(reasons == END_REASONS.index("bad_logits"))
-    return int(found[0]) if len(found) else None
+    (found,) = np.nonzero(np.isin(reasons, [END_REASONS.index(reason) for reason in FAILURES]))
+    return (int(found[0]), END_REASONS[reasons[found[0]]]) if len(found) else None

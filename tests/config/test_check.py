@@ -41,7 +41,7 @@ def test_settings_reach_the_workers_resolved():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("softthink.law.tau=0", "softthink.law.tau=0: it must be a number above 0"),
+        ("softthink.law.tau=0", "softthink.law.tau=0: it must be a number at least 1.19209e-07"),
         ("softthink.law.tau=-1", "softthink.law.tau=-1"),
         ("softthink.law.name=gumble", "softthink.law.name='gumble': unknown law; use one of concrete"),
         ("softthink.law.noise_scale=0.01", "softthink.law.noise_scale=0.01"),
@@ -154,5 +154,5 @@ def test_the_stock_entry_point_refuses_before_ray_starts():
         timeout=180,
     )
     assert result.returncode != 0
-    assert "softthink.law.tau=0: it must be a number above 0" in result.stderr
+    assert "softthink.law.tau=0: it must be a number at least 1.19209e-07" in result.stderr
     assert "ray init kwargs" not in result.stdout

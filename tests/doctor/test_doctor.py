@@ -28,6 +28,7 @@ def test_this_installation_and_a_sound_command_line_are_green(tmp_path):
     text = "\n".join(report.texts("ok"))
     assert "Python 3." in text and "supported" in text
     assert "loads the plugin" in text and "is one token: [6]" in text and "every check passes" in text
+    assert "The history of soft requests takes 0.0" in text and "max_num_seqs=" in text
 
 
 @pytest.fixture(scope="module")

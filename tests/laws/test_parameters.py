@@ -23,10 +23,11 @@ def test_values_come_out_in_the_declared_type(parameter, value, parsed):
     ("parameter", "value", "sentence"),
     [
         *((REAL, value, "a number above 0 and at most 1, and fit float32") for value in (0, 1.1, True, None, "0.5")),
-        *((REAL, value, "fit float32") for value in (float("nan"), float("inf"), 10**400)),
-        (Parameter("tau", "", default=1.0), 1e39, "must be a number, and fit float32"),
+        *((REAL, value, "and fit float32") for value in (float("nan"), float("inf"), 10**400)),
+        (Parameter("tau", "", default=1.0), 1e39, "must fit float32, -3.40282e.38 to 3.40282e.38"),
         (REAL, 1e-50, "rounds to 0 in float32; use a larger number"),
-        *((WHOLE, value, "must be a whole number at least 1, and fit int64") for value in (0, 2.0, True, 2**63, "2")),
+        *((WHOLE, value, "must be a whole number at least 1, and fit int64") for value in (0, 2.0, True, "2")),
+        *((WHOLE, value, "must fit int64, -9.22337e.18 to 9.22337e.18") for value in (2**63, 10**400)),
         *((CHOICE, value, "must be right or left$") for value in ("up", 1, True, None, ["left"])),
     ],
 )

@@ -2,6 +2,7 @@
 
 from verl_softthink.rollout.phase.lead_in import lead_ins_by_text
 from verl_softthink.rollout.phase.machine import (
+    REASON_BAD_DRAW,
     REASON_BAD_LOGITS,
     REASON_BUDGET,
     REASON_COLD,
@@ -47,8 +48,12 @@ def lead_in(r: SoftRequest, tokens: list[int]) -> list[int]:
     return list(r.lead_ins[max(parts, default=0)])
 
 
-def reference(r: SoftRequest, shown, sampled, entropies, bad):
-    """One request, token by token: (token, who forced it, fed soft, reason, cut) per step."""
+def reference(r: SoftRequest, shown, sampled, entropies, bad, bad_draw=()):
+    """One request, token by token: (token, who forced it, fed soft, reason, cut) per step.
+
+    Args:
+        bad_draw: positions at which what the law draws is not finite.
+    """
     tokens, steps = [], []
     mode, discrete, queue, answered, cold = "thinking", False, [], 0, 0
     block, reference_entropy, switches = 0, None, 0
@@ -84,6 +89,10 @@ def reference(r: SoftRequest, shown, sampled, entropies, bad):
             if block == 0:
                 reference_entropy = entropy
             block += 1
+            if not discrete and index in bad_draw:
+                steps.append((STOP, PHASE, False, REASON_BAD_DRAW, False))
+                mode = "broken"
+                continue
             token = sampled[index] if discrete else shown[index]
             ends = not discrete and complete([*tokens, token])
             if ends:

@@ -28,7 +28,9 @@ def _settings(index):
 async def _generate(path: str) -> None:
     from vllm import SamplingParams
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.engine.protocol import StreamingInput
     from vllm.exceptions import VLLMValidationError
+    from vllm.sampling_params import RequestOutputKind
     from vllm.v1.engine.async_llm import AsyncLLM
 
     from verl_softthink.trace import unpack_rows
@@ -89,6 +91,20 @@ async def _generate(path: str) -> None:
     else:
         raise AssertionError("a request with an unknown law was accepted")
     assert len(await one(2, "c")) == 27
+
+    # So does a session with streaming input.
+    async def chunks():
+        yield StreamingInput({"prompt_token_ids": prompts[0]})
+
+    soft = SamplingParams(max_tokens=20, extra_args={"softthink": _settings(0)}, output_kind=RequestOutputKind.DELTA)
+    try:
+        async for _ in engine.generate(chunks(), soft, request_id="session"):
+            pass
+    except VLLMValidationError as error:
+        assert "in a session with streaming input" in str(error)
+    else:
+        raise AssertionError("a session with streaming input was accepted")
+    assert len(await one(2, "e")) == 27
 
     # A request that is aborted frees its slot: more aborts than there are slots, then a soft request still runs.
     for number in range(6):

@@ -9,7 +9,7 @@ from support.tiny_models import EOS, VOCABULARY, make_tiny_model
 from vllm import SamplingParams
 from vllm.exceptions import VLLMValidationError
 
-from verl_softthink.trace import bad_logits_at, unpack_rows
+from verl_softthink.trace import failure_at, unpack_rows
 
 pytestmark = pytest.mark.vllm
 
@@ -158,11 +158,12 @@ def test_logits_that_are_not_numbers_end_the_request_and_say_so(llm):
         llm.apply_model(poison)
         tokens, trace, output = _generate(llm, {}, law={"name": name}, ignore_eos=False)
         llm.apply_model(heal)
-        assert trace.end_reason == "bad_logits" and bad_logits_at(output.routed_experts) == 0
-        assert tokens == [EOS] and output.finish_reason == "stop"
+        assert trace.end_reason == "bad_logits" and failure_at(output.routed_experts) == (0, "bad_logits")
+        assert tokens == [EOS] and output.finish_reason == "error"
+        assert output.stop_reason.startswith("softthink: the logits are not numbers")
         assert trace.forced.tolist() == [True] and not trace.drawn.any()
         tokens, trace, output = _generate(llm, {}, law={"name": name})
-        assert len(tokens) == 40 and bad_logits_at(output.routed_experts) is None
+        assert len(tokens) == 40 and failure_at(output.routed_experts) is None
         assert torch.isfinite(trace.log_prob).all()
 
 

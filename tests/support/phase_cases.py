@@ -54,14 +54,15 @@ def state_for(r: SoftRequest, length: int) -> SoftState:
     return state
 
 
-def decisions(state: SoftState, shown, sampled, entropies, bad, first: int = 0) -> list[tuple]:
+def decisions(state: SoftState, shown, sampled, entropies, bad, bad_draw=(), first: int = 0) -> list[tuple]:
     """What the tables decide for request "r" from position ``first`` on, beside a row of nobody; as ``reference``."""
     slots = torch.tensor([state.slot("r"), state.trash])
     decided = []
     for i in range(first, len(shown)):
         index = torch.tensor([i, 0])
         broken = torch.tensor([bad[i], False])
-        step, text = control(state, slots, index, torch.full((2,), shown[i]), torch.full((2,), entropies[i]), broken)
+        entropy, unfit = torch.full((2,), entropies[i]), torch.full((2,), i in bad_draw)
+        step, text = control(state, slots, index, torch.full((2,), shown[i]), entropy, broken, unfit)
         state.phases.write(slots, index, step, text)
         left = not (step.drawn[0] or step.forced[0])
         token = sampled[i] if left else int(step.token[0])

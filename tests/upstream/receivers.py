@@ -19,6 +19,7 @@ _CONFIG = "vllm.config.vllm:VllmConfig"
 _MODEL = "vllm.config.model:ModelConfig"
 _PARALLEL = "vllm.config.parallel:ParallelConfig"
 _SCHEDULING = "vllm.config.scheduler:SchedulerConfig"
+_WORKER = "vllm.v1.worker.gpu_worker:Worker"
 _SAMPLING = "vllm.v1.sample.metadata:SamplingMetadata"
 _STAGE = {"self.trainer": _TRAINER, "self._trainer": _TRAINER, "trainer": _TRAINER}
 
@@ -64,13 +65,27 @@ RECEIVERS: dict[str, dict[str, str]] = {
         "embedding": "vllm.model_executor.layers.vocab_parallel_embedding:VocabParallelEmbedding",
         "model": _MODEL,
     },
+    "rollout/vllm/memory.py": {
+        "vllm_config": _CONFIG,
+        "vllm_config.scheduler_config": _SCHEDULING,
+        "vllm_config.model_config": _MODEL,
+        "model": _MODEL,
+        "worker": _WORKER,
+        "worker_class": _WORKER,
+    },
     "rollout/vllm/prefix_cache.py": {"request": "vllm.v1.request:Request", "block_pool": "vllm.v1.core.block_pool"},
     "rollout/vllm/return_path.py": {
         "scheduler_class": "vllm.v1.core.sched.scheduler:Scheduler",
         "self": "vllm.v1.core.sched.scheduler:Scheduler",
     },
-    "rollout/vllm/return_path.py:_attach": {"output": "vllm.v1.outputs:ModelRunnerOutput"},
+    "rollout/vllm/return_path.py:attach": {"arrived": "vllm.v1.outputs:ModelRunnerOutput"},
     "rollout/vllm/return_path.py:with_rows": {"output": "vllm.v1.engine:EngineCoreOutput"},
+    "rollout/vllm/return_path.py:_finish": {
+        "scheduler": "vllm.v1.core.sched.scheduler:Scheduler",
+        "request": "vllm.v1.request:Request",
+        "output": "vllm.v1.engine:EngineCoreOutput",
+        "per_client": "vllm.v1.engine:EngineCoreOutputs",
+    },
     "rollout/vllm/runner_v1.py": {
         "runner_class": _V1,
         "self": _V1,
@@ -87,7 +102,6 @@ RECEIVERS: dict[str, dict[str, str]] = {
         "self.req_states": "vllm.v1.worker.gpu.states:RequestState",
     },
     "rollout/vllm/runner_v2.py:install_sampler": {"self": "vllm.v1.worker.gpu.sample.sampler:Sampler"},
-    "rollout/vllm/runner_v2.py:_check_model_state": {"runner": _V2},
     "rollout/vllm/soft_runner.py": {
         "config": _CONFIG,
         "config.scheduler_config": _SCHEDULING,
@@ -97,6 +111,7 @@ RECEIVERS: dict[str, dict[str, str]] = {
         "scheduler_output": "vllm.v1.core.sched.output:SchedulerOutput",
         "new": "vllm.v1.core.sched.output:NewRequestData",
     },
+    "rollout/vllm/soft_runner.py:_check_model_state": {"runner": _V2},
     "rollout/vllm/soft_runner.py:override": {"output": "vllm.v1.worker.gpu.sample.output:SamplerOutput"},
     "standalone.py": {"llm.llm_engine.engine_core": "vllm.v1.engine.core_client:EngineCoreClient"},
     "training/trainer.py": {"self.llm_server_manager": _MANAGER, "replica": _REPLICA, "server": _SERVER},
@@ -119,6 +134,10 @@ TWINS: dict[tuple[str, str], tuple[str, str]] = {
     ("vllm.config.model", "ModelConfig.enable_return_routed_experts"): (
         "vllm.config.aux_output",
         "AuxOutputConfig.enable_return_routed_experts",
+    ),
+    ("vllm.v1.worker.gpu_worker", "Worker.determine_available_memory"): (
+        "vllm.v1.worker.cpu_worker",
+        "CPUWorker.determine_available_memory",
     ),
     ("vllm.v1.outputs", "SamplerOutput.logprobs_tensors"): (
         "vllm.v1.worker.gpu.sample.output",

@@ -4,14 +4,31 @@ import types
 from collections.abc import Callable
 from typing import Annotated, Generic, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from verl_softthink.config.messages import CHARACTERS, shown
+from verl_softthink.laws.parameters import check_fits
 
 #: Problems of one request or recipe that are told; more are counted.
 MOST_PROBLEMS = 8
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(gt=0, le=1)]
+
+
+def _held_as(dtype: torch.dtype) -> AfterValidator:
+    """Refuses numbers that a table of the dtype cannot hold."""
+
+    def check(value: float | int) -> float | int:
+        check_fits(value, dtype)
+        return value
+
+    return AfterValidator(check)
+
+
+#: Numbers that end in a table of that type; a bool, or the text of a number, is none.
+Int64 = Annotated[int, Field(strict=True), _held_as(torch.int64)]
+Float32 = Annotated[float, Field(strict=True), _held_as(torch.float32)]
+PositiveFloat = Annotated[Float32, Field(gt=0)]
+Probability = Annotated[Float32, Field(gt=0, le=1)]
 
 
 class Settings(BaseModel):

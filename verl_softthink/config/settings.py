@@ -4,15 +4,17 @@ The same three groups (law, filter, phase) are what one vLLM request carries in
 ``SamplingParams.extra_args["softthink"]``, so a recipe and a hand-written request are checked by one schema.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
+import torch
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from verl_softthink.config.base import PositiveFloat, Probability, Settings, parse
+from verl_softthink.config.base import Float32, Int64, Probability, Settings, parse
 from verl_softthink.config.messages import shown
 from verl_softthink.laws import DEFAULT, LAWS, Law, LawParameters, ParameterValue, get_law
+from verl_softthink.laws.parameters import SMALLEST_TEMPERATURE, check_fits
 from verl_softthink.laws.registry import COMMON_KEYS
 
 
@@ -131,14 +133,18 @@ def _problem(key: str, value: object, reason: str) -> InitErrorDetails:
     return InitErrorDetails(type=error, loc=(key,), input=value)
 
 
+#: Of a mixture; also the most slots that an engine can be given.
+MOST_CANDIDATES = 64
+
+
 class FilterSettings(Settings):
     """Which tokens may enter a mixture: applied in the order top-k, top-p, min-p, max_topk."""
 
-    temperature: PositiveFloat = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 5
+    temperature: Annotated[Float32, Field(ge=SMALLEST_TEMPERATURE)] = 1.0
+    top_k: Annotated[Int64, Field(ge=0)] = 5
     top_p: Probability = 0.95
-    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    max_topk: Annotated[int, Field(ge=1, le=64)] = 5
+    min_p: Annotated[Float32, Field(ge=0, lt=1)] = 0.0
+    max_topk: Annotated[Int64, Field(ge=1, le=MOST_CANDIDATES)] = 5
 
 
 class PhaseSettings(Settings):
@@ -148,23 +154,31 @@ class PhaseSettings(Settings):
     # What must hold the marker: the text that the shown tokens write, or their ids. None: the text, of a marker that is
     # given as one.
     match: Literal["text", "tokens"] | None = None
-    budget: Annotated[int, Field(ge=1)] | None = None
-    cold_entropy: Annotated[float, Field(ge=0)] = 0.0
-    cold_length: Annotated[int, Field(ge=0)] = 0
+    budget: Annotated[Int64, Field(ge=1)] | None = None
+    cold_entropy: Annotated[Float32, Field(ge=0)] = 0.0
+    cold_length: Annotated[Int64, Field(ge=0)] = 0
     # Forced after thinking that ended by itself.
     answer_prefix: str | list[int] | None = None
     # Forced where thinking is cut short; None for the marker followed by the prefix.
     lead_in: str | list[int] | None = None
     # Answer tokens, without prefix and lead-in, after which the request is stopped; None for no limit but max_tokens.
-    answer_budget: Annotated[int, Field(ge=1)] | None = None
+    answer_budget: Annotated[Int64, Field(ge=1)] | None = None
     # Switching between soft steps and ordinary tokens: how often at most, 0 for never, and the least hard block.
-    switches: Annotated[int, Field(ge=0)] = 0
-    switch_window: Annotated[int, Field(ge=1)] = 512
+    switches: Annotated[Int64, Field(ge=0)] = 0
+    switch_window: Annotated[Int64, Field(ge=1)] = 512
 
-    @field_validator("end_of_thinking", "answer_prefix", "lead_in")
+    @field_validator("end_of_thinking", "answer_prefix", "lead_in", mode="before")
     @classmethod
-    def _not_empty(cls, marker: str | list[int] | None) -> str | list[int] | None:
-        if marker is not None and not marker:
+    def _text_or_token_ids(cls, marker: object) -> object:
+        if marker is None:
+            return marker
+        ids = isinstance(marker, Sequence) and not isinstance(marker, bytes) and all(type(one) is int for one in marker)
+        if not isinstance(marker, str) and not ids:
+            raise ValueError("it must be a text, or a list of token ids")
+        if ids:
+            for token in marker:
+                check_fits(token, torch.int32)
+        if not marker:
             raise ValueError("it is empty; give a text, e.g. '</think>', or token ids")
         if isinstance(marker, str) and any("\ud800" <= character <= "\udfff" for character in marker):
             raise ValueError("it holds half of a surrogate pair, which no tokenizer can read; give whole characters")
@@ -194,7 +208,7 @@ class PhaseSettings(Settings):
 class PrefixSettings(Settings):
     """Response positions that the prompt ends with: what ``rollout.prefix.encode_prefix`` makes of their trace."""
 
-    length: Annotated[int, Field(strict=True, ge=1)]
+    length: Annotated[Int64, Field(ge=1)]
     # Name of the law that drew it, and the parameters that the law reads.
     law: dict[str, str | bool | int | float]
     # A text is not taken for bytes: JSON cannot carry them.
@@ -208,7 +222,7 @@ class RequestSettings(Settings):
     law: LawSettings = LawSettings()
     filter: FilterSettings = FilterSettings()
     phase: PhaseSettings = PhaseSettings()
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Int64 | None = None
     record_entropy: bool = False
     prefix: PrefixSettings | None = None
 
@@ -218,7 +232,7 @@ class LikelihoodSettings(Settings):
 
     detach_inputs: bool = False
     # Positions of which the head's logits are held at a time, so that long batches fit; null holds all, as verl does.
-    positions_at_once: Annotated[int, Field(ge=1)] | None = None
+    positions_at_once: Annotated[Int64, Field(ge=1)] | None = None
 
 
 class RolloutSettings(Settings):
@@ -227,7 +241,7 @@ class RolloutSettings(Settings):
     validation: Literal["soft", "discrete"] = "soft"
     prefix_cache_salt: bool = True
     record_entropy: bool = False
-    seed: int = 0
+    seed: Int64 = 0
     seed_answers: bool = False
 
 

@@ -25,7 +25,11 @@ def configuration_findings(overrides: list[str]) -> list[Finding]:
         return [failure(CHECK, f"verl cannot compose it: {' '.join(str(error).split())}")]
     found = [*_softthink(config), *_verl(config), *_attention(config), *_files(config), *_lengths(config)]
     found += _likely_mistakes(config)
-    return found or [ok(CHECK, "It composes, and every check passes.")]
+    if not found:
+        from verl_softthink.doctor.lengths import history_findings
+
+        found = [ok(CHECK, "It composes, and every check passes."), *history_findings(config, CHECK)]
+    return found
 
 
 def _softthink(config) -> list[Finding]:

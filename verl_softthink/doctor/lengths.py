@@ -1,11 +1,16 @@
-"""Lengths of a run against the engine that must hold them: prompt and response, the model's positions, KV cache."""
+"""Lengths of a run against the engine that must hold them: prompt and response, the model's positions, KV cache, and
+the history of soft requests.
+"""
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedConfig
 
-from verl_softthink.doctor.findings import Finding, failure
+from verl_softthink.config.settings import SoftThinkSettings
+from verl_softthink.doctor.findings import Finding, failure, ok
 from verl_softthink.errors import FileError
 from verl_softthink.files.checkpoint import load_config
+from verl_softthink.rollout.state import history_bytes
 
 #: Keys and values.
 _KEY_AND_VALUE = 2
@@ -52,6 +57,28 @@ def length_findings(config: DictConfig, check: str) -> list[Finding]:
             )
         ]
     return []
+
+
+def history_findings(config: DictConfig, check: str) -> list[Finding]:
+    """How much memory the history of soft requests takes; nothing where no request is soft."""
+    rollout, model = config.actor_rollout_ref.rollout, _model(config)
+    settings = SoftThinkSettings.of_node(config.softthink) if "softthink" in config else None
+    if settings is None or settings.law is None or model is None:
+        return []
+    length = rollout.max_model_len or model.max_position_embeddings
+    dtype = getattr(torch, rollout.dtype)
+    taken = history_bytes(
+        slots=rollout.max_num_seqs,
+        length=length,
+        width=max(settings.filter.max_topk, settings.law.slots),
+        fed=(model.hidden_size, dtype) if settings.law.carries_embedding else None,
+    )
+    text = (
+        f"The history of soft requests takes {taken / 2**30:.2f} GiB of each device of a rollout engine, beside its KV "
+        f"cache, for actor_rollout_ref.rollout.max_num_seqs={rollout.max_num_seqs} times {length} tokens "
+        "(rollout.max_model_len): lower either if memory is short."
+    )
+    return [ok(check, text)]
 
 
 def _model(config: DictConfig) -> PreTrainedConfig | None:

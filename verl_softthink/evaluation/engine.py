@@ -69,7 +69,7 @@ class Engine:
         """One response to each prompt of token ids.
 
         Raises:
-            RuntimeError: when a response is missing or comes back without its trace.
+            RuntimeError: when a response is missing, has failed, or comes back without its trace.
         """
         from vllm import SamplingParams
 
@@ -90,6 +90,8 @@ class Engine:
 
 
 def _response(completion) -> Response:
+    if completion.finish_reason == "error":
+        raise RuntimeError(f"a request failed: {completion.stop_reason}")
     rows, tokens = completion.routed_experts, len(completion.token_ids)
     if rows is None or len(rows) < tokens:
         raise RuntimeError(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.base import Law, finite, masked_sum
-from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
+from verl_softthink.laws.parameters import SMALLEST_TEMPERATURE, LawParameters, Parameter, ParameterValue
 
 #: From these on the paper reports a collapse.
 COLLAPSE_TAU, COLLAPSE_TOP_P = 0.25, 1.0
@@ -22,7 +22,7 @@ TAU = Parameter(
     "tau",
     f"temperature tau of the mixture's softmax (tau_g in the paper, which reports a collapse at {COLLAPSE_TAU})",
     default=0.1,
-    above=0,
+    at_least=SMALLEST_TEMPERATURE,
 )
 # Below a quarter the Gumbel density overflows float32 once a log-probability rises 88 * noise_scale nats above
 # a stored score, which a drifted policy then reaches; above four the draw hardly depends on the model.

@@ -15,6 +15,22 @@ from torch import Tensor
 #: A law's parameters for N rows, by name: [N] each. Rows of one batch may differ.
 LawParameters = Mapping[str, Tensor]
 ParameterValue = float | int | str
+#: Least temperature of a softmax. Neighbouring float32 logits around 1 are a nat apart under it, so that it is greedy,
+#: and the logits of any model stay finite when they are divided by it, even twice.
+SMALLEST_TEMPERATURE = torch.finfo(torch.float32).eps
+
+
+def check_fits(value: float | int, dtype: torch.dtype) -> None:
+    """Check that a table of the dtype can hold a number.
+
+    Raises:
+        ValueError: naming the dtype, and its range or what is lost; nan and infinity are in no range.
+    """
+    limits = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+    if not limits.min <= value <= limits.max:
+        raise ValueError(f"it must fit {limits.dtype}, {limits.min:g} to {limits.max:g}")
+    if dtype.is_floating_point and value != 0 and torch.tensor(float(value), dtype=dtype) == 0:
+        raise ValueError(f"it rounds to 0 in {limits.dtype}; use a larger number")
 
 
 @dataclass(frozen=True)
@@ -71,11 +87,8 @@ class Parameter:
             raise ValueError(f"it must be {self.range}" + ("" if self.choices else f", and fit {self._type_name}"))
         if self.choices:
             return value
-        if self.dtype == torch.int64:
-            return int(value)
-        if value != 0 and torch.tensor(float(value), dtype=self.dtype) == 0:
-            raise ValueError(f"it rounds to 0 in {self._type_name}; use a larger number")
-        return float(value)
+        check_fits(value, self.dtype)
+        return int(value) if self.dtype == torch.int64 else float(value)
 
     def number(self, value: ParameterValue) -> float | int:
         """What represents a parsed value in a column."""
@@ -95,11 +108,9 @@ class Parameter:
         integral = self.dtype == torch.int64
         if isinstance(value, bool) or not isinstance(value, Integral if integral else Real):
             return False
-        limits = torch.iinfo(self.dtype) if integral else torch.finfo(self.dtype)
-        # Neither nan nor infinity is between the limits.
+        # Written so that nan is in no range.
         return (
-            limits.min <= value <= limits.max
-            and (self.at_least is None or value >= self.at_least)
+            (self.at_least is None or value >= self.at_least)
             and (self.at_most is None or value <= self.at_most)
             and (self.above is None or value > self.above)
         )

@@ -22,6 +22,7 @@ END_REASONS = {
     "cold_stop": "the cold stop",
     "switches": "the limit of switches",
     "bad_logits": "logits that were not numbers",
+    "bad_draw": "a mixture that was not finite",
 }
 #: Colours of the page: candidates beyond this rank share the last one.
 COLOURED_RANKS = 5

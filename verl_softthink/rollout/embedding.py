@@ -100,6 +100,9 @@ def mixture_embeddings(
 ) -> tuple[Float[Tensor, "rows hidden"], Bool[Tensor, " rows"]]:
     """Input embeddings of already generated positions.
 
+    In place of one that is not finite zeros are fed: it would stay in the blocks of the cache and poison whoever gets
+    them next. ``state.unfed`` counts it, and the request's next step ends it.
+
     Args:
         slots, index: [R] int64, the request and the output index of each input row.
         embedding: the input embedding.
@@ -122,7 +125,9 @@ def mixture_embeddings(
     if state.means_alive:
         drawn = _embedding_of_history(state, slots, index, action, embedding)
         mixed = torch.where(state.drawing_embeddings(slots)[:, None], drawn, mixed)
-    return mixed, soft
+    unfed = soft & ~mixed.isfinite().all(-1)
+    state.unfed.index_add_(0, slots, unfed.int())
+    return torch.where(unfed[:, None], 0.0, mixed), soft
 
 
 def _embedding_of_history(

@@ -11,7 +11,7 @@ from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, 
 from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.rollout.fields import ROWS_FIELD
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
-from verl_softthink.trace import bad_logits_at
+from verl_softthink.trace import FAILURES, failure_at
 
 
 class _TraceTap:
@@ -58,7 +58,7 @@ class SoftVLLMServer(vLLMHttpServer):
         first token has none.
 
         Raises:
-            RuntimeError: when the trace is missing or does not cover every token, or when logits were not numbers.
+            RuntimeError: when the trace is missing or does not cover every token, or when the response failed.
         """
         soft = EXTRA_ARGS_KEY in (sampling_params.get("extra_args") or {})
         output = await super().generate(prompt_ids, sampling_params, request_id, **kwargs)
@@ -73,13 +73,9 @@ class SoftVLLMServer(vLLMHttpServer):
                 f"{output.stop_reason!r}): check that verl_softthink is installed where vLLM's engine core runs, that "
                 "VERL_SOFTTHINK_DISABLE is not set there, and that VLLM_PLUGINS, if set, names verl_softthink"
             )
-        position = bad_logits_at(rows)
-        if position is not None:
-            raise RuntimeError(
-                f"soft request {request_id}: the logits of response position {position} are not numbers (nan, inf, or "
-                "all -inf), so the weights have diverged; look at actor/grad_norm of the last steps and resume from a "
-                "checkpoint before them"
-            )
+        if failed := failure_at(rows):
+            position, reason = failed
+            raise RuntimeError(f"soft request {request_id} failed at response position {position}: {FAILURES[reason]}")
         output.extra_fields[ROWS_FIELD] = rows
         return output
 

@@ -8,6 +8,7 @@ table, so that no step needs a decision on the host or a boolean index.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -73,6 +74,8 @@ class SoftState:
         #: a parameter holds some valid value.
         self.parameters: dict[str, Tensor] = {}
         self.carries_embedding = table(dtype=torch.bool)
+        #: Mixtures that were not finite and were not fed.
+        self.unfed = table(dtype=torch.int32)
         self.temperature = table(dtype=torch.float32, fill=1)
         self.top_k = table(dtype=torch.int64, fill=1)
         self.top_p = table(dtype=torch.float32, fill=1)
@@ -133,6 +136,11 @@ class SoftState:
         slot = self._free.pop()
         self._slot_of[request_id] = slot
         self._requests[request_id] = request
+        kind = _kind(request)
+        self._kinds[kind] += 1
+        if self._kinds[kind] == 1:
+            self._refresh()
+        self.unfed[slot] = 0
         self.law[slot] = LAWS.number(request.law)
         self.over_vocabulary[slot] = request.normalise_over == "vocabulary"
         self._set_parameters(slot, request)
@@ -161,10 +169,6 @@ class SoftState:
         parts = len(request.lead_ins)
         self.lead_in[slot, :parts] = to_device(_right_aligned(request.lead_ins, MAX_FORCED), self.device)
         self.lead_in_length[slot, :parts] = to_device(torch.tensor([*map(len, request.lead_ins)]).int(), self.device)
-        kind = _kind(request)
-        self._kinds[kind] += 1
-        if self._kinds[kind] == 1:
-            self._refresh()
 
     def _set_parameters(self, slot: int, request: SoftRequest) -> None:
         for parameter in LAWS[request.law].parameters:
@@ -221,7 +225,9 @@ class SoftState:
         self.answer_budgets = any(request.answer_budget > 0 for request in alive)
         self.switching = any(request.switches > 0 for request in alive)
         self.matches_tokens = any(not request.marker_text for request in alive)
-        self.matches_text = any(request.marker_text for request in alive)
+        #: Texts that end thinking, of the requests that have one.
+        self.texts_alive = {request.marker_text for request in alive if request.marker_text}
+        self.matches_text = bool(self.texts_alive)
         #: Whether some marker that is matched by tokens can have begun without being complete.
         self.parts_tokens = any(not request.marker_text and len(request.marker) > 1 for request in alive)
 
@@ -247,6 +253,14 @@ class SoftState:
 def _right_aligned(lists: Sequence[Sequence[int]], width: int) -> Tensor:
     """[N, width] int32 token lists, -1 in front."""
     return torch.tensor([[-1] * (width - len(tokens)) + list(tokens) for tokens in lists], dtype=torch.int32)
+
+
+@lru_cache
+def history_bytes(*, slots: int, length: int, width: int, fed: tuple[int, torch.dtype] | None) -> int:
+    """Bytes of the tables of such a state, without making it."""
+    meta = torch.device("meta")
+    none, one = (SoftState(slots=n, length=length, width=width, fed=fed, device=meta).nbytes for n in (0, 1))
+    return none + slots * (one - none)
 
 
 def _kind(request: SoftRequest) -> SoftRequest:

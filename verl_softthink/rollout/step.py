@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn.functional import pad
 
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Candidates, candidate_log_probs, select_candidates
 from verl_softthink.rollout.embedding import InputEmbedding, draw_embedding
@@ -71,7 +72,9 @@ def soft_step(
     entropy = _entropy(scaled) if state.needs_entropy else torch.full_like(log_prob, torch.nan)
 
     shown = action.ids.gather(1, drawn.shown_slot[:, None])[:, 0]
-    step, begun = control(state, slots, index, shown, entropy, drawn.bad)
+    unfed = state.unfed[slots] > 0
+    bad_draw = unfed | (~(log_prob + drawn.token_log_prob).isfinite() & ~drawn.bad)
+    step, begun = control(state, slots, index, shown, entropy, drawn.bad | unfed, bad_draw)
     log_prob = torch.where(step.soft, log_prob, drawn.token_log_prob)
     log_prob = torch.where(step.drawn, log_prob, 0.0)
 
@@ -122,8 +125,7 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Dr
             candidates, bad = _filtered(state, scaled, slots)
         noise = law.noise(state.seed[slots], index, candidates, state.width)
         action = law.sample(candidates, parameters, noise)
-        # A law over the whole vocabulary may draw few candidates: only the engine's slots travel.
-        action = Action(ids=action.ids[:, : state.width], values=action.values[:, : state.width])
+        action = _in_slots(action, state.width)
         log_probs = _action_log_probs(state, scaled, slots, action)
         slot = law.shown_slot(action, parameters)
         # A drawn embedding is scored once it is drawn.
@@ -148,6 +150,14 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Dr
             )
     ids, values, slot, log_prob, token_log_prob, bad = merged
     return _Drawn(Action(ids=ids, values=values), slot, log_prob, token_log_prob, bad & (slots != state.trash))
+
+
+def _in_slots(action: Action, width: int) -> Action:
+    """The action in the engine's slots: a law over the whole vocabulary has more candidates, or fewer, than those."""
+    missing = width - action.ids.shape[1]
+    if missing <= 0:
+        return Action(ids=action.ids[:, :width], values=action.values[:, :width])
+    return Action(ids=pad(action.ids, (0, missing), value=NO_CANDIDATE), values=pad(action.values, (0, missing)))
 
 
 def _filtered(state: SoftState, scaled: Tensor, slots: Tensor) -> tuple[Candidates, Tensor]:

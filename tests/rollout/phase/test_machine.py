@@ -11,18 +11,24 @@ from verl_softthink.rollout.phase.machine import REASON_MARKER, REASON_NONE
 from verl_softthink.rollout.request import SoftRequest
 
 
-def run(r: SoftRequest, shown, sampled, entropies, bad):
+def run(r: SoftRequest, shown, sampled, entropies, bad, bad_draw=()):
     """The slow loop's steps through the device tables."""
     state = state_for(r, len(shown))
     state.add("r", r)
-    return decisions(state, shown, sampled, entropies, bad)
+    return decisions(state, shown, sampled, entropies, bad, bad_draw)
 
 
 @settings(max_examples=400, deadline=None)
-@given(r=requests(), history=histories(1), broken_at=st.one_of(st.none(), st.integers(0, LONGEST)))
-def test_state_machine_equals_the_slow_loop(r, history, broken_at):
+@given(
+    r=requests(),
+    history=histories(1),
+    broken_at=st.one_of(st.none(), st.integers(0, LONGEST)),
+    bad_draw=st.sets(st.integers(0, LONGEST), max_size=2),
+)
+def test_state_machine_equals_the_slow_loop(r, history, broken_at, bad_draw):
     bad = [i == broken_at for i in range(len(history[0]))]
-    assert run(r, *history, bad) == reference(r, *history, bad)
+    bad_draw -= {broken_at}
+    assert run(r, *history, bad, bad_draw) == reference(r, *history, bad, bad_draw)
 
 
 @settings(max_examples=300, deadline=None)

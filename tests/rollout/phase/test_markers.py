@@ -8,7 +8,7 @@ from support.tiny_models import make_tiny_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from verl_softthink.rollout.phase.markers import text_marker_table
+from verl_softthink.rollout.phase.markers import MAX_TEXT_MARKERS, TextMarkers, text_marker_table
 from verl_softthink.thinking import check_text_marker, token_bytes
 
 
@@ -63,3 +63,35 @@ def test_a_marker_that_the_tokenizer_cannot_write_is_refused(tmp_path):
         check_text_marker(marker, tokenizer)
     with pytest.raises(ValueError, match="129 bytes long"):
         check_text_marker("x" * 129, tokenizer)
+
+
+def test_a_text_that_nobody_uses_makes_room_for_another():
+    """The numbers of the others stay, and each still finds its own end."""
+    letters = [bytes([letter]) for letter in b"abcdefghijklmnop"]
+    markers = TextMarkers(torch.device("cpu"))
+
+    def add(text: str, used) -> None:
+        markers.make_room(used)
+        markers.add(text, text_marker_table(text.encode(), letters))
+
+    texts = [letter.decode() * (1 + number % 3) for number, letter in enumerate(letters)]
+    alive = set(texts[:MAX_TEXT_MARKERS])
+    for text in sorted(alive):
+        add(text, alive)
+    numbers = {text: markers.number(text) for text in alive}
+    with pytest.raises(RuntimeError, match="the requests alive have 8 texts.*or use match=tokens"):
+        markers.make_room(alive)
+    for old, new in zip(texts[2:5], texts[MAX_TEXT_MARKERS:], strict=False):
+        alive.remove(old)
+        add(new, alive)
+        alive.add(new)
+        assert old not in markers and markers.number(new) == numbers.pop(old)
+        numbers[new] = markers.number(new)
+    assert {text: markers.number(text) for text in alive} == numbers
+    for text in alive:
+        number, state = torch.tensor([numbers[text]]), torch.tensor([0])
+        for letter in text:
+            assert not markers.is_complete(number, state)
+            state = markers.step(number, state, torch.tensor([ord(letter) - ord("a")]))
+        assert markers.is_complete(number, state)
+        assert markers.behind(text, torch.tensor([ord(letter) - ord("a") for letter in text])) == len(text)

@@ -12,7 +12,13 @@ from verl_softthink.thinking import MAX_MARKER, MAX_TEXT_BYTES
 
 
 def control(
-    state: SoftState, slots: Tensor, index: Tensor, shown: Tensor, entropy: Tensor, bad: Tensor
+    state: SoftState,
+    slots: Tensor,
+    index: Tensor,
+    shown: Tensor,
+    entropy: Tensor,
+    bad: Tensor,
+    bad_draw: Tensor,
 ) -> tuple[PhaseStep, Tensor]:
     """Decide a step for N rows.
 
@@ -20,7 +26,7 @@ def control(
         slots, index: [N], as in ``soft_step``.
         shown: [N] int64, the token that the law's action would show.
         entropy: [N] float32 nats.
-        bad: [N] bool, logits that are not numbers.
+        bad, bad_draw: [N] bool, as in ``advance``.
 
     Returns:
         the step, and how much of the marker had begun before it, [N] int64 tokens or bytes.
@@ -60,4 +66,4 @@ def control(
         else None,
     )
     before = phase_state(row, index, completed, state.switching)
-    return advance(parameters, before, shown, completes, entropy, bad), begun
+    return advance(parameters, before, shown, completes, entropy, bad, bad_draw), begun

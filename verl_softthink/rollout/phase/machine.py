@@ -4,7 +4,7 @@
     THINKING | DISCRETE --the text completes the marker--> PREFIXING (the answer's prefix, if any) --> ANSWERING
     THINKING | DISCRETE --budget, cold stop, switches--> FORCING (what is missing of marker or lead-in) --> ANSWERING
     ANSWERING --answer budget spent--> the stop token, which ends the request by vLLM's own rule
-    any --logits that are not numbers--> BROKEN: the stop token, and a reason on which the caller raises
+    any --logits, or a draw, that are not numbers--> BROKEN: the stop token, and a reason for which the request fails
 
 Everything is decided on the device from the request's own history, so that a scheduler running ahead of the device
 never reads a stale flag. The cold stop is Soft Thinking's: after ``cold_length`` consecutive steps with an entropy
@@ -21,7 +21,15 @@ from verl_softthink.rollout.phase.switching import SwitchParameters, SwitchState
 from verl_softthink.trace import END_REASONS
 
 THINKING, FORCING, ANSWERING, DISCRETE, PREFIXING, BROKEN = range(6)
-REASON_NONE, REASON_MARKER, REASON_BUDGET, REASON_COLD, REASON_SWITCHES, REASON_BAD_LOGITS = range(len(END_REASONS))
+(
+    REASON_NONE,
+    REASON_MARKER,
+    REASON_BUDGET,
+    REASON_COLD,
+    REASON_SWITCHES,
+    REASON_BAD_LOGITS,
+    REASON_BAD_DRAW,
+) = range(len(END_REASONS))
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ def advance(
     completes: Bool[Tensor, " rows"],
     entropy: Float[Tensor, " rows"],
     bad: Bool[Tensor, " rows"],
+    bad_draw: Bool[Tensor, " rows"],
 ) -> PhaseStep:
     """One step of the state machine.
 
@@ -116,12 +125,12 @@ def advance(
         shown: [N] int64, the token that the law's action would show.
         completes: [N] bool, showing it would complete the marker.
         entropy: [N] float32 nats; nan counts as warm, and switches nothing.
-        bad: [N] bool, the row's logits are not numbers.
+        bad: [N] bool, the row cannot go on: its logits are not numbers, or what it drew before could not be fed.
+        bad_draw: [N] bool, what it drew before could not be fed, or its draw, if it takes one, is not finite.
     """
     was_discrete = state.phase == DISCRETE
     ended_discrete = was_discrete & state.completed
     thinking = ((state.phase == THINKING) | was_discrete) & ~ended_discrete
-    broken = bad | (state.phase == BROKEN)
 
     over_budget = thinking & (state.index >= parameters.budget)
     cold = torch.where(thinking & (entropy < parameters.cold_entropy), state.cold + 1, 0)
@@ -134,7 +143,9 @@ def advance(
         ending = ending | exhausted
 
     leading = ending | (state.phase == FORCING)
-    in_thought = thinking & ~ending & ~broken
+    in_thought = thinking & ~ending
+    broken = bad | (bad_draw & in_thought & ~discrete) | (state.phase == BROKEN)
+    in_thought = in_thought & ~broken
     drawn = in_thought & ~discrete
     completes = drawn & completes
     token = torch.where(leading, _listed(parameters.lead_in, parameters.lead_in_length, state.forced), shown)
@@ -172,7 +183,8 @@ def advance(
     reason = torch.where(freezing, REASON_COLD, reason)
     if exhausted is not None:
         reason = torch.where(exhausted, REASON_SWITCHES, reason)
-    reason = torch.where(broken, torch.where(state.phase == BROKEN, REASON_NONE, REASON_BAD_LOGITS), reason)
+    failure = torch.where(bad_draw, REASON_BAD_DRAW, REASON_BAD_LOGITS)
+    reason = torch.where(broken, torch.where(state.phase == BROKEN, REASON_NONE, failure), reason)
     return PhaseStep(
         token=token,
         drawn=drawn,

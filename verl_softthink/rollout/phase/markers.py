@@ -12,6 +12,8 @@ state, also where a token writes on behind it (``</think>\\n\\n``).
 spell. The text begins with the first generated token.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Int16, Int64
@@ -20,7 +22,7 @@ from torch.nn.functional import pad
 
 from verl_softthink.rollout.to_device import to_device
 
-#: Different text markers that one engine may have seen; each keeps (bytes + 1) * V int16 on the device.
+#: Different text markers of the requests alive; each keeps (bytes + 1) * V int16 on the device.
 MAX_TEXT_MARKERS = 8
 #: Number of a row that matches by tokens.
 NO_TEXT = -1
@@ -52,39 +54,56 @@ def begun_tokens(
 class TextMarkers:
     """The automata of an engine's text markers, one after another in one device table.
 
+    A text is kept when its last request has ended, until another one needs the room: building takes seconds.
+
     Args:
         device: where the table lives.
     """
 
     def __init__(self, device: torch.device):
         self._device = device
+        #: By text, in the order of use.
         self._numbers: dict[str, int] = {}
         self._host: dict[str, Tensor] = {}
-        self._table = torch.zeros(0, 0, dtype=torch.int16, device=device)
-        self._first = torch.zeros(0, dtype=torch.int64, device=device)
-        self._last = torch.zeros(0, dtype=torch.int64, device=device)
+        self._tables: dict[int, Tensor] = {}
+        self._arrange()
 
     def __contains__(self, text: str) -> bool:
         return not text or text in self._numbers
 
-    def add(self, text: str, table: Int16[Tensor, "states vocabulary"]) -> None:
-        """Add the automaton of a text, [states, V] on the host.
+    def make_room(self, used: Collection[str]) -> None:
+        """Forget the text that was added first of those that no request uses, if there is no room for another.
+
+        Args:
+            used: texts of the requests alive.
 
         Raises:
-            RuntimeError: when an engine is asked for more than ``MAX_TEXT_MARKERS``.
+            RuntimeError: when all ``MAX_TEXT_MARKERS`` are used.
         """
-        if len(self._numbers) == MAX_TEXT_MARKERS:
+        if len(self._numbers) < MAX_TEXT_MARKERS:
+            return
+        unused = next((text for text in self._numbers if text not in used), None)
+        if unused is None:
             raise RuntimeError(
-                f"more than {MAX_TEXT_MARKERS} different texts in softthink.phase.end_of_thinking with match=text in "
-                "one engine; use fewer, or match=tokens"
+                f"softthink.phase.end_of_thinking with match=text: the requests alive have {MAX_TEXT_MARKERS} texts, "
+                "as many as the engine holds; send the request again when one of them has ended, or use match=tokens"
             )
-        first = len(self._table)
-        self._numbers[text] = len(self._numbers)
+        del self._tables[self._numbers.pop(unused)], self._host[unused]
+
+    def add(self, text: str, table: Int16[Tensor, "states vocabulary"]) -> None:
+        """Add the automaton of a text, [states, V] on the host, for which there is room."""
+        number = min(set(range(MAX_TEXT_MARKERS)) - self._tables.keys())
+        self._numbers[text] = number
         self._host[text] = table
-        table = to_device(table, self._device)
-        self._table = torch.cat((self._table, table)) if first else table
-        self._first = pad(self._first, (0, 1), value=first)
-        self._last = pad(self._last, (0, 1), value=len(table) - 1)
+        self._tables[number] = to_device(table, self._device)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Lay the automata out one after another; a number that is free has an empty one."""
+        lengths = [len(self._tables.get(number, ())) for number in range(MAX_TEXT_MARKERS)]
+        self._table = torch.cat([self._tables[number] for number in sorted(self._tables)]) if self._tables else None
+        first = torch.tensor([0, *lengths[:-1]]).cumsum(0)
+        self._first, self._last = to_device(torch.stack((first, torch.tensor(lengths) - 1)), self._device).unbind()
 
     def number(self, text: str) -> int:
         """The number of a text that was added; ``NO_TEXT`` for none."""

@@ -15,6 +15,7 @@ from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest, resolve
 from verl_softthink.rollout.sampling_settings import check_sampling
 from verl_softthink.rollout.vllm.adapters import check_adapter
 from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, check_engine
+from verl_softthink.rollout.vllm.memory import check_reserved
 from verl_softthink.thinking import EndOfThinking
 
 
@@ -28,6 +29,11 @@ def install(input_processor_class: type) -> None:
         if EXTRA_ARGS_KEY not in extra:
             return process_inputs(self, request_id, prompt, params, *args, **kwargs)
         with _errors_for_the_caller():
+            if kwargs.get("resumable"):
+                raise ValueError(
+                    "extra_args['softthink'] in a session with streaming input: its history would end where new input "
+                    "begins; send whole prompts, or continue a response by softthink.prefix"
+                )
             params = _resolved(self, params)
         processed = process_inputs(self, request_id, prompt, params, *args, **kwargs)
         with _errors_for_the_caller():
@@ -49,9 +55,11 @@ def _errors_for_the_caller() -> Iterator[None]:
 
 def _resolved(processor, params: SamplingParams) -> SamplingParams:
     check_engine(processor.vllm_config)
+    check_reserved(processor.vllm_config)
     check_sampling(params)
     tokenizer = processor.tokenizer
     limit = processor.model_config.max_model_len
+    vocabulary = processor.model_config.get_vocab_size()
     values = params.extra_args[EXTRA_ARGS_KEY]
     if not isinstance(values, dict):
         raise ValueError(
@@ -63,7 +71,7 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
         max_tokens=limit if params.max_tokens is None else params.max_tokens + _prefix_length(values),
         width=candidate_slots(processor.vllm_config),
         carries_embeddings=carries_embeddings(processor.vllm_config),
-        stop=_stop_token(params, None if tokenizer is None else tokenizer.eos_token_id),
+        stop=_stop_token(params, vocabulary, None if tokenizer is None else tokenizer.eos_token_id),
         tokenize=None if tokenizer is None else functools.partial(_tokenize, tokenizer),
         spell=None if tokenizer is None else functools.partial(lead_ins_of, tokenizer),
     )
@@ -76,9 +84,9 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
     return params
 
 
-def _prefix_length(values: dict) -> int:
+def _prefix_length(values: object) -> int:
     """Positions of the response that the prompt ends with, read from settings that are not checked yet."""
-    prefix = values.get("prefix")
+    prefix = values.get("prefix") if isinstance(values, dict) else None
     length = prefix.get(LENGTH) if isinstance(prefix, dict) else None
     return length if isinstance(length, int) else 0
 
@@ -106,10 +114,11 @@ def _tokenize(tokenizer, text: str) -> list[int]:
     return ids
 
 
-def _stop_token(params: SamplingParams, end_of_sequence: int | None) -> int | None:
-    """A token at which vLLM ends this request."""
-    if params.stop_token_ids:
-        return params.stop_token_ids[0]
+def _stop_token(params: SamplingParams, vocabulary: int, end_of_sequence: int | None) -> int | None:
+    """A token of the model at which vLLM ends this request."""
+    for token in params.stop_token_ids or ():
+        if 0 <= token < vocabulary:
+            return token
     return None if params.ignore_eos else end_of_sequence
 
 

@@ -5,16 +5,31 @@ is the same in each, as ``upstream/symbols.py`` lists it. ``tests/vllm_versions.
 release, which is supported once they pass.
 """
 
+from verl_softthink.config.settings import MOST_CANDIDATES
 from verl_softthink.rollout.engine_settings import check_settings
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 
 #: Candidate slots per position unless ``additional_config.softthink.max_candidates`` says otherwise.
 DEFAULT_CANDIDATE_SLOTS = 16
 
 
 def candidate_slots(vllm_config) -> int:
-    """K of this engine: the widest mixture any request may ask for."""
-    settings = _settings(vllm_config)
-    return int(settings.get("max_candidates", DEFAULT_CANDIDATE_SLOTS))
+    """K of this engine: the widest mixture any request may ask for.
+
+    Raises:
+        ValueError: when it is no number of candidates.
+    """
+    count = _settings(vllm_config).get("max_candidates", DEFAULT_CANDIDATE_SLOTS)
+    if type(count) is not int or not 1 <= count <= MOST_CANDIDATES:
+        raise ValueError(
+            f"additional_config.softthink.max_candidates={count!r}: it must be a whole number, 1 to {MOST_CANDIDATES}"
+        )
+    return count
+
+
+def announces_soft_requests(vllm_config) -> bool:
+    """Whether the engine was started for soft requests: its ``additional_config`` has their key, if with no setting."""
+    return isinstance(vllm_config.additional_config, dict) and EXTRA_ARGS_KEY in vllm_config.additional_config
 
 
 def carries_embeddings(vllm_config) -> bool:
@@ -28,8 +43,7 @@ def compiled_step(vllm_config) -> bool:
 
 
 def _settings(vllm_config) -> dict:
-    additional = vllm_config.additional_config
-    settings = additional.get("softthink", {}) if isinstance(additional, dict) else {}
+    settings = vllm_config.additional_config[EXTRA_ARGS_KEY] if announces_soft_requests(vllm_config) else {}
     unknown = set(settings) - {"max_candidates", "carries_embeddings", "compile_step"}
     if unknown:
         raise ValueError(

@@ -11,6 +11,8 @@ Scheduler.update_from_output     wrapped               trace rows leave the engi
 generate_block_hash_extra_keys   wrapped               cache keys that tell what was fed (prefix_cache)
 InputProcessor.process_inputs    wrapped               requests are checked and resolved (frontend)
 GPUModelRunner.sample_tokens     wrapped on a CPU      seeded requests in chunks (cpu.seeded_requests)
+Worker.determine_available_memory, CPUWorker.determine_available_memory
+                                 wrapped               memory of soft requests is reserved (memory)
 
 ``VERL_SOFTTHINK_DISABLE=1`` turns all of it off. An engine without soft requests behaves as before,
 but for the last one: on a CPU vLLM dies of such a request.
@@ -36,7 +38,7 @@ def register() -> None:
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
     from verl_softthink.cpu import seeded_requests
-    from verl_softthink.rollout.vllm import frontend, prefix_cache, return_path, runner_v1, runner_v2
+    from verl_softthink.rollout.vllm import frontend, memory, prefix_cache, return_path, runner_v1, runner_v2
     from verl_softthink.rollout.vllm.embedding import SoftVocabParallelEmbedding
     from verl_softthink.upstream.hooks import when_imported
 
@@ -50,3 +52,6 @@ def register() -> None:
     return_path.install(Scheduler)
     prefix_cache.install(kv_cache_utils, block_pool)
     frontend.install(InputProcessor)
+    # Only a worker's process imports its worker.
+    when_imported("vllm.v1.worker.gpu_worker")(lambda module: memory.install(module.Worker))
+    when_imported("vllm.v1.worker.cpu_worker")(lambda module: memory.install(module.CPUWorker))

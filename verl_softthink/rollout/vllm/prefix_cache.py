@@ -8,6 +8,7 @@ and ordinary tokens are shared as ever.
 """
 
 import functools
+import secrets
 from hashlib import blake2b
 
 import numpy as np
@@ -34,6 +35,8 @@ class FedInputs:
         self._rebuilt = request.rebuilds_embedding
         self._seed = request.seed
         self._digests: dict[int, bytes | None] = {}
+        #: In place of a row that is missing, as where a request fails: nobody finds a block of unknown content.
+        self._unknown = secrets.token_bytes(_DIGEST_BYTES)
         if request.prefix is not None:
             seeds = prefix_seeds(request.prefix)
             for position, row in enumerate(prefix_rows(request.prefix)):
@@ -52,13 +55,9 @@ class FedInputs:
         self._digests[position] = None if fed is None else blake2b(fed, digest_size=_DIGEST_BYTES).digest()
 
     def key(self, start: int, end: int) -> tuple:
-        """What tells tokens ``start`` to ``end`` from ordinary ones; empty where they are ordinary.
-
-        Raises:
-            KeyError: for a position whose row is missing: a block of unknown content must not be cached.
-        """
+        """What tells tokens ``start`` to ``end`` from ordinary ones; empty where they are ordinary."""
         first = max(start, self.start)
-        fed = [(token - start, self._digests[token - self.start]) for token in range(first, end)]
+        fed = [(token - start, self._digests.get(token - self.start, self._unknown)) for token in range(first, end)]
         soft = [pair for pair in fed if pair[1] is not None]
         return (EXTRA_ARGS_KEY, *self._law, *(part for pair in soft for part in pair)) if soft else ()
 

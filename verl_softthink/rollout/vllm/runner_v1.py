@@ -11,7 +11,7 @@ import torch
 from vllm.v1.outputs import LogprobsTensors, SamplerOutput
 
 from verl_softthink.rollout.step import StepResult
-from verl_softthink.rollout.vllm.soft_runner import NO_RANK, track_requests
+from verl_softthink.rollout.vllm.soft_runner import NO_RANK, attach_step, track_requests
 
 
 def install(runner_class: type) -> None:
@@ -56,8 +56,7 @@ def install(runner_class: type) -> None:
     @functools.wraps(sample_tokens)
     def soft_sample_tokens(self, *args, **kwargs):
         output = sample_tokens(self, *args, **kwargs)
-        soft = getattr(self, "_softthink", None)
-        return output if soft is None else soft.attach(output, getattr(self, "async_output_copy_stream", None))
+        return attach_step(self, output, getattr(self, "async_output_copy_stream", None))
 
     runner_class._update_states = soft_update_states
     runner_class._preprocess = soft_preprocess

@@ -12,7 +12,7 @@ once the whole prefill is computed. The order of the batch changes from step to 
 import functools
 from types import ModuleType
 
-from verl_softthink.rollout.vllm.soft_runner import track_requests
+from verl_softthink.rollout.vllm.soft_runner import attach_step, track_requests
 
 
 def install_runner(model_runner: ModuleType) -> None:
@@ -27,8 +27,7 @@ def install_runner(model_runner: ModuleType) -> None:
         add_requests(self, scheduler_output)
         track_requests(self, scheduler_output)
         soft = getattr(self, "_softthink", None)
-        if soft is not None and getattr(self.sampler, "_softthink", None) is None:
-            _check_model_state(self)
+        if soft is not None:
             self.sampler._softthink = soft
 
     @functools.wraps(prepare_inputs)
@@ -51,9 +50,7 @@ def install_runner(model_runner: ModuleType) -> None:
 
     @functools.wraps(sample_tokens)
     def soft_sample_tokens(self, *args, **kwargs):
-        output = sample_tokens(self, *args, **kwargs)
-        soft = getattr(self, "_softthink", None)
-        return output if soft is None else soft.attach(output, self.output_copy_stream)
+        return attach_step(self, sample_tokens(self, *args, **kwargs), self.output_copy_stream)
 
     runner_class.add_requests = soft_add_requests
     runner_class.prepare_inputs = soft_prepare_inputs
@@ -76,19 +73,3 @@ def install_sampler(sampler: ModuleType) -> None:
         return output
 
     sampler_class.__call__ = soft_call
-
-
-def _check_model_state(runner) -> None:
-    """Models may bring a state of their own, which decides what is fed and what is sampled.
-
-    Raises:
-        RuntimeError: naming it.
-    """
-    from vllm.v1.worker.gpu.model_states.default import DefaultModelState
-
-    if type(runner.model_state) is not DefaultModelState:
-        raise RuntimeError(
-            f"{type(runner.model).__name__} runs with {type(runner.model_state).__name__} in vLLM's V2 model runner, "
-            "under which soft tokens have not been checked: set VLLM_USE_V2_MODEL_RUNNER=0, or send no soft requests "
-            "(extra_args['softthink']) to this model"
-        )

@@ -20,20 +20,20 @@ from verl_softthink.rollout.step import StepResult, soft_step
 from verl_softthink.rollout.to_device import to_device
 from verl_softthink.rollout.vllm.embedding import find_token_embedding
 from verl_softthink.rollout.vllm.limits import candidate_slots, carries_embeddings, compiled_step
-from verl_softthink.rollout.vllm.return_path import attach_rows
+from verl_softthink.rollout.vllm.return_path import attach_failures, attach_rows
 from verl_softthink.thinking import token_bytes
 
 logger = logging.getLogger(__name__)
-#: History from this size on is logged: it is allocated beside what vLLM reserved, and stays while the engine sleeps.
-LARGE_HISTORY_BYTES = 2**30
 #: Positions whose candidates' embeddings are looked up at a time: bounds [R, K, H] in a prefill of soft positions.
 POSITIONS_AT_ONCE = 1024
+#: What the numbers of one request can raise while it is taken in.
+_REQUEST_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 #: Rank that vLLM reports beside a log-prob; a log-density has none among the vocabulary's.
 NO_RANK = 0
 
 
 class SoftRunner:
-    """State, embedding and current step of one model runner; built at the engine's first soft request.
+    """State, embedding and current step of one model runner.
 
     Args:
         config: vLLM's whole configuration.
@@ -51,15 +51,6 @@ class SoftRunner:
             device=device,
             fed=(self.embedding.width, self.embedding.dtype) if carries_embeddings(config) else None,
         )
-        if (taken := self.state.nbytes) > LARGE_HISTORY_BYTES:
-            logger.warning(
-                "the history of soft requests takes %.1f GiB of %s, for max_num_seqs=%d times max_model_len=%d tokens; "
-                "lower one of them if memory is short",
-                taken / 2**30,
-                device,
-                self.state.slots,
-                self.state.length,
-            )
         self._soft_step = torch.compile(soft_step, dynamic=True) if compiled_step(config) else soft_step
         #: The soft step about to be taken: slot and output index of every batch row, [N] int64; None if there is none.
         self.slots: Tensor | None = None
@@ -76,9 +67,13 @@ class SoftRunner:
         request = SoftRequest.from_dict(values)
         if request.marker_text not in self.state.markers:
             self._add_text_marker(request.marker_text)
-        self.state.add(request_id, request)
-        if request.prefix is not None:
-            load_prefix(self.state, self.state.slot(request_id), request, prompt)
+        try:
+            self.state.add(request_id, request)
+            if request.prefix is not None:
+                load_prefix(self.state, self.state.slot(request_id), request, prompt)
+        except _REQUEST_ERRORS:
+            self.state.drop(request_id)
+            raise
 
     def prepare(
         self,
@@ -153,6 +148,7 @@ class SoftRunner:
 
     def _add_text_marker(self, text: str) -> None:
         """Once per text: seconds of host work for a large vocabulary, while the engine waits."""
+        self.state.markers.make_room(self.state.texts_alive)
         from vllm.tokenizers.registry import cached_tokenizer_from_config
 
         texts = token_bytes(cached_tokenizer_from_config(self._model_config), self._model_config.get_vocab_size())
@@ -171,15 +167,56 @@ def override_sampled(output: SamplerOutput, result: StepResult) -> None:
         ranks.masked_fill_(result.overrides, NO_RANK)
 
 
+def soft_runner(runner) -> SoftRunner:
+    """What a model runner keeps for soft requests; made at the first call.
+
+    Raises:
+        RuntimeError: when the model cannot be fed mixtures.
+    """
+    if getattr(runner, "_softthink", None) is None:
+        if runner.vllm_config.use_v2_model_runner:
+            _check_model_state(runner)
+        runner._softthink = SoftRunner(runner.vllm_config, runner.get_model(), runner.device)
+    return runner._softthink
+
+
+def _check_model_state(runner) -> None:
+    """Models of the V2 runner may bring a state of their own, which decides what is fed and what is sampled."""
+    from vllm.v1.worker.gpu.model_states.default import DefaultModelState
+
+    if type(runner.model_state) is not DefaultModelState:
+        raise RuntimeError(
+            f"{type(runner.get_model()).__name__} runs with {type(runner.model_state).__name__} in vLLM's V2 model "
+            "runner, under which soft tokens have not been checked: set VLLM_USE_V2_MODEL_RUNNER=0, or send no soft "
+            "requests (extra_args['softthink']) to this model"
+        )
+
+
 def track_requests(runner, scheduler_output) -> None:
-    """Free finished requests and give new soft ones their slot; ``runner._softthink`` appears with the first one."""
+    """Free finished requests and give new soft ones their slot.
+
+    A request that cannot be taken in is ended (``attach_step``); nobody else notices.
+    """
     soft = getattr(runner, "_softthink", None)
     if soft is not None:
         for request_id in scheduler_output.finished_req_ids:
             soft.state.drop(request_id)
+    runner._softthink_failures = {}
     for new in scheduler_output.scheduled_new_reqs:
         extra = getattr(new.sampling_params, "extra_args", None) or {}
-        if EXTRA_ARGS_KEY in extra:
-            if soft is None:
-                soft = runner._softthink = SoftRunner(runner.vllm_config, runner.get_model(), runner.device)
-            soft.add(new.req_id, extra[EXTRA_ARGS_KEY], new.prompt_token_ids)
+        if EXTRA_ARGS_KEY not in extra:
+            continue
+        try:
+            soft_runner(runner).add(new.req_id, extra[EXTRA_ARGS_KEY], new.prompt_token_ids)
+        except _REQUEST_ERRORS as error:
+            logger.exception("the soft request %s was ended", new.req_id)
+            runner._softthink_failures[new.req_id] = f"softthink: {error}"
+
+
+def attach_step(runner, output, copy_stream):
+    """Attach to a runner's output what the step has for soft requests: trace rows, and those that failed."""
+    soft = getattr(runner, "_softthink", None)
+    if soft is not None:
+        output = soft.attach(output, copy_stream)
+    failures = getattr(runner, "_softthink_failures", {})
+    return attach_failures(output, failures) if failures else output
