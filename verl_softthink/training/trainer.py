@@ -33,6 +33,7 @@ from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.training import collect
 from verl_softthink.training.agents import Agents
 from verl_softthink.training.check import check_config
+from verl_softthink.training.first_step import FirstStep
 from verl_softthink.training.metrics import grader_failures, soft_metrics
 from verl_softthink.training.mini_batches import mini_batches_of
 from verl_softthink.training.rewards import on_sampled_positions
@@ -67,6 +68,7 @@ class SoftThinkTrainer(PPOTrainerSync):
             method.group: registry.load(method.stage)(self, getattr(self.softthink, method.group))
             for method in registry.chosen(self.softthink)
         }
+        self._first_step = FirstStep(self)
         #: Prompts that this step waits for, where a method has sent them; None: verl's own batch.
         self._groups: int | None = None
 
@@ -147,6 +149,7 @@ class SoftThinkTrainer(PPOTrainerSync):
         return super()._compute_old_log_prob(batch, metrics)
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        self._first_step.see(batch)
         for stage in self.stages:
             batch = stage.before_old_log_prob(batch, metrics)
         batch.extra_info.update(self.scoring)
@@ -170,6 +173,7 @@ class SoftThinkTrainer(PPOTrainerSync):
         batch = super()._compute_advantage(batch, metrics)
         for stage in self.stages:
             batch = stage.after_advantage(batch, metrics)
+        self._first_step.report(batch, metrics)
         return batch
 
     @staticmethod
