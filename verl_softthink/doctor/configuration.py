@@ -2,15 +2,23 @@
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
 from verl_softthink.standalone import choose_platform
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 CHECK = "configuration"
 
 
-def configuration_findings(overrides: list[str]) -> list[Finding]:
-    """Compose ``verl.trainer.main_ppo``'s configuration with ``overrides``; run in a process of its own."""
+def compose(overrides: list[str]) -> "DictConfig":
+    """``verl.trainer.main_ppo``'s configuration with ``overrides``.
+
+    Raises:
+        ValueError: verl cannot compose it.
+    """
     choose_platform()
     import verl  # noqa: F401  (loads the plugin, which registers the recipes)
     from hydra import compose, initialize_config_module
@@ -19,9 +27,17 @@ def configuration_findings(overrides: list[str]) -> list[Finding]:
 
     try:
         with initialize_config_module("verl.trainer.config", version_base=None):
-            config = compose("ppo_trainer", overrides=overrides)
+            return compose("ppo_trainer", overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        return [failure(CHECK, f"verl cannot compose it: {' '.join(str(error).split())}")]
+        raise ValueError(f"verl cannot compose it: {' '.join(str(error).split())}") from error
+
+
+def configuration_findings(overrides: list[str]) -> list[Finding]:
+    """Check the configuration that ``overrides`` make; run in a process of its own."""
+    try:
+        config = compose(overrides)
+    except ValueError as error:
+        return [failure(CHECK, str(error))]
     found = [*_softthink(config), *_verl(config), *_attention(config), *_files(config), *_lengths(config)]
     found += _likely_mistakes(config)
     return found or [ok(CHECK, "It composes, and every check passes.")]

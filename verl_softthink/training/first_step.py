@@ -117,7 +117,7 @@ def no_signal(responses: Responses, advantages: Float[Tensor, " positions"], met
     failed = f" (softthink/grader_failures={failures:g}: look for the digests in the log)" if failures else ""
     return [
         f"{sign}, so outcomes teach nothing. Look at the responses (trainer.rollout_data_dir=DIR); at the grader"
-        f"{failed}, reward.custom_reward_function or verl's own by data_source, which must find the answer in the form that the "
-        "prompt asks for; and at the problems, which may all be too hard or too easy for the model. More responses to a "
-        "prompt (actor_rollout_ref.rollout.n) differ more often"
+        f"{failed}, reward.custom_reward_function or verl's own by data_source, which must find the answer in the form "
+        "that the prompt asks for; and at the problems, which may all be too hard or too easy for the model. More "
+        "responses to a prompt (actor_rollout_ref.rollout.n) differ more often"
     ]
