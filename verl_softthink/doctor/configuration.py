@@ -33,11 +33,15 @@ def compose(overrides: list[str]) -> "DictConfig":
 
 
 def configuration_findings(overrides: list[str]) -> list[Finding]:
-    """Check the configuration that ``overrides`` make; run in a process of its own."""
+    """Compose ``overrides`` and check the whole; run in a process of its own."""
     try:
-        config = compose(overrides)
+        return judged(compose(overrides))
     except ValueError as error:
         return [failure(CHECK, str(error))]
+
+
+def judged(config: "DictConfig") -> list[Finding]:
+    """Whether a run of this configuration will work: a failure where it certainly ends, a warning where it may."""
     found = [*_softthink(config), *_verl(config), *_attention(config), *_files(config), *_lengths(config)]
     found += _likely_mistakes(config)
     return found or [ok(CHECK, "It composes, and every check passes.")]
