@@ -195,5 +195,6 @@ DOUBTS: dict[str, str] = {
     "softthink.law.tau=0.5": "softthink.law.tau=0.5: the paper reports a collapse at 0.25",
     "softthink.filter.top_p=1.0": "softthink.filter.top_p=1.0: the paper reports a collapse",
     "actor_rollout_ref.rollout.max_model_len=80": "max_model_len=80 is below data.max_prompt_length + data.max",
+    "data.train_files=hdfs://cluster/train.parquet": "was not looked at: that it exists, and that no column",
     "actor_rollout_ref.rollout.n=1": "a group of one response has no baseline",
 }

@@ -57,6 +57,8 @@ def _explain(problem: dict, prefix: str, model: type[Settings]) -> str:
         for part in problem["loc"][:-1]:
             group = _group(group.model_fields[part].annotation)
         return f"{key}={problem['input']!r}: unknown key; known keys are {', '.join(group.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing; give it a value"
     reason = problem["msg"].removeprefix("Value error, ")
     shown = problem["input"]
     return f"{key}={shown!r}: {reason}"

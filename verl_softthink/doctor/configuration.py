@@ -116,6 +116,14 @@ def _files(config) -> list[Finding]:
                 problems.append(
                     failure(CHECK, f"data.{key}={file!r} does not exist: make it with verl-softthink data.")
                 )
+            elif not local:
+                problems.append(
+                    warning(
+                        CHECK,
+                        f"data.{key}={file!r} is not on this machine and was not looked at: that it exists, and "
+                        "that no column agent_name replaces the agent loop, is checked once the trainer loads it.",
+                    )
+                )
     return problems
 
 

@@ -8,14 +8,13 @@ from omegaconf import DictConfig
 from pyarrow import ArrowInvalid
 
 from verl_softthink.config.settings import SoftThinkSettings
-
-_COLUMN = "agent_name"
+from verl_softthink.training.agent_column import AGENT, replaced_loop
 
 
 def problems(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
     """A sentence for each local parquet file that chooses another agent loop than the recipe's.
 
-    Files elsewhere are downloaded by verl's workers; of their rows those of validation are refused once they arrive.
+    Files elsewhere, and of other formats, are refused once verl has loaded them (``agent_column.check_loaded``).
     """
     loop = config.actor_rollout_ref.rollout.agent.default_agent_loop
     found = []
@@ -25,16 +24,10 @@ def problems(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
         except ArrowInvalid as error:
             found.append(f"{key}={str(path)!r} cannot be read as parquet ({error}): make the file again")
             continue
-        if _COLUMN not in columns:
-            continue
-        values = parquet.read_table(path, columns=[_COLUMN])[_COLUMN].unique().to_pylist()
-        others = sorted(str(value) for value in values if value != loop)
-        if others:
-            found.append(
-                f"{key}={str(path)!r} has a column {_COLUMN} with {', '.join(map(repr, others))}, which would replace "
-                f"actor_rollout_ref.rollout.agent.default_agent_loop={loop!r}; remove the column from the file"
-            )
-    return found
+        if AGENT in columns:
+            values = parquet.read_table(path, columns=[AGENT])[AGENT].unique().to_pylist()
+            found.append(replaced_loop(f"{key}={str(path)!r}", values, loop))
+    return [sentence for sentence in found if sentence is not None]
 
 
 def _local_parquet(config: DictConfig) -> Iterator[tuple[str, Path]]:
