@@ -49,7 +49,7 @@ COMMANDS = [
     *[("plot", f"{{}}/{name}") for name in ("none", "broken.json", "modes.json", "empty")],
     ("plot", "{}/modes.json", "--window", "0"),
     *[(name, "{}/none") for name in ("summary", "inspect", "entropy-profile", "eval-table")],
-    *[(name, "{}/empty") for name in ("summary", "inspect", "entropy-profile", "eval-table")],
+    *[(name, "{}/empty") for name in ("summary", "eval-table")],
     ("eval-table", "a={}/broken.json"),
     ("ood", "{}/none", "--tasks", "pocket_fact"),
     *[("data", "gsm8k", name, "x") for name in ("--file", "--prompt", "--limit")],

@@ -97,5 +97,5 @@ def method_findings(responses: Responses, sampling: Sampling) -> list[Finding]:
     sentences = [text for doubts in registry.parts("doubts", methods) for text in doubts(responses, sampling.settings)]
     if methods and not sentences:
         groups = ", ".join(f"softthink.{method.group}" for method in methods)
-        return [ok(CHECK, f"Some of {responses.noun} contain what {groups} looks for.")]
+        return [ok(CHECK, f"Some of {responses.noun} contain what {groups} look{'s' * (len(methods) == 1)} for.")]
     return [warning(CHECK, f"{sentence}.") for sentence in dict.fromkeys(sentences)]

@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
 
-from verl_softthink.config.base import parse
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import DumpedResponse, read_dump
 from verl_softthink.pocket import checkpoint_path
@@ -73,7 +72,7 @@ def write_trace_page(
     if beside:
         responses = shared_prompts(responses, others)
     tokenizer = AutoTokenizer.from_pretrained(model or checkpoint_path())
-    chosen = most_mixed(responses, parse(LawSettings, law, f"{dump}: law"), count)
+    chosen = most_mixed(responses, LawSettings(**law), count)
     pages = []
     for response, other in zip(chosen, counterparts(chosen, others), strict=True):
         pages.append(_traced(response, law, tokenizer, parts, pair="first" if other else None))
