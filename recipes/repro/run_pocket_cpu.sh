@@ -25,7 +25,7 @@ shared=(
     actor_rollout_ref.actor.kl_loss_type=low_var_kl
     actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=128
     actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=128
-    actor_rollout_ref.rollout.n=8 actor_rollout_ref.rollout.max_model_len=208
+    actor_rollout_ref.rollout.n=8
     actor_rollout_ref.rollout.val_kwargs.do_sample=True actor_rollout_ref.rollout.val_kwargs.temperature=1.0
     "reward.custom_reward_function.path=pkg://verl_softthink.pocket.reward"
     trainer.total_training_steps=40 trainer.total_epochs=1 trainer.test_freq=10 trainer.save_freq=20

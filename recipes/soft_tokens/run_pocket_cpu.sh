@@ -25,7 +25,7 @@ shared=(
     actor_rollout_ref.actor.ppo_mini_batch_size=16 actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=64
     actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=128
     actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=128
-    actor_rollout_ref.rollout.n=8 actor_rollout_ref.rollout.max_model_len=128
+    actor_rollout_ref.rollout.n=8
     actor_rollout_ref.rollout.val_kwargs.do_sample=True actor_rollout_ref.rollout.val_kwargs.temperature=1.0
     # A checkpoint that evaluation reads: weights in Hugging Face's format.
     'actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]'

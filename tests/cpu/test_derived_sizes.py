@@ -2,6 +2,7 @@
 
 import pytest
 from omegaconf import OmegaConf
+from recipes.arms import RECIPES
 from support.composing import composed
 
 from verl_softthink.training.recipe_resolvers import largest, product
@@ -22,6 +23,13 @@ def test_the_engine_holds_a_whole_sequence(overrides, length, step, cache):
     rollout = composed(RECIPE, *overrides).actor_rollout_ref.rollout
     assert (rollout.max_model_len, rollout.max_num_batched_tokens) == (length, step)
     assert OmegaConf.select(rollout, CACHE) == cache
+
+
+def test_no_script_for_a_cpu_says_what_is_derived():
+    scripts = sorted(RECIPES.glob("*/run_*_cpu.sh"))
+    assert len(scripts) > 5
+    derived = ("max_model_len", "max_num_batched_tokens")
+    assert [script.name for script in scripts if any(size in script.read_text() for size in derived)] == []
 
 
 def test_a_length_that_is_not_set_leaves_the_least_sizes():

@@ -177,9 +177,9 @@ MISTAKES: dict[str, str] = {
     "softthink.rollout.prefix_cache_salt=false": "set the salt to True or turn prefix caching off",
     "actor_rollout_ref.model.use_fused_kernels=true": "fused kernels return no logits, which the law's density needs",
     "softthink.phase.end_of_thinking='</思考>'": "cannot produce it: it becomes",
-    "actor_rollout_ref.rollout.max_model_len=80": "max_model_len=80 is below data.max_prompt_length + data.max",
+    "actor_rollout_ref.rollout.max_num_batched_tokens=128": "is below actor_rollout_ref.rollout.max_num_seqs=256",
     "data.max_response_length=512": "max_model_len=544 is more than the 256 positions of the model",
-    "actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes=100000": "which takes 393216 bytes",
+    "actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes=100000": "which takes 524288 bytes",
     "actor_rollout_ref.model.path=/no/such/model": "its tokenizer cannot be loaded",
     "softthink.law.taus=0.1": "Could not override 'softthink.law.taus'",
     "+softthink.law.taus=0.1": "softthink.law.taus=0.1: unknown key; known keys of the law 'gumbel' are name",
@@ -194,5 +194,7 @@ MISTAKES: dict[str, str] = {
 DOUBTS: dict[str, str] = {
     "softthink.law.tau=0.5": "softthink.law.tau=0.5: the paper reports a collapse at 0.25",
     "softthink.filter.top_p=1.0": "softthink.filter.top_p=1.0: the paper reports a collapse",
+    "actor_rollout_ref.rollout.max_model_len=80": "max_model_len=80 is below data.max_prompt_length + data.max",
+    "data.train_files=hdfs://cluster/train.parquet": "was not looked at: that it exists, and that no column",
     "actor_rollout_ref.rollout.n=1": "a group of one response has no baseline",
 }

@@ -165,6 +165,6 @@ def test_deep_examination_sees_what_only_the_engine_tells(tmp_path):
         "@when_imported('verl_softthink.rollout.vllm.prefix_cache')\n"
         "def no_salt(module):\n    module.install = lambda *modules: None\n"
     )
-    findings = probe("engine", {"model": MODEL, "marker": "</think>"}, tmp_path)
+    findings = probe("engine", {"model": MODEL, "overrides": []}, tmp_path)
     (sentence,) = [finding["text"] for finding in findings if finding["status"] == "failure"]
     assert "cached positions of a soft one" in sentence

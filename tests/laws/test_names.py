@@ -8,7 +8,7 @@ from verl_softthink.laws import LAWS
 
 PACKAGE = Path(verl_softthink.__file__).parent
 NAMES = {law.name for law in LAWS.own}
-#: In lines with these the word is no law: a way to validate, an argument of transformers' attention, a kind of position.
+#: In lines with these the word is no law: a way to validate, an argument of attention, a kind of position.
 EXCEPTIONS = ("validation: Literal", "rollout.validation ==", '"seq_idx", "deterministic"', '_FLAGS = ("soft", "drawn"')
 
 

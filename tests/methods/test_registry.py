@@ -48,7 +48,8 @@ def brevity(install, tmp_path):
 def test_every_name_in_our_records_exists():
     for method in METHODS:
         targets = [
-            getattr(method, name) for name in ("settings", "stage", "check", "engine", "metrics", "page", "commands")
+            getattr(method, name)
+            for name in ("settings", "stage", "check", "doubts", "engine", "metrics", "page", "commands")
         ]
         targets += [function for _, function in method.registrations]
         assert all(registry.load(target) is not None for target in targets if target is not None), method.group

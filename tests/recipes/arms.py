@@ -57,6 +57,8 @@ def compose(lines: list[list[str]]) -> list[dict]:
             plain = OmegaConf.masked_copy(config, [key for key in config if key != "softthink"])
             plain.actor_rollout_ref.rollout.custom = None
             validate_config(plain, use_reference_policy=True, use_critic=False)
+            # The one value of a script's that the recipe `cpu` derives and tests read.
+            config.actor_rollout_ref.rollout.max_model_len = plain.actor_rollout_ref.rollout.max_model_len
             configs.append(OmegaConf.to_container(config))
     return configs
 

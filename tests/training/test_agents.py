@@ -1,15 +1,21 @@
 """Every row of a step draws noise of its own, which a resumed run draws again; validation keeps to its agent loop."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("verl")
+from omegaconf import OmegaConf
+from support.composing import composed
 from verl.utils import tensordict_utils as tu
+from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from verl_softthink.rollout.agent_loop import request_seed
 from verl_softthink.rollout.fields import OCCURRENCE
+from verl_softthink.training.agent_column import check_loaded
 from verl_softthink.training.agents import Agents
 
 LOOP = "softthink_agent"
@@ -85,8 +91,32 @@ def test_validation_has_its_own_loop_and_training_the_default():
     assert manager.loops == [None, "single_turn_agent"] and agents.agent_loop_workers == ("worker",)
 
 
-def test_validation_data_cannot_choose_another_loop():
+@pytest.mark.parametrize("validate", [False, True])
+def test_rows_cannot_choose_another_loop(validate):
     agents = Agents(Manager(), LOOP, validation_loop=None)
-    agents.generate_sequences(batch(["q"], validate=True, agent_name=[LOOP]))
-    with pytest.raises(ValueError, match="column agent_name=tool_agent of the validation data would replace .*remove"):
-        agents.generate_sequences(batch(["q", "r"], validate=True, agent_name=[LOOP, "tool_agent"]))
+    agents.generate_sequences(batch(["q"], validate=validate, agent_name=[LOOP]))
+    purpose = "validation" if validate else "training"
+    with pytest.raises(ValueError, match=f"the {purpose} data has a column agent_name with 'tool_agent', .*remove"):
+        agents.generate_sequences(batch(["q", "r"], validate=validate, agent_name=[LOOP, "tool_agent"]))
+
+
+def test_a_method_sends_its_own_requests_to_its_own_loop():
+    rows, manager = batch(["q"], agent_name=[LOOP]), Manager()
+    tu.assign_non_tensor_data(rows, "agent_name", "softthink_branch_agent")
+    Agents(manager, LOOP, validation_loop=None).generate_sequences(rows)
+    assert manager.loops == ["softthink_branch_agent"]
+
+
+def test_data_that_verl_has_loaded_from_anywhere_cannot_choose_another_loop(tmp_path):
+    """As JSON lines here, which nobody reads before; a file of another machine comes the same way."""
+    config = composed(["+softthink=soft_grpo"], "data.train_files=hdfs://cluster/train.jsonl")
+
+    def loaded(*loops):
+        rows = [{"prompt": [{"role": "user", "content": "q"}], "agent_name": loop} for loop in loops]
+        file = tmp_path / f"{len(loops)}.jsonl"
+        file.write_text("\n".join(map(json.dumps, rows)))
+        return RLHFDataset(str(file), tokenizer=None, config=OmegaConf.create({"filter_overlong_prompts": False}))
+
+    check_loaded(config, train_files=loaded(LOOP), val_files=object())
+    with pytest.raises(ValueError, match=r"data\.train_files=hdfs://cluster/train\.jsonl has a column .*'tool_agent'"):
+        check_loaded(config, train_files=loaded(LOOP, "tool_agent"))

@@ -12,7 +12,7 @@ def doctor(
         list[str] | None, typer.Argument(help="After --: the overrides of a verl command line, to be checked.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint: its tokenizer's end-of-thinking marker.")] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Start a Ray worker and a vLLM engine too.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also start Ray and vLLM, and sample responses.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say in plain sentences whether the installation will work; exit with 1 if it will not."""

@@ -83,7 +83,7 @@ def _explain(problem: dict, prefix: str, model: type[Settings]) -> str:
             group = _group(group.model_fields[part].annotation)
         return f"{key}={shown(problem['input'])}: unknown key; known keys are {', '.join(group.model_fields)}"
     if problem["type"] == "missing":
-        return f"{key} is missing; add it"
+        return f"{key} is missing; give it a value"
     return f"{key}={shown(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}"
 
 

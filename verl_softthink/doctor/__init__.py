@@ -10,5 +10,7 @@ configuration.py  a verl configuration, composed and checked
 lengths.py        prompt and response against the engine and the model
 registrations.py  every registration of plugin.py, in this process
 deep.py           a Ray worker, and a real vLLM engine
+sampling.py       what is asked of that engine: the configuration's own prompts and requests
+written.py        whether the responses contain what law and methods wait for
 run.py            all of them, those with heavy imports as concurrent processes
 """

@@ -2,16 +2,24 @@
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
 from verl_softthink.doctor.libraries import INSTALL_FLASH_ATTENTION
 from verl_softthink.standalone import choose_platform
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 CHECK = "configuration"
 
 
-def configuration_findings(overrides: list[str]) -> list[Finding]:
-    """Compose ``verl.trainer.main_ppo``'s configuration with ``overrides``; run in a process of its own."""
+def compose(overrides: list[str]) -> "DictConfig":
+    """``verl.trainer.main_ppo``'s configuration with ``overrides``.
+
+    Raises:
+        ValueError: verl cannot compose it.
+    """
     choose_platform()
     import verl  # noqa: F401  (loads the plugin, which registers the recipes)
     from hydra import compose, initialize_config_module
@@ -20,9 +28,21 @@ def configuration_findings(overrides: list[str]) -> list[Finding]:
 
     try:
         with initialize_config_module("verl.trainer.config", version_base=None):
-            config = compose("ppo_trainer", overrides=overrides)
+            return compose("ppo_trainer", overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        return [failure(CHECK, f"verl cannot compose it: {' '.join(str(error).split())}")]
+        raise ValueError(f"verl cannot compose it: {' '.join(str(error).split())}") from error
+
+
+def configuration_findings(overrides: list[str]) -> list[Finding]:
+    """Compose ``overrides`` and check the whole; run in a process of its own."""
+    try:
+        return judged(compose(overrides))
+    except ValueError as error:
+        return [failure(CHECK, str(error))]
+
+
+def judged(config: "DictConfig") -> list[Finding]:
+    """Whether a run of this configuration will work: a failure where it certainly ends, a warning where it may."""
     found = [*_softthink(config), *_verl(config), *_attention(config), *_files(config), *_lengths(config)]
     found += _likely_mistakes(config)
     if not found:
@@ -100,6 +120,14 @@ def _files(config) -> list[Finding]:
             if local and not Path(file).expanduser().exists():
                 problems.append(
                     failure(CHECK, f"data.{key}={file!r} does not exist: make it with verl-softthink data.")
+                )
+            elif not local:
+                problems.append(
+                    warning(
+                        CHECK,
+                        f"data.{key}={file!r} is not on this machine and was not looked at: that it exists, and "
+                        "that no column agent_name replaces the agent loop, is checked once the trainer loads it.",
+                    )
                 )
     return problems
 

@@ -1,14 +1,23 @@
 """``--deep``: the plugin at work in a Ray worker and in a real vLLM engine."""
 
+from typing import TYPE_CHECKING
+
+from verl_softthink.doctor.configuration import compose
 from verl_softthink.doctor.findings import Finding, failure, ok, warning
 from verl_softthink.doctor.registrations import registration_findings
+from verl_softthink.doctor.sampling import BUILT_IN, Sampling, built_in, configured
+from verl_softthink.doctor.written import written_findings
+from verl_softthink.pocket import checkpoint_path
+from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.standalone import choose_platform, vllm_engine
+
+if TYPE_CHECKING:
+    from vllm import LLM
 
 CHECK = "engine"
 _OBJECT_STORE_BYTES = 100 * 2**20
 _BLOCK = 16
 _RESPONSES, _TOKENS = 8, 128
-_QUESTION = "What is 3 + 4?"
 
 
 def ray_findings() -> list[Finding]:
@@ -23,38 +32,66 @@ def ray_findings() -> list[Finding]:
     return findings
 
 
-def engine_findings(model: str, marker: str | list[int]) -> list[Finding]:
-    """Soft responses of a real engine: traces come back, no other request reads their cache, the marker is written."""
+def engine_findings(model: str | None, overrides: list[str]) -> list[Finding]:
+    """One real engine: traces come back, no other request reads their cache, and the model writes what is waited for.
+
+    Args:
+        model: checkpoint; None for the configuration's, or the pocket reasoner.
+        overrides: verl's command line, whose prompts and settings are sampled; none, and built-in questions are.
+    """
     choose_platform()
+    sampling, refused = _sampling(model, overrides)
+    arguments = {
+        "max_model_len": max(2 * _TOKENS, sampling.prompt_tokens + sampling.tokens),
+        "max_num_seqs": _RESPONSES,
+        "enable_prefix_caching": True,
+        "block_size": _BLOCK,
+        "disable_log_stats": True,
+        "additional_config": sampling.additional_config,
+    }
+    with vllm_engine(sampling.model, **arguments | sampling.engine) as llm:
+        return [*_machinery(llm), *refused, *written_findings(llm, sampling)]
+
+
+def _sampling(model: str | None, overrides: list[str]) -> tuple[Sampling, list[Finding]]:
+    """What to sample, and a finding where the configuration does not say."""
+    plain = built_in(model or str(checkpoint_path()))
+    if not overrides:
+        return plain, []
+    from verl_softthink.training.check import check_config
+
+    try:
+        config = compose(overrides)
+        return (configured(model, config, check_config(config)), []) if "softthink" in config else (plain, [])
+    except ValueError:
+        text = "The configuration is refused, so built-in questions are sampled in place of its prompts."
+        return plain, [warning(CHECK, text)]
+
+
+def _machinery(llm: "LLM") -> list[Finding]:
+    """Traces and cache keys, on requests of their own."""
     from vllm import SamplingParams
 
-    def settings(seed: int) -> dict:
-        phase = {"end_of_thinking": marker, "budget": _TOKENS - _BLOCK}
-        return {"softthink": {"phase": phase, "filter": {"top_k": 5, "max_topk": 5}, "seed": seed}}
+    tokenizer = llm.get_tokenizer()
+    messages = [{"role": "user", "content": BUILT_IN[0][0]}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    prompt = tokenizer.encode(text, add_special_tokens=False)
+    requests = [
+        SamplingParams(max_tokens=_TOKENS, temperature=1.0, ignore_eos=True, extra_args=_soft_request(seed))
+        for seed in range(_RESPONSES)
+    ]
+    outputs = llm.generate([{"prompt_token_ids": prompt}] * _RESPONSES, requests, use_tqdm=False)
+    responses = [output.outputs[0] for output in outputs]
+    shown = prompt + list(responses[0].token_ids)
+    follow_up = llm.generate(
+        [{"prompt_token_ids": shown}], SamplingParams(max_tokens=1, temperature=0.0), use_tqdm=False
+    )[0]
+    return [_traces(responses), _cache(follow_up.num_cached_tokens or 0, len(prompt))]
 
-    with vllm_engine(
-        model,
-        max_model_len=2 * _TOKENS,
-        max_num_seqs=_RESPONSES,
-        enable_prefix_caching=True,
-        block_size=_BLOCK,
-        disable_log_stats=True,
-    ) as llm:
-        tokenizer = llm.get_tokenizer()
-        messages = [{"role": "user", "content": _QUESTION}]
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        prompt = tokenizer.encode(text, add_special_tokens=False)
-        requests = [
-            SamplingParams(max_tokens=_TOKENS, temperature=1.0, ignore_eos=True, extra_args=settings(seed))
-            for seed in range(_RESPONSES)
-        ]
-        outputs = llm.generate([{"prompt_token_ids": prompt}] * _RESPONSES, requests, use_tqdm=False)
-        responses = [output.outputs[0] for output in outputs]
-        shown = prompt + list(responses[0].token_ids)
-        follow_up = llm.generate(
-            [{"prompt_token_ids": shown}], SamplingParams(max_tokens=1, temperature=0.0), use_tqdm=False
-        )[0]
-    return [_traces(responses), _cache(follow_up.num_cached_tokens or 0, len(prompt)), *_markers(responses, marker)]
+
+def _soft_request(seed: int) -> dict:
+    """A request that thinks for all but its last block of tokens, whatever the tokenizer."""
+    return {EXTRA_ARGS_KEY: {"phase": {"end_of_thinking": [0], "budget": _TOKENS - _BLOCK}, "seed": seed}}
 
 
 def _traces(responses: list) -> Finding:
@@ -75,22 +112,3 @@ def _cache(cached: int, prompt_tokens: int) -> Finding:
         f"An ordinary request read {cached - prompt_tokens} cached positions of a soft one, whose keys belong to "
         "mixtures: vLLM's prefix cache keys lack what was fed; turn enable_prefix_caching off and report it.",
     )
-
-
-def _markers(responses: list, marker: str | list[int]) -> list[Finding]:
-    from verl_softthink.trace import unpack_rows
-
-    if any(response.routed_experts is None for response in responses):
-        return []
-    reasons = [unpack_rows(response.routed_experts).end_reason for response in responses]
-    written = reasons.count("marker")
-    sentence = f"{written} of {len(reasons)} soft responses to {_QUESTION!r} wrote {marker!r} by themselves"
-    if written:
-        return [ok(CHECK, f"{sentence}.")]
-    return [
-        warning(
-            CHECK,
-            f"{sentence} within {_TOKENS - _BLOCK} tokens: if the model does so on longer thoughts neither, set "
-            "softthink.phase.budget.",
-        )
-    ]

@@ -16,7 +16,6 @@ from verl_softthink.doctor.versions import version_findings
 _QUICK_SECONDS, _DEEP_SECONDS = 300, 600
 _QUICK = ("platform", "marker", "configuration")
 _OUT = "findings.json"
-DEFAULT_MARKER = "</think>"
 #: Name and keyword arguments.
 Check = tuple[str, dict[str, object]]
 
@@ -25,9 +24,10 @@ def examine(*, model: str | None, overrides: list[str], deep: bool) -> list[Find
     """Everything the doctor knows.
 
     Args:
-        model: checkpoint whose tokenizer is looked at, and which ``deep`` runs; none, and the pocket reasoner.
+        model: checkpoint whose tokenizer is looked at, and which ``deep`` runs; without one, ``deep`` runs the
+            configuration's, or the pocket reasoner.
         overrides: verl's command line; its configuration is checked when there is one.
-        deep: start a Ray worker and a vLLM engine.
+        deep: start a Ray worker and a vLLM engine, and sample a few responses.
     """
     findings = version_findings() + switch_findings()
     if any(finding.status is Status.failure for finding in findings):
@@ -45,14 +45,11 @@ def examine(*, model: str | None, overrides: list[str], deep: bool) -> list[Find
     for probe in probes:
         findings += probe.findings()
     if deep:
-        from verl_softthink.pocket import checkpoint_path
-
-        engine_model = model or str(checkpoint_path())
         # Side by side: each mostly imports.
         deep_checks: list[Check] = [
             ("registrations", {"process": "the driver"}),
             ("Ray worker", {}),
-            ("engine", {"model": engine_model, "marker": DEFAULT_MARKER}),
+            ("engine", {"model": model, "overrides": overrides}),
         ]
         for probe in [start_probe(check) for check in deep_checks]:
             findings += probe.findings()

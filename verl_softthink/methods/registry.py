@@ -35,6 +35,9 @@ class Method:
         stage: class of its part of a training step, derived from ``methods.stage.Stage``.
         check: function (configuration of verl, settings of the node) -> sentences, one for each mistake in what the
             user combined with it; called on the driver before any worker starts.
+        doubts: function (``methods.responses.Responses``, settings of the node) -> sentences, one for each text that
+            the method looks for and no response contains; called once, with the first responses of a run, and by the
+            doctor with responses that it samples.
         engine: mixin class that is put in front of the likelihood engine.
         registrations: (upstream module, function) pairs: the function is called with the module once that is imported
             (agent loops, advantage estimators, policy losses).
@@ -51,6 +54,7 @@ class Method:
     settings: str
     stage: str
     check: str | None = None
+    doubts: str | None = None
     engine: str | None = None
     registrations: tuple[tuple[str, str], ...] = ()
     outcome_estimators: tuple[str, ...] = ()
@@ -73,6 +77,7 @@ METHODS: tuple[Method, ...] = (
         settings=f"{_HERE}.attnrl.settings:AttnrlSettings",
         stage=f"{_HERE}.attnrl.stage:AttnrlStage",
         check=f"{_HERE}.attnrl.check:problems",
+        doubts=f"{_HERE}.attnrl.doubts:doubts",
         engine=f"{_HERE}.attnrl.engine:StepInfluence",
         registrations=((_AGENT_LOOPS, f"{_HERE}.attnrl.agent_loop:register"),),
         metrics=f"{_HERE}.attnrl.metrics:ROWS",
@@ -85,6 +90,7 @@ METHODS: tuple[Method, ...] = (
         settings=f"{_HERE}.repro.settings:ReproSettings",
         stage=f"{_HERE}.repro.stage:ReproStage",
         check=f"{_HERE}.repro.check:problems",
+        doubts=f"{_HERE}.repro.doubts:doubts",
         engine=f"{_HERE}.repro.engine:AnswerScoring",
         metrics=f"{_HERE}.repro.metrics:ROWS",
         page=f"{_HERE}.repro.page:ProcessRewardsOfPieces",
@@ -96,6 +102,7 @@ METHODS: tuple[Method, ...] = (
         settings=f"{_HERE}.variational.settings:VariationalSettings",
         stage=f"{_HERE}.variational.stage:VariationalStage",
         check=f"{_HERE}.variational.check:problems",
+        doubts=f"{_HERE}.variational.doubts:doubts",
         registrations=(
             (_AGENT_LOOPS, f"{_HERE}.variational.agent_loop:register"),
             (_CORE_ALGOS, f"{_HERE}.variational.advantage:register"),

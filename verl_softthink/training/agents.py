@@ -7,8 +7,7 @@ from tensordict import NonTensorData, TensorDict
 from verl.utils import tensordict_utils as tu
 
 from verl_softthink.rollout.fields import OCCURRENCE
-
-_AGENT = "agent_name"
+from verl_softthink.training.agent_column import AGENT, replaced_loop
 
 
 class Agents:
@@ -36,25 +35,22 @@ class Agents:
         """Send prompts, whose agent loops put their rows into the TransferQueue.
 
         Raises:
-            ValueError: a column of the validation data chooses another agent loop than the recipe's.
+            ValueError: a column of the data chooses another agent loop than the recipe's.
         """
         validates = bool(tu.get(prompts, "validate", default=False))
-        if validates:
-            self._choose_loop(prompts)
+        self._refuse_other_loops(prompts, "validation" if validates else "training")
+        if validates and self._validation_loop is not None:
+            prompts[AGENT] = NonTensorData(self._validation_loop, batch_size=prompts.batch_size)
         if OCCURRENCE not in prompts:
             self._number(prompts, validates)
         self._manager.generate_sequences(prompts)
 
-    def _choose_loop(self, prompts: TensorDict) -> None:
-        if _AGENT in prompts:
-            others = sorted({str(name) for name in tu.get(prompts, _AGENT)} - {self._loop})
-            if others:
-                raise ValueError(
-                    f"the column agent_name={', '.join(others)} of the validation data would replace "
-                    f"actor_rollout_ref.rollout.agent.default_agent_loop={self._loop!r}; remove the column"
-                )
-        if self._validation_loop is not None:
-            prompts[_AGENT] = NonTensorData(self._validation_loop, batch_size=prompts.batch_size)
+    def _refuse_other_loops(self, prompts: TensorDict, purpose: str) -> None:
+        # A single value for all rows is a method's own; the data's is a value for each.
+        if AGENT in prompts and not isinstance(prompts.get(AGENT), NonTensorData):
+            problem = replaced_loop(f"the {purpose} data", tu.get(prompts, AGENT), self._loop)
+            if problem is not None:
+                raise ValueError(problem)
 
     def _number(self, prompts: TensorDict, validates: bool) -> None:
         step = (int(tu.get(prompts, "global_steps")), validates)

@@ -8,32 +8,26 @@ from omegaconf import DictConfig
 from pyarrow import ArrowException
 
 from verl_softthink.config.settings import SoftThinkSettings
-
-_COLUMN = "agent_name"
+from verl_softthink.training.agent_column import AGENT, replaced_loop
 
 
 def problems(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
     """A sentence for each local parquet file that chooses another agent loop than the recipe's.
 
-    Files elsewhere are downloaded by verl's workers; of their rows those of validation are refused once they arrive.
+    Files elsewhere, and of other formats, are refused once verl has loaded them (``agent_column.check_loaded``).
     """
     loop = config.actor_rollout_ref.rollout.agent.default_agent_loop
     found = []
     for key, path in _local_parquet(config):
         try:
-            if _COLUMN not in parquet.read_schema(path).names:
+            if AGENT not in parquet.read_schema(path).names:
                 continue
-            values = parquet.read_table(path, columns=[_COLUMN])[_COLUMN].unique().to_pylist()
+            values = parquet.read_table(path, columns=[AGENT])[AGENT].unique().to_pylist()
         except (OSError, ArrowException) as error:
             found.append(f"{key}={str(path)!r} cannot be read as parquet ({error}): make the file again")
             continue
-        others = sorted(str(value) for value in values if value != loop)
-        if others:
-            found.append(
-                f"{key}={str(path)!r} has a column {_COLUMN} with {', '.join(map(repr, others))}, which would replace "
-                f"actor_rollout_ref.rollout.agent.default_agent_loop={loop!r}; remove the column from the file"
-            )
-    return found
+        found.append(replaced_loop(f"{key}={str(path)!r}", values, loop))
+    return [sentence for sentence in found if sentence is not None]
 
 
 def _local_parquet(config: DictConfig) -> Iterator[tuple[str, Path]]:

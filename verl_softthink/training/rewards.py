@@ -10,6 +10,9 @@ stay.
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
+from transfer_queue import KVBatchMeta
+
+from verl_softthink.batch import get, put_rows, values_of
 
 
 def on_sampled_positions(rewards: Float[Tensor, " T"], mask: Num[Tensor, " T"]) -> Float[Tensor, " T"]:
@@ -22,3 +25,16 @@ def on_sampled_positions(rewards: Float[Tensor, " T"], mask: Num[Tensor, " T"]) 
         return rewards
     place = torch.searchsorted(sampled, torch.arange(len(rewards), device=rewards.device), right=True) - 1
     return torch.zeros_like(rewards).index_add(0, sampled[place.clamp(min=0)], rewards)
+
+
+def move_rewards(batch: KVBatchMeta) -> None:
+    """Do so with the ``rm_scores`` of every row of a batch."""
+    rows = get(batch.keys, batch.partition_id, ["rm_scores", "response_mask"])
+    columns = (values_of(rows[name]) for name in ("rm_scores", "response_mask"))
+    moved = {
+        key: found
+        for key, rewards, mask in zip(batch.keys, *columns, strict=True)
+        if not (found := on_sampled_positions(rewards, mask)).equal(rewards)
+    }
+    if moved:
+        put_rows(list(moved), batch.partition_id, {"rm_scores": list(moved.values())})

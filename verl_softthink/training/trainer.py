@@ -18,7 +18,7 @@ from transfer_queue import KVBatchMeta
 from verl.experimental.agent_loop import AgentLoopManager
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
-from verl_softthink.batch import get, put_rows, real_keys, values_of
+from verl_softthink.batch import real_keys
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import dump_path, write_dump
 from verl_softthink.laws import DISCRETE
@@ -31,12 +31,14 @@ from verl_softthink.rollout.fields import FORCED
 from verl_softthink.rollout.replica_registry import ROLLOUT_NAME
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.training import collect
+from verl_softthink.training.agent_column import check_loaded
 from verl_softthink.training.agents import Agents
 from verl_softthink.training.check import check_config
 from verl_softthink.training.dump_folder import dump_folder
+from verl_softthink.training.first_step import FirstStep
 from verl_softthink.training.metrics import grader_failures, soft_metrics
 from verl_softthink.training.mini_batches import mini_batches_of
-from verl_softthink.training.rewards import on_sampled_positions
+from verl_softthink.training.rewards import move_rewards
 from verl_softthink.training.stage_states import load_states, save_states
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class SoftThinkTrainer(PPOTrainerSync):
             method.group: registry.load(method.stage)(self, getattr(self.softthink, method.group))
             for method in registry.chosen(self.softthink)
         }
+        self._first_step = FirstStep(self)
         #: Prompts that this step waits for, where a method has sent them; None: verl's own batch.
         self._groups: int | None = None
 
@@ -95,6 +98,10 @@ class SoftThinkTrainer(PPOTrainerSync):
             **self.softthink.likelihood.model_dump(),
         }
         return {SETTINGS: settings}
+
+    def _init_dataloader(self) -> None:
+        super()._init_dataloader()
+        check_loaded(self.config, train_files=self.train_dataset, val_files=self.val_dataset)
 
     def fit(self, agent_loop_manager: AgentLoopManager) -> None:
         watch = guard.watch_of(self, agent_loop_manager)
@@ -150,6 +157,7 @@ class SoftThinkTrainer(PPOTrainerSync):
         return super()._compute_old_log_prob(batch, metrics)
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        self._first_step.see(batch)
         for stage in self.stages:
             batch = stage.before_old_log_prob(batch, metrics)
         batch.extra_info.update(self.scoring)
@@ -169,24 +177,12 @@ class SoftThinkTrainer(PPOTrainerSync):
             keys=real_keys(batch), partition_id=batch.partition_id, select_fields=["extra_fields"]
         )
         metrics.update(grader_failures(verdicts["extra_fields"]))
-        self._move_rewards(batch)
+        move_rewards(batch)
         batch = super()._compute_advantage(batch, metrics)
         for stage in self.stages:
             batch = stage.after_advantage(batch, metrics)
+        self._first_step.report(batch, metrics)
         return batch
-
-    @staticmethod
-    def _move_rewards(batch: KVBatchMeta) -> None:
-        """Rewards on tokens that nobody sampled, to where verl's estimators find them."""
-        rows = get(batch.keys, batch.partition_id, ["rm_scores", "response_mask"])
-        columns = (values_of(rows[name]) for name in ("rm_scores", "response_mask"))
-        moved = {
-            key: found
-            for key, rewards, mask in zip(batch.keys, *columns, strict=True)
-            if not (found := on_sampled_positions(rewards, mask)).equal(rewards)
-        }
-        if moved:
-            put_rows(list(moved), batch.partition_id, {"rm_scores": list(moved.values())})
 
     def _compute_ref_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch.extra_info.update(self.scoring)

@@ -84,6 +84,8 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_TRAINER, "register_trainer", "called: trainer mode softthink_sync"),
     Symbol("verl.trainer.ppo.v1.trainer_sync", "PPOTrainerSync.on_init_end", "overridden: bounded sync, probe"),
     Symbol(_TRAINER, "PPOTrainer.fit", "overridden: the watch"),
+    Symbol(_TRAINER, "PPOTrainer._init_dataloader", "overridden: data that would replace the agent loop"),
+    *_of(_TRAINER, "PPOTrainer", "train_dataset val_dataset", "read: their columns"),
     Symbol(_TRAINER, "PPOTrainer._compute_old_log_prob", "overridden: scoring, metrics"),
     Symbol(_TRAINER, "PPOTrainer._compute_ref_log_prob", "overridden: scoring"),
     Symbol(_TRAINER, "PPOTrainer._compute_advantage", "overridden: advantages of methods"),
