@@ -34,14 +34,12 @@ def find_dump(path: Path, step: int | None = None) -> Path:
 
 
 def mixedness(response: DumpedResponse, law: LawSettings) -> float:
-    """Mean effective number of tokens of the soft positions, 1 / sum y^2; 0 without a soft position."""
+    """Mean effective number of tokens of the soft positions; 0 without a soft position."""
     trace = response.trace
     if not trace.soft.any():
         return 0.0
     action = Action(ids=trace.ids[trace.soft].long(), values=trace.values[trace.soft])
-    parameters = law.columns(len(action.ids))
-    weights = LAWS[law.name].weights(action, parameters)
-    return float((1 / weights.square().sum(-1)).mean())
+    return float(LAWS[law.name].mixture(action, law.columns(len(action.ids))).effective_tokens.mean())
 
 
 def most_mixed(responses: Sequence[DumpedResponse], law: LawSettings, count: int) -> list[DumpedResponse]:
