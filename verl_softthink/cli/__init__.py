@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink import __version__
-from verl_softthink.cli import bench, data, doctor, evaluation, report
+from verl_softthink.cli import audit, bench, data, doctor, evaluation, report
 from verl_softthink.methods import registry
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ def _configure(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
-for group in (bench, data, doctor, evaluation, report):
+for group in (audit, bench, data, doctor, evaluation, report):
     group.add_to(app)
 for add_to in registry.parts("commands"):
     add_to({"": app, "bench": bench.bench, "data": data.data})

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -19,6 +20,9 @@ from verl_softthink.evaluation.scoring import grade, resolve_reward
 from verl_softthink.evaluation.store import SampleStore, write_json
 from verl_softthink.evaluation.summary import summarise, table
 from verl_softthink.report.pass_at_k import plot_pass_at_k
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +117,11 @@ def fingerprint(checkpoint: Path) -> dict[str, list[int]]:
     return {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
 
 
+def title_of(checkpoint: Path, data: Path) -> str:
+    """What was evaluated on what: of a path such as .../soft/seed0/global_step_60/actor its last parts."""
+    return f"{'/'.join(checkpoint.resolve().parts[-TITLE_PARTS:])} on {data.name}"
+
+
 def evaluate(evaluation: Evaluation, out: Path, console: Console) -> dict:
     """Draw what is missing, and write ``eval.json`` and ``pass_at_k.png`` into ``out``.
 
@@ -140,9 +149,7 @@ def evaluate(evaluation: Evaluation, out: Path, console: Console) -> dict:
         )
     result = {"modes": summaries, "settings": settings, "versions": versions(), "hardware": hardware()}
     write_json(result, out / "eval.json")
-    # The last parts of .../soft/seed0/checkpoints/global_step_60/actor/huggingface that tell checkpoints apart.
-    name = "/".join(evaluation.checkpoint.resolve().parts[-TITLE_PARTS:])
-    title = f"{name} on {evaluation.data.name}"
+    title = title_of(evaluation.checkpoint, evaluation.data)
     console.print(table(summaries, title))
     plot_pass_at_k([(title, out / "eval.json")], out / "pass_at_k.png", title=title)
     logger.info("wrote %s", out / "eval.json")
@@ -157,7 +164,9 @@ def _chunks(evaluation: Evaluation, mode: Mode) -> list[tuple[int, Sequence[Eval
 
 
 def _draw(evaluation: Evaluation, missing: list, store: SampleStore, console: Console) -> None:
-    tokenize = _prompt_tokens(evaluation.checkpoint)
+    from transformers import AutoTokenizer
+
+    tokenize = prompt_tokens(AutoTokenizer.from_pretrained(evaluation.checkpoint))
     with Progress(*COLUMNS, console=console) as progress:
         total = sum(len(problems) * evaluation.per_problem(mode) for mode, _, problems in missing)
         task = progress.add_task("starting vLLM", total=total)
@@ -201,10 +210,8 @@ def _samples(
     ]
 
 
-def _prompt_tokens(checkpoint: Path) -> Callable[[EvaluationProblem], list[int]]:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+def prompt_tokens(tokenizer: "PreTrainedTokenizerBase") -> Callable[[EvaluationProblem], list[int]]:
+    """From a problem to the token ids of its prompt."""
 
     def tokens(problem: EvaluationProblem) -> list[int]:
         chat = tokenizer.apply_chat_template(list(problem.messages), add_generation_prompt=True, return_dict=True)
