@@ -44,14 +44,12 @@ def report(audit: Audit, data: Path, outputs: Outputs, console: Console) -> dict
     from transformers import AutoTokenizer
 
     settings = _settings(audit, data)
-    tokenizer = AutoTokenizer.from_pretrained(audit.checkpoint)
+    auditor = Auditor(audit, AutoTokenizer.from_pretrained(audit.checkpoint))
     with Progress(*COLUMNS, console=console) as progress:
         answers = len(audit.problems) * audit.samples * (1 + len(ARMS))
         task = progress.add_task("starting vLLM", total=answers)
         with Engine.opened(audit.checkpoint, audit.engine) as engine:
-            audited = Auditor(audit, engine, tokenizer).run(
-                lambda arm, count: progress.update(task, description=arm, advance=count)
-            )
+            audited = auditor.run(engine, lambda arm, count: progress.update(task, description=arm, advance=count))
     summary = summarise(audited, audit.seed)
     title = title_of(audit.checkpoint, data)
     console.print(table(summary, title))

@@ -78,7 +78,7 @@ class Audit:
 
 
 class Auditor:
-    """Audits on one engine.
+    """Runs an audit.
 
     Args:
         tokenizer: of the checkpoint.
@@ -87,8 +87,8 @@ class Auditor:
         ValueError: when pause, markers or prompts do not fit the tokenizer and the engine.
     """
 
-    def __init__(self, audit: Audit, engine: Engine, tokenizer: "PreTrainedTokenizerBase"):
-        self._audit, self._engine, self._tokenizer = audit, engine, tokenizer
+    def __init__(self, audit: Audit, tokenizer: "PreTrainedTokenizerBase"):
+        self._audit, self._tokenizer = audit, tokenizer
         self._pause = _one_token(tokenizer, audit.pause)
         self._lead_in = self._resolved_lead_in()
         tokenize = prompt_tokens(tokenizer)
@@ -100,23 +100,24 @@ class Auditor:
                     f"{audit.engine.max_prompt_length}"
                 )
 
-    def run(self, progress: Callable[[str, int], None]) -> list[AuditedProblem]:
+    def run(self, engine: Engine, progress: Callable[[str, int], None]) -> list[AuditedProblem]:
         """Audit all problems.
 
         Args:
+            engine: with the checkpoint's weights and the audit's sizes.
             progress: called with the name of an arm and a number of answers, whenever they are there.
         """
-        return [audited for chunk in self._audit.chunks() for audited in self._chunk(chunk, progress)]
+        return [audited for chunk in self._audit.chunks() for audited in self._chunk(chunk, engine, progress)]
 
     def _chunk(
-        self, problems: Sequence[EvaluationProblem], progress: Callable[[str, int], None]
+        self, problems: Sequence[EvaluationProblem], engine: Engine, progress: Callable[[str, int], None]
     ) -> list[AuditedProblem]:
         audit = self._audit
         asked = [problem for problem in problems for _ in range(audit.samples)]
         numbers = list(range(audit.samples)) * len(problems)
         seeds = [sample_seed(audit.seed, p.index, number) for p, number in zip(asked, numbers, strict=True)]
         prompts = [self._prompts[problem.index] for problem in asked]
-        rollouts = self._engine.roll_out(prompts, [self._request(audit.mode.law, seed) for seed in seeds])
+        rollouts = engine.roll_out(prompts, [self._request(audit.mode.law, seed) for seed in seeds])
         progress(SAMPLED, len(rollouts))
         responses = [
             Drawn(problem=problem.index, seed=seed, beginning=self._beginning(rollout))
@@ -130,7 +131,7 @@ class Auditor:
         right, again = {SAMPLED: self._grade(asked, own, first)}, first
         for arm in ARMS:
             begun = prefixes(arm, responses, pause_token=self._pause, lead_in=self._lead_in, seed=audit.seed)
-            answers = self._answers(prompts, seeds, begun)
+            answers = self._answers(engine, prompts, seeds, begun)
             right[arm] = self._grade(asked, begun, answers)
             if arm == AS_THEY_ARE:
                 again = answers
@@ -148,7 +149,7 @@ class Auditor:
         return [AuditedProblem.of(index, found) for index, found in audited.items()]
 
     def _answers(
-        self, prompts: Sequence[list[int]], seeds: Sequence[int], begun: Sequence[Prefix | None]
+        self, engine: Engine, prompts: Sequence[list[int]], seeds: Sequence[int], begun: Sequence[Prefix | None]
     ) -> list[list[int]]:
         """The tokens behind each prefix; none where there is no prefix."""
         at = [number for number, prefix in enumerate(begun) if prefix is not None]
@@ -156,7 +157,7 @@ class Auditor:
             self._request(begun[number].law, seeds[number], encode_prefix(begun[number].trace, begun[number].law))
             for number in at
         ]
-        found = self._engine.roll_out([prompts[number] + begun[number].tokens for number in at], requests) if at else []
+        found = engine.roll_out([prompts[number] + begun[number].tokens for number in at], requests) if at else []
         answers: list[list[int]] = [[] for _ in begun]
         for number, rollout in zip(at, found, strict=True):
             answers[number] = rollout.tokens
