@@ -60,7 +60,7 @@ def command(data, *arguments: str):
         (("--override", "law.tua=1"), "softthink.law.tua=1: unknown key"),
         (("--limit", "1"), "1 problems: an audit takes thoughts of other problems"),
         (("--pause", "ab"), "--pause 'ab' becomes the tokens"),
-        (("--max-prompt-length", "8"), "row 0: the prompt has 12 tokens; raise --max-prompt-length 8"),
+        (("--max-prompt-length", "8"), "row 0: the prompt has 10 tokens; raise --max-prompt-length 8"),
         (("--phase", "lead_in='</think>   '", "--max-tokens", "3", "--phase", "budget=null"), "has no room behind it"),
         (
             ("--law", "gaussian", "--override", "law.fed=seed", "--override", "law.normalise_over=candidates"),
