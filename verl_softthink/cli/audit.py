@@ -35,7 +35,7 @@ def audit(
     reward: options.Reward = "auto",
     max_num_seqs: options.MaxNumSeqs = 64,
     tensor_parallel_size: options.TensorParallelSize = 1,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of noise, shuffles and bootstrap.")] = 0,
 ) -> None:
     """Audit a checkpoint: accuracy with its thoughts as they are, one-hot, uniform, shuffled, pauses, and removed."""
     choose_platform()

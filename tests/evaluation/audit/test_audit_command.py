@@ -82,6 +82,11 @@ def test_chunks_hold_every_problem_once_and_never_one_alone(data):
     assert len(audit_of(data, "gumbel").chunks()) == 1
 
 
+def test_a_law_without_noise_thinks_once_a_problem(data):
+    assert audit_of(data, "gumbel", samples=3).per_problem == 3
+    assert audit_of(data, "deterministic", samples=3).per_problem == 1
+
+
 @pytest.fixture(scope="module")
 def engine():
     choose_platform()

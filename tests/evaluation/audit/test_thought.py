@@ -9,7 +9,7 @@ from support.thoughts import ANSWER, ANSWER_PREFIX, MARKER, WIDTH, response
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.evaluation.audit.interventions import one_hot, pause, uniform
 from verl_softthink.evaluation.audit.thought import Prefix, beginning, without_thought
-from verl_softthink.laws import LAWS, NO_CANDIDATE, Action
+from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Mixture
 from verl_softthink.rollout.phase.history import resumed_phase
 from verl_softthink.rollout.phase.machine import ANSWERING
 from verl_softthink.rollout.prefix import decode_prefix, encode_prefix
@@ -118,6 +118,17 @@ def test_responses_without_an_answer_have_no_beginning():
         assert beginning(trace.truncated(length), tokens[:length], GUMBEL, len(MARKER)) is None
     assert beginning(trace, tokens, GUMBEL, len(MARKER)) is not None
     assert beginning(replace(trace, end_reason="bad_logits"), tokens, GUMBEL, len(MARKER)) is None
+
+
+def test_a_token_whose_weight_was_rounded_away_is_still_shown():
+    """Of two candidates the shown one weighs nothing, as an installed law may leave it."""
+    found, _, _ = begun(GUMBEL)
+    ids = torch.tensor([[4, 7]] * LENGTH)
+    mixture = Mixture(ids=ids, weights=torch.tensor([[1.0, 0.0]] * LENGTH))
+    prefix = found.with_thought(replace(found.thought, tokens=ids[:, 1], mixture=mixture))
+    check(prefix)
+    weights = fed_weights(prefix)[:LENGTH]
+    assert (weights[:, 4] == 1).all() and (weights[:, 7] < 1e-37).all()
 
 
 def test_an_empty_thought_stays_empty():

@@ -36,14 +36,17 @@ def test_findings(loss, expected):
 def test_sentences_are_plain():
     said = text((31, 24, 38))
     assert said.startswith("the answer depends on the mixture: one-hot thoughts lose 31 points (24 to 38).")
-    assert said.endswith("It needs its thoughts: without them it loses 50 points (45 to 55).")
+    assert said.endswith("This checkpoint needs its thoughts: without them it loses 50 points (45 to 55).")
     said = text((0.4, -1, 1.8), removed=(0.0, -0.5, 0.5))
     assert "one-hot thoughts do as well (they lose 0.4 points (-1.0 to 1.8)): this checkpoint does not use" in said
-    assert "(25% of them hold two effective tokens or more)" in said and "It does not need its thoughts" in said
-    assert "one-hot thoughts do better (they lose -12 points" in text((-12, -18, -6))
+    assert "(25% of them hold two effective tokens or more)" in said
+    assert "This checkpoint does not need its thoughts: without them it loses 0.0 points" in said
+    assert "one-hot thoughts do better (they gain 12 points (6 to 18)): this checkpoint does not use" in text(
+        (-12, -18, -6)
+    )
     said = text((1, -3, 5), removed=(4, -3, 11))
     assert "undecided: one-hot thoughts lose 1.0 points (-3.0 to 5.0) on 300 problems; about" in said
-    assert "Whether it needs its thoughts is undecided" in said
+    assert "Whether this checkpoint needs its thoughts is undecided" in said
 
 
 def test_nothing_is_said_where_the_instrument_fails_or_has_nothing_to_measure():

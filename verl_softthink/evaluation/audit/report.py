@@ -46,7 +46,7 @@ def report(audit: Audit, data: Path, outputs: Outputs, console: Console) -> dict
     settings = _settings(audit, data)
     auditor = Auditor(audit, AutoTokenizer.from_pretrained(audit.checkpoint))
     with Progress(*COLUMNS, console=console) as progress:
-        answers = len(audit.problems) * audit.samples * (1 + len(ARMS))
+        answers = len(audit.problems) * audit.per_problem * (1 + len(ARMS))
         task = progress.add_task("starting vLLM", total=answers)
         with Engine.opened(audit.checkpoint, audit.engine) as engine:
             audited = auditor.run(engine, lambda arm, count: progress.update(task, description=arm, advance=count))
@@ -74,7 +74,7 @@ def _settings(audit: Audit, data: Path) -> dict:
         "law": audit.mode.law.model_dump(),
         "filter": audit.mode.filter.model_dump(),
         "phase": audit.phase.model_dump(),
-        "samples": audit.samples,
+        "samples": audit.per_problem,
         "reward": audit.reward,
         "pause": audit.pause,
         "seed": audit.seed,

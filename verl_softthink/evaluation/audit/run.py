@@ -20,7 +20,7 @@ from verl_softthink.evaluation.run import CHUNK_REQUESTS, prompt_tokens, sample_
 from verl_softthink.evaluation.scoring import grade, resolve_reward
 from verl_softthink.rollout.prefix import encode_prefix
 from verl_softthink.rollout.request import resolve
-from verl_softthink.thinking import token_ids
+from verl_softthink.thinking import token_ids, token_writer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,7 +38,7 @@ class Audit:
         problems: at least two, because thoughts are shuffled between them.
         mode: the law and the filter that draw thoughts.
         phase: markers, budgets and answers.
-        samples: thoughts of each problem.
+        samples: thoughts of each problem; one in a deterministic mode.
         reward: what decides whether an answer is right, one of ``scoring.REWARDS``.
         pause: text of the token that stands in the place of mixtures.
         seed: of noise, shuffles and bootstrap.
@@ -69,9 +69,14 @@ class Audit:
                 "them; use --override law.fed=embedding"
             )
 
+    @property
+    def per_problem(self) -> int:
+        """Thoughts of each problem."""
+        return 1 if self.mode.deterministic else self.samples
+
     def chunks(self) -> list[Sequence[EvaluationProblem]]:
         """Consecutive problems that are audited together, of nearly equal numbers, at least two each."""
-        size = max(2, CHUNK_REQUESTS // self.samples)
+        size = max(2, CHUNK_REQUESTS // self.per_problem)
         count = max(1, len(self.problems) // size)
         bounds = [number * len(self.problems) // count for number in range(count + 1)]
         return [self.problems[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
@@ -89,6 +94,7 @@ class Auditor:
 
     def __init__(self, audit: Audit, tokenizer: "PreTrainedTokenizerBase"):
         self._audit, self._tokenizer = audit, tokenizer
+        self._write = token_writer(tokenizer)
         self._pause = _one_token(tokenizer, audit.pause)
         self._lead_in = self._resolved_lead_in()
         tokenize = prompt_tokens(tokenizer)
@@ -113,8 +119,8 @@ class Auditor:
         self, problems: Sequence[EvaluationProblem], engine: Engine, progress: Callable[[str, int], None]
     ) -> list[AuditedProblem]:
         audit = self._audit
-        asked = [problem for problem in problems for _ in range(audit.samples)]
-        numbers = list(range(audit.samples)) * len(problems)
+        asked = [problem for problem in problems for _ in range(audit.per_problem)]
+        numbers = list(range(audit.per_problem)) * len(problems)
         seeds = [sample_seed(audit.seed, p.index, number) for p, number in zip(asked, numbers, strict=True)]
         prompts = [self._prompts[problem.index] for problem in asked]
         rollouts = engine.roll_out(prompts, [self._request(audit.mode.law, seed) for seed in seeds])
@@ -185,8 +191,12 @@ class Auditor:
             return len(token_ids(self._tokenizer, marker))
         end = rollout.trace.end_of_thinking
         end += int(rollout.trace.drawn[end])
-        lengths = range(1, end + 1)
-        return next(length for length in lengths if marker in self._text(rollout.tokens[end - length : end]))
+        written = b""
+        for length, token in enumerate(reversed(rollout.tokens[:end]), start=1):
+            written = self._write(token) + written
+            if marker.encode() in written:
+                return length
+        raise RuntimeError(f"a thought that the marker {marker!r} ended does not end with it")
 
     def _request(self, law: LawSettings, seed: int, prefix: dict | None = None) -> RequestSettings:
         audit = self._audit

@@ -80,7 +80,7 @@ def sentences(summary: dict) -> list[str]:
     mixtures = summary["mixtures"]
     said = [f"{summary['thoughts']} thoughts of {summary['problems']} problems"]
     if summary["unanswered"]:
-        said[0] += f", of which {summary['unanswered']:.1%} were never answered (a --budget ends them)"
+        said[0] += f", of which {summary['unanswered']:.1%} were never answered"
     said.append(f"soft positions: {_cell(mixtures['soft_share'])} % of all")
     if mixtures["effective_tokens"] is not None:
         effective = "{mean:.2f} [{low:.2f}, {high:.2f}]".format(**mixtures["effective_tokens"])

@@ -151,9 +151,14 @@ def without_thought(lead_in: Sequence[int]) -> Prefix:
 
 
 def _slots(mixture: Mixture, width: int) -> tuple[Tensor, Tensor]:
-    """Ids and log-weights [N, width] of the tokens that weigh something, in the first slots."""
+    """Ids and log-weights [N, width] of the tokens, in the first slots.
+
+    A token whose weight was rounded to 0 gets the smallest there is: too little to change the sum, and still a
+    candidate, as the shown token of a position must be.
+    """
     ids = torch.nn.functional.pad(mixture.ids, (0, width - mixture.ids.shape[1]), value=NO_CANDIDATE)
     weights = torch.nn.functional.pad(mixture.weights, (0, width - mixture.weights.shape[1]))
-    order = (weights > 0).int().argsort(dim=-1, descending=True, stable=True)
+    order = (ids == NO_CANDIDATE).int().argsort(dim=-1, stable=True)
     ids, weights = ids.gather(-1, order), weights.gather(-1, order)
-    return torch.where(weights > 0, ids, NO_CANDIDATE), torch.where(weights > 0, weights, 1.0).log()
+    log_weights = weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
+    return ids, torch.where(ids == NO_CANDIDATE, 0.0, log_weights)

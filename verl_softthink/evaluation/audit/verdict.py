@@ -95,11 +95,12 @@ def _of_mixtures(loss: Interval, problems: int, several: float) -> str:
         case Finding.DEPENDS:
             return f"the answer depends on the mixture: one-hot thoughts lose {_points(loss)}."
         case Finding.AS_WELL:
-            how = "better" if loss.high < 0 else "as well"
-            return (
-                f"one-hot thoughts do {how} (they lose {_points(loss)}): this checkpoint does not use its mixtures "
-                f"{held}."
+            how = (
+                f"better (they gain {_points(_gain(loss))})"
+                if loss.high < 0
+                else f"as well (they lose {_points(loss)})"
             )
+            return f"one-hot thoughts do {how}: this checkpoint does not use its mixtures {held}."
     return (
         f"undecided: one-hot thoughts lose {_points(loss)} on {problems} problems; about "
         f"{problems_needed(loss, problems)} would decide it."
@@ -109,13 +110,17 @@ def _of_mixtures(loss: Interval, problems: int, several: float) -> str:
 def _of_thoughts(loss: Interval, problems: int) -> str:
     match finding(loss):
         case Finding.DEPENDS:
-            return f"It needs its thoughts: without them it loses {_points(loss)}."
+            return f"This checkpoint needs its thoughts: without them it loses {_points(loss)}."
         case Finding.AS_WELL:
-            return f"It does not need its thoughts: without them it loses {_points(loss)}."
+            return f"This checkpoint does not need its thoughts: without them it loses {_points(loss)}."
     return (
-        f"Whether it needs its thoughts is undecided: without them it loses {_points(loss)}; about "
+        f"Whether this checkpoint needs its thoughts is undecided: without them it loses {_points(loss)}; about "
         f"{problems_needed(loss, problems)} problems would decide it."
     )
+
+
+def _gain(loss: Interval) -> Interval:
+    return Interval(mean=-loss.mean, low=-loss.high, high=-loss.low)
 
 
 def _points(loss: Interval) -> str:
