@@ -19,6 +19,7 @@ SHAPE_CHECKED = (
     "verl_softthink.laws.candidates",
     "verl_softthink.laws.dirichlet",
     "verl_softthink.laws.gaussian",
+    "verl_softthink.laws.mixture",
     "verl_softthink.laws.noise",
     "verl_softthink.likelihood.prefix_tree",
     "verl_softthink.likelihood.scoring",

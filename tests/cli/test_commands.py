@@ -19,7 +19,7 @@ from verl_softthink.cli import app
 COMMAND = [sys.executable, "-c", "from verl_softthink.cli import app; app()"]
 #: Commands outside of ``bench`` that import verl or start vLLM, and those that do neither beside ``data ...``; the
 #: doctor examines the platform that it finds, and chooses it in processes of its own.
-OTHERS_WITH_VERL = {"eval", "metrics", "data variational"}
+OTHERS_WITH_VERL = {"audit", "eval", "metrics", "data variational"}
 WITHOUT_VERL = {"chain", "doctor", "entropy-profile", "eval-table", "inspect", "ood", "plot", "summary", "watch"}
 WITHOUT_VERL |= {"budget", "recipes copy", "recipes list", "recipes show"}
 NO_ACCELERATOR = not torch.accelerator.is_available()

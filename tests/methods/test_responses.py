@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from verl_softthink.methods.responses import Responses, unmarked, unwritten_answer
@@ -15,39 +13,31 @@ KEY, SLOT = "softthink.some.answer", "{answer}"
 
 
 def responses(*texts, answers=None, scores=None, pieces=None) -> Responses:
+    pieces = pieces or [list(text) for text in texts]
     return Responses(
         origin="of the first step",
         texts=texts,
-        pieces=pieces or [list(text) for text in texts],
+        pieces=pieces,
+        # Pieces are single characters where a text holds the marker.
+        thought_lengths=[
+            text.find(MARKER) if MARKER in text else len(row) for text, row in zip(texts, pieces, strict=True)
+        ],
         marker=MARKER,
         answers=answers or ["4"] * len(texts),
         scores=None if scores is None else torch.tensor(scores),
     )
 
 
-def test_token_ids_are_read_whole_and_piece_by_piece():
+def test_token_ids_are_read_whole_and_up_to_the_marker():
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_path())
     ids = tokenizer.encode("7+8=5</think>5", add_special_tokens=False)
     found = Responses.of_ids(
         tokenizer, [ids, ids[:2]], origin="of a test", marker=tokenizer.encode(MARKER), answers=[5, None]
     )
     assert found.texts[0].replace(" ", "") == "7+8=5</think>5" and found.marker == MARKER
-    assert [len(row) for row in found.pieces] == [len(ids), 2] and found.answers == ["5", None]
-    assert [len(row) for row in found.thoughts()] == [ids.index(tokenizer.encode(MARKER)[0]), 2]
+    assert found.answers == ["5", None]
+    assert [len(row) for row in found.thoughts] == [ids.index(tokenizer.encode(MARKER)[0]), 2]
     assert found.noun == "the 2 responses of a test"
-
-
-@given(st.lists(st.text("ab</think>", max_size=3), max_size=8), st.lists(st.text("xy", max_size=3), max_size=3))
-def test_a_thought_is_what_whole_tokens_write_before_the_marker(before, after):
-    """Wherever tokens begin and end, a token that holds the marker or begins it ends the thought."""
-    pieces = [*before, MARKER, *after]
-    (thought,) = responses("", pieces=[pieces]).thoughts()
-    text, kept = "".join(pieces), "".join(thought)
-    end = text.index(MARKER)
-    assert text.startswith(kept) and len(kept) <= end
-    following = pieces[len(thought)]
-    assert len(kept) + len(following) > end or following == ""
-    assert responses("", pieces=[["ab", "a"]]).thoughts() == [["ab", "a"]]
 
 
 def test_a_marker_is_missed_by_runs_of_discrete_tokens_alone():

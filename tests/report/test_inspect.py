@@ -70,6 +70,14 @@ def test_mixedness_is_the_mean_effective_number():
     assert mixedness(response(1, 0.8, soft=False), LAW) == 0.0
 
 
+def test_equal_draws_do_not_make_a_response_mixed():
+    drawn = response(1, 0.0)
+    ids = drawn.trace.ids.clone()
+    ids[drawn.trace.soft] = 10
+    trace = dataclasses.replace(drawn.trace, ids=ids)
+    assert mixedness(dataclasses.replace(drawn, trace=trace), LawSettings(name="multiplex")) == 1.0
+
+
 def test_the_most_mixed_response_of_each_prompt_comes_first():
     responses = [response(1, 3.0, 1.0), response(1, 0.1), response(2, 1.0), response(3, 0.5), response(4, 0.5, 1.0)]
     chosen = most_mixed(responses, LAW, 4)

@@ -197,6 +197,35 @@ def test_small_weights_are_not_rounded_away(tokenizer):
     assert shares == ["> 99.9 %", "< 0.1 %", "100.0 %"]
 
 
+def test_equal_draws_are_one_candidate(tokenizer):
+    trace = SoftTrace(
+        soft=torch.tensor([True, True]),
+        drawn=torch.tensor([True, True]),
+        forced=torch.tensor([False, False]),
+        discrete=torch.tensor([False, False]),
+        ids=torch.tensor([[5, 6, 5], [5, 5, 5]], dtype=torch.int32),
+        values=torch.zeros(2, 3),
+        log_prob=torch.zeros(2),
+        entropy=torch.zeros(2),
+        end_reason="none",
+    )
+    page = render_page([TracedResponse(trace, [5, 5], tokenizer, LawSettings(name="multiplex"), prompt="")], "draws")
+    outline = Outline(page)
+    shares = [element["text"] for element in outline.all(tag="span") if element["text"].endswith(" %")]
+    assert shares == ["66.7 %", "33.3 %", "100.0 %"]
+    labels = [option["attrs"]["aria-label"] for option in outline.all(role="option")]
+    assert [label.rpartition(", ")[2] for label in labels] == ["1.80 effective tokens", "1.00 effective tokens"]
+
+
+def test_a_drawn_embedding_is_said_to_be_shown_without_its_noise(tokenizer, soft_trace):
+    shown = [LawSettings(name=name) for name in ("gaussian", "gumbel")]
+    pages = [
+        render_page([TracedResponse(soft_trace([5, 6, 7], 2), [5, 6, 7], tokenizer, law, prompt="")], "t")
+        for law in shown
+    ]
+    assert ["the noise that was fed with it is not shown" in page for page in pages] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("law", "text"),
     [

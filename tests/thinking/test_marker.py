@@ -131,6 +131,8 @@ def test_no_second_place_looks_for_the_marker():
                     readers.setdefault(str(file.relative_to(root)), set()).add(ast.unparse(node.func))
     assert readers == {
         "config/settings.py": {"isinstance", "shown"},
+        "doctor/written.py": {"Responses.of_ids"},
+        "evaluation/audit/run.py": {"EndOfThinking", "require_open_turn"},
         "evaluation/run.py": {"require_open_turn"},
         "methods/attnrl/scoring.py": {"ResponseParser"},
         "methods/repro/check.py": {"Preparation"},
@@ -138,4 +140,5 @@ def test_no_second_place_looks_for_the_marker():
         "methods/variational/agent_loop.py": {"EndOfThinking"},
         "methods/variational/offline/stages.py": {"EndOfThinking", "require_open_turn"},
         "rollout/request.py": {"_tokens"},
+        "training/first_step.py": {"Responses.of_ids"},
     }

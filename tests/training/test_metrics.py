@@ -86,6 +86,18 @@ def test_by_hand(metrics):
     assert metrics["noise_to_logit_gap"] == pytest.approx(2.0 * math.pi / math.sqrt(3))
 
 
+def test_equal_draws_are_one_token():
+    """The batch's ids as draws of multiplex: two tokens, one drawn alone, and one drawn twice."""
+    data = batch()
+    data["softthink_ids"] = jagged([[[5, 6], [7, -1], [8, 9], [-1, -1]], [[6, 6], [-1, -1]]])
+    data["softthink_values"] = jagged([[[0.0, 0.0]] * 4, [[0.0, 0.0]] * 2])
+    metrics = soft_metrics(data, LawSettings(name="multiplex"))
+    assert metrics["softthink/effective_tokens/mean"] == pytest.approx((2 + 1 + 1) / 3)
+    assert metrics["softthink/mixture_entropy/mean"] == pytest.approx(math.log(2) / 3)
+    assert metrics["softthink/top_weight/mean"] == pytest.approx((0.5 + 1 + 1) / 3)
+    assert metrics["softthink/single_candidate_fraction"] == pytest.approx(2 / 3)
+
+
 @pytest.mark.parametrize("name", ["gumbel", "concrete"])
 def test_noise_metrics_estimate_what_the_trace_does_not_hold(name):
     """Many draws of the law at known logits: the gap, and the probability that noise decides."""

@@ -12,7 +12,7 @@ from typer import Context
 from typer.core import TyperGroup
 
 from verl_softthink import __version__
-from verl_softthink.cli import bench, data, doctor, evaluation, recipes, report
+from verl_softthink.cli import audit, bench, data, doctor, evaluation, recipes, report
 from verl_softthink.errors import one_sentence
 from verl_softthink.methods import registry
 
@@ -49,7 +49,7 @@ def _configure(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
-for group in (bench, data, doctor, evaluation, recipes, report):
+for group in (audit, bench, data, doctor, evaluation, recipes, report):
     group.add_to(app)
 for add_to in registry.parts("commands"):
     add_to({"": app, "bench": bench.bench, "data": data.data})

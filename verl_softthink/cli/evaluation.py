@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from verl_softthink.cli import problem_options as options
 from verl_softthink.standalone import choose_platform
 
 #: pass@k is reported up to this power of two, as far as there are samples.
@@ -21,29 +22,27 @@ def add_to(app: typer.Typer) -> None:
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Option(help="Model directory in Hugging Face's format.")],
-    data: Annotated[Path, typer.Option(help="Problems: verl's parquet, or question and answer (.parquet, .jsonl).")],
+    data: options.Data,
     modes: Annotated[
         str, typer.Option(help="'all' (six settings), or some of them and of the laws, with commas.")
     ] = "all",
     samples: Annotated[int, typer.Option(min=1, help="Responses per problem in modes that sample.")] = 32,
     k: Annotated[str | None, typer.Option(help="Values of k, with commas; default: powers of two.")] = None,
     out: Annotated[Path, typer.Option(help="Samples, eval.json, pass_at_k.png; continues.")] = Path("outputs/eval"),
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first problems of the file.")] = None,
+    limit: options.Limit = None,
     override: Annotated[
         list[str] | None, typer.Option(help="MODE.KEY=VALUE, e.g. gumbel.law.tau=0.2; may be repeated.")
     ] = None,
-    end_of_thinking: Annotated[str, typer.Option(help="Text that ends thinking.")] = "</think>",
-    budget: Annotated[int | None, typer.Option(min=1, help="Thinking tokens before the marker is forced.")] = None,
-    phase: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE of softthink.phase, beside those two; may be repeated.")
-    ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest response.")] = 1024,
+    end_of_thinking: options.EndOfThinking = "</think>",
+    budget: options.Budget = None,
+    phase: options.Phase = None,
+    max_tokens: options.MaxTokens = 1024,
     max_prompt_length: Annotated[int, typer.Option(min=1, help="Longest prompt; a longer one counts as wrong.")] = 1024,
     answer_temperature: Annotated[float, typer.Option(min=0, help="After thinking; 0 is greedy.")] = 0.0,
-    prompt: Annotated[str, typer.Option(help="How bare questions are asked; rows with a prompt keep it.")] = "boxed",
-    reward: Annotated[str, typer.Option(help="pocket, number or math_verify; auto: by the data set's name.")] = "auto",
-    max_num_seqs: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 64,
-    tensor_parallel_size: Annotated[int, typer.Option(min=1)] = 1,
+    prompt: options.Prompt = "boxed",
+    reward: options.Reward = "auto",
+    max_num_seqs: options.MaxNumSeqs = 64,
+    tensor_parallel_size: options.TensorParallelSize = 1,
     seed: int = 0,
 ) -> None:
     """Evaluate a checkpoint: pass@1 and pass@k with 95 % bootstrap intervals over problems, table, JSON and plot."""
@@ -59,8 +58,8 @@ def evaluate(
     from verl_softthink.evaluation.problems import read_problems
     from verl_softthink.evaluation.scoring import REWARDS
 
-    _known("--prompt", prompt, PROMPTS)
-    _known("--reward", reward, REWARDS)
+    options.known("--prompt", prompt, PROMPTS)
+    options.known("--reward", reward, REWARDS)
     chosen = read_modes(modes, override or ())
     values = {"end_of_thinking": end_of_thinking, "budget": budget} | read_pairs("--phase", phase or ())
     evaluation = run.Evaluation(
@@ -137,11 +136,6 @@ def out_of_domain(
             nll = "{mean:.3f} [{low:.3f}, {high:.3f}]".format(**numbers["nll"])
             table.add_row(checkpoint, task, nll, f"{numbers['accuracy']:.3f}", str(numbers["questions"]))
     Console().print(table)
-
-
-def _known(option: str, value: str, choices) -> None:
-    if value not in choices:
-        raise typer.BadParameter(f"{option} {value} is unknown; use one of {', '.join(choices)}")
 
 
 def _ks(text: str | None, samples: int) -> list[int]:

@@ -33,14 +33,51 @@ def bootstrap_mean(values: np.ndarray, *, seed: int, level: float = LEVEL, resam
     Raises:
         ValueError: without values, with values that are not finite, or with a level outside (0, 1).
     """
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"values of shape {values.shape}: give one finite number per prompt, at least one")
+    return bootstrap_ratio(values, np.ones(np.shape(values)), seed=seed, level=level, resamples=resamples)
+
+
+def bootstrap_ratio(
+    totals: np.ndarray, counts: np.ndarray, *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """Mean over what the prompts hold, such as their positions, with its interval: sum of totals over sum of counts.
+
+    Args:
+        totals: [P] float, sum over each prompt's.
+        counts: [P] how many each prompt has; prompts with none are left out.
+        seed, level, resamples: as in ``bootstrap_mean``.
+
+    Raises:
+        ValueError: as ``bootstrap_mean``, and when no prompt has any.
+    """
+    totals, counts = np.asarray(totals, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    if totals.ndim != 1 or not counts.any() or not np.isfinite(totals).all():
+        raise ValueError(f"values of shape {totals.shape}: give one finite number per prompt, at least one")
     if not 0 < level < 1:
         raise ValueError(f"level={level} is not a share between 0 and 1")
+    totals, counts = totals[counts > 0], counts[counts > 0]
     rng = np.random.default_rng(seed)
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
+    draws = (rng.integers(len(totals), size=len(totals)) for _ in range(resamples))
+    means = [totals[drawn].sum() / counts[drawn].sum() for drawn in draws]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    mean = float(values.mean())
+    mean = float(totals.sum() / counts.sum())
     # Equal values have means that differ in their last digit: the interval holds the mean all the same.
     return Interval(mean=mean, low=min(float(low), mean), high=max(float(high), mean))
+
+
+def unseen(prompts: int, level: float = LEVEL) -> float:
+    """The largest share of all prompts that none of so many is likely to show: 1 - ((1 - level) / 2)^(1 / P).
+
+    Where every prompt gives the same value, the bootstrap's interval has no width, however few they are. This is the
+    width that the exact interval of a proportion (Clopper and Pearson 1934) has there.
+    """
+    return 1 - ((1 - level) / 2) ** (1 / prompts)
+
+
+def bootstrap_share(values: np.ndarray, *, least: float = 0.0, seed: int) -> Interval:
+    """``bootstrap_mean`` of values between ``least`` and 1, at no end closer to the mean than ``unseen``."""
+    interval, width = bootstrap_mean(values, seed=seed), unseen(len(values))
+    return Interval(
+        mean=interval.mean,
+        low=max(least, min(interval.low, interval.mean - width)),
+        high=min(1.0, max(interval.high, interval.mean + width)),
+    )

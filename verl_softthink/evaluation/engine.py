@@ -10,7 +10,7 @@ from verl_softthink.config.settings import RequestSettings
 from verl_softthink.evaluation.samples import Response
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.standalone import vllm_engine
-from verl_softthink.trace import unpack_rows
+from verl_softthink.trace import SoftTrace, unpack_rows
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -36,6 +36,34 @@ class EngineSettings:
     carries_embeddings: bool
     tensor_parallel_size: int = 1
     answer_temperature: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What the engine returned to one request.
+
+    Attributes:
+        text: decoded without special tokens.
+        tokens: T generated token ids.
+        finish: vLLM's reason, "stop" or "length".
+        trace: T positions.
+    """
+
+    text: str
+    tokens: list[int]
+    finish: str
+    trace: SoftTrace
+
+    def response(self) -> Response:
+        """What is kept of it where the trace is not."""
+        return Response(
+            text=self.text,
+            tokens=len(self.tokens),
+            thinking=int(self.trace.drawn.sum()),
+            finish=self.finish,
+            end_reason=self.trace.end_reason,
+            answer_cut=self.trace.cut,
+        )
 
 
 class Engine:
@@ -66,7 +94,11 @@ class Engine:
             yield cls(llm, settings)
 
     def generate(self, prompts: Sequence[list[int]], requests: Sequence[RequestSettings]) -> list[Response]:
-        """One response to each prompt of token ids.
+        """One response to each prompt of token ids, without traces; see ``roll_out``."""
+        return [rollout.response() for rollout in self.roll_out(prompts, requests)]
+
+    def roll_out(self, prompts: Sequence[list[int]], requests: Sequence[RequestSettings]) -> list[Rollout]:
+        """One response to each prompt of token ids, of at most ``max_tokens`` with the soft prefix of its request.
 
         Raises:
             RuntimeError: when a response is missing, has failed, or comes back without its trace.
@@ -75,7 +107,7 @@ class Engine:
 
         sampling = [
             SamplingParams(
-                max_tokens=self._settings.max_tokens,
+                max_tokens=self._settings.max_tokens - (0 if request.prefix is None else request.prefix.length),
                 temperature=self._settings.answer_temperature,
                 seed=request.seed if self._settings.answer_temperature else None,
                 extra_args={EXTRA_ARGS_KEY: request.model_dump()},
@@ -86,10 +118,10 @@ class Engine:
         outputs = self._llm.generate(inputs, sampling, use_tqdm=False)
         if len(outputs) != len(inputs):
             raise RuntimeError(f"the engine returned {len(outputs)} responses to {len(inputs)} requests")
-        return [_response(output.outputs[0]) for output in outputs]
+        return [_rollout(output.outputs[0]) for output in outputs]
 
 
-def _response(completion) -> Response:
+def _rollout(completion) -> Rollout:
     if completion.finish_reason == "error":
         raise RuntimeError(f"a request failed: {completion.stop_reason}")
     rows, tokens = completion.routed_experts, len(completion.token_ids)
@@ -98,12 +130,9 @@ def _response(completion) -> Response:
             f"a soft request came back with a trace of {0 if rows is None else len(rows)} positions for {tokens} "
             "tokens: check that VERL_SOFTTHINK_DISABLE is not set, and that VLLM_PLUGINS, if set, names verl_softthink"
         )
-    trace = unpack_rows(rows).truncated(tokens)
-    return Response(
+    return Rollout(
         text=completion.text,
-        tokens=tokens,
-        thinking=int(trace.drawn.sum()),
+        tokens=list(completion.token_ids),
         finish=str(completion.finish_reason),
-        end_reason=trace.end_reason,
-        answer_cut=trace.cut,
+        trace=unpack_rows(rows).truncated(tokens),
     )

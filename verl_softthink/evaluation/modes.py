@@ -61,6 +61,22 @@ class Mode:
         return LAWS[self.law.name].certain(self.law.parameters)
 
 
+def read_mode(option: str, name: str, overrides: Iterable[str] = ()) -> Mode:
+    """One mode by its name.
+
+    Args:
+        option: under which the name was given, for messages.
+        overrides: "KEY=VALUE" each, such as "law.tau=0.2" or "filter.top_p=1".
+
+    Raises:
+        ValueError: naming the unknown mode, the key or the value.
+    """
+    if name not in known_modes():
+        raise ValueError(f"{option} {name!r} is unknown; use one of {', '.join(known_modes())}")
+    (mode,) = read_modes(name, [f"{name}.{override}" for override in overrides])
+    return mode
+
+
 def read_modes(text: str, overrides: Iterable[str] = ()) -> list[Mode]:
     """The modes named in ``text``, in its order.
 

@@ -30,6 +30,9 @@ from verl_softthink.thinking import require_open_turn
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 logger = logging.getLogger(__name__)
 
 #: Requests that are sent together and stored together; more would lose more work when an evaluation is stopped.
@@ -115,6 +118,11 @@ def sample_seed(seed: int, problem: int, sample: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed} {problem} {sample}".encode(), digest_size=8).digest()) >> 1
 
 
+def title_of(checkpoint: Path, data: Path) -> str:
+    """What was evaluated on what: of a path such as .../soft/seed0/global_step_60/actor its last parts."""
+    return f"{'/'.join(checkpoint.resolve().parts[-TITLE_PARTS:])} on {data.name}"
+
+
 def evaluate(evaluation: Evaluation, out: Path, console: Console) -> dict:
     """Draw what is missing, and write ``eval.json`` and ``pass_at_k.png`` into ``out``.
 
@@ -159,9 +167,7 @@ def _evaluate(evaluation: Evaluation, store: SampleStore, inputs: dict, out: Pat
         "hardware": hardware(),
     }
     write_json(result, out / "eval.json")
-    # The last parts of .../soft/seed0/checkpoints/global_step_60/actor/huggingface that tell checkpoints apart.
-    name = "/".join(evaluation.checkpoint.resolve().parts[-TITLE_PARTS:])
-    title = f"{name} on {evaluation.data.name}"
+    title = title_of(evaluation.checkpoint, evaluation.data)
     console.print(table(summaries, title))
     plot_pass_at_k([(title, out / "eval.json")], out / "pass_at_k.png", title=title)
     logger.info("wrote %s", out / "eval.json")

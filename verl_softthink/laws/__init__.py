@@ -14,6 +14,7 @@ from verl_softthink.laws.discrete import DiscreteLaw
 from verl_softthink.laws.gaussian import GaussianLaw
 from verl_softthink.laws.gumbel import GumbelLaw
 from verl_softthink.laws.gumbel_reference import GumbelReferenceLaw
+from verl_softthink.laws.mixture import Mixture
 from verl_softthink.laws.mixture_of_inputs import MixtureOfInputsLaw
 from verl_softthink.laws.multiplex import MultiplexLaw
 from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
@@ -57,6 +58,7 @@ __all__ = [
     "FilterParameters",
     "Law",
     "LawParameters",
+    "Mixture",
     "Parameter",
     "ParameterValue",
     "candidate_log_probs",

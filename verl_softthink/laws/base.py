@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates
+from verl_softthink.laws.mixture import Mixture
 from verl_softthink.laws.noise import gumbel
 from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
 
@@ -114,6 +115,13 @@ class Law(ABC):
     @abstractmethod
     def weights(self, action: Action, parameters: LawParameters) -> Tensor:
         """[N, K] float32 weights of the mixture, each row summing to 1; 0 in unused slots."""
+
+    def mixture(self, action: Action, parameters: LawParameters) -> Mixture:
+        """N mixtures, one weight for each token: what metrics and pages measure.
+
+        Where the draw is an embedding, they are the mixtures of the candidates in its mean, before the noise.
+        """
+        return Mixture.of_slots(action.ids, self.weights(action, parameters))
 
     @abstractmethod
     def log_prob(self, action: Action, log_probs: Tensor, parameters: LawParameters) -> Tensor:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
+from verl_softthink.thinking import EndOfThinking
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -27,6 +29,7 @@ class Responses:
         origin: whose they are, behind a noun in a sentence, e.g. "of the first step".
         texts: what each response reads, special tokens included.
         pieces: of each response the texts of its tokens, each decoded by itself.
+        thought_lengths: of each response its tokens before the end-of-thinking marker; all where it has none.
         marker: text of ``softthink.phase.end_of_thinking``.
         answers: ground truth of each; None where its row has none.
         scores: [N] rewards; None where nobody has graded them.
@@ -35,6 +38,7 @@ class Responses:
     origin: str
     texts: Sequence[str]
     pieces: Sequence[Sequence[str]]
+    thought_lengths: Sequence[int]
     marker: str
     answers: Sequence[str | None]
     scores: Float[Tensor, " N"] | None = None
@@ -52,10 +56,13 @@ class Responses:
     ) -> "Responses":
         """Read N responses, given as token ids; ``marker`` is a text or token ids, ``answers`` may hold any objects."""
         known = {token: tokenizer.decode([token]) for token in {token for row in ids for token in row}}
+        end = EndOfThinking(tokenizer, marker)
+        spans = [end.find(row) for row in ids]
         return cls(
             origin=origin,
             texts=[tokenizer.decode(row) for row in ids],
             pieces=[[known[token] for token in row] for row in ids],
+            thought_lengths=[len(row) if span is None else span.start for row, span in zip(ids, spans, strict=True)],
             marker=marker if isinstance(marker, str) else tokenizer.decode(list(marker)),
             answers=[None if answer is None or not str(answer) else str(answer) for answer in answers],
             scores=scores,
@@ -70,19 +77,10 @@ class Responses:
         """Whether any of them contains a text."""
         return any(text in response for response in self.texts)
 
-    def thoughts(self) -> list[list[str]]:
+    @property
+    def thoughts(self) -> list[Sequence[str]]:
         """The pieces of each response before its end-of-thinking marker; all of them where it has none."""
-        return [_before(self.marker, pieces) for pieces in self.pieces]
-
-
-def _before(marker: str, pieces: Sequence[str]) -> list[str]:
-    end, length, kept = "".join(pieces).find(marker), 0, []
-    for piece in pieces:
-        length += len(piece)
-        if end != -1 and length > end:
-            break
-        kept.append(piece)
-    return kept
+        return [row[:length] for row, length in zip(self.pieces, self.thought_lengths, strict=True)]
 
 
 def unmarked(responses: Responses, settings: "SoftThinkSettings", consequence: str) -> list[str]:

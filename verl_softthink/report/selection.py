@@ -6,7 +6,7 @@ from pathlib import Path
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import DumpedResponse, dump_path
-from verl_softthink.report.traces import mixture_weights
+from verl_softthink.laws import LAWS, Action
 
 _PATTERN = "traces-*.safetensors"
 _STEP = re.compile(r"traces-(\d+)")
@@ -36,11 +36,12 @@ def find_dump(path: Path, step: int | None = None) -> Path:
 
 
 def mixedness(response: DumpedResponse, law: LawSettings) -> float:
-    """Mean effective number of tokens of the soft positions, 1 / sum y^2; 0 without a soft position."""
-    soft = response.trace.soft
-    if not soft.any():
+    """Mean effective number of tokens of the soft positions; 0 without a soft position."""
+    trace = response.trace
+    if not trace.soft.any():
         return 0.0
-    return float((1 / mixture_weights(response, law)[soft].square().sum(-1)).mean())
+    action = Action(ids=trace.ids[trace.soft].long(), values=trace.values[trace.soft])
+    return float(LAWS[law.name].mixture(action, law.columns(len(action.ids))).effective_tokens.mean())
 
 
 def most_mixed(responses: Sequence[DumpedResponse], law: LawSettings, count: int) -> list[DumpedResponse]:

@@ -129,6 +129,7 @@ def view(response: TracedResponse) -> dict[str, object]:
         "most_mixed": max(mixed, key=lambda position: position.effective).number if mixed else None,
         "pair": response.pair,
         "discrete": LAWS[response.law.name].single_token or not bool(response.trace.drawn.any()),
+        "draws_embedding": LAWS[response.law.name].draws_embedding,
         "pieces": response.pieces is not None,
     }
 
@@ -145,12 +146,12 @@ def _law(law: LawSettings) -> str:
 def _positions(response: TracedResponse) -> list[_Position]:
     trace, write = response.trace, token_writer(response.tokenizer)
     action = Action(ids=trace.ids.long(), values=trace.values)
-    weights = LAWS[response.law.name].weights(action, response.law.columns(len(trace)))
+    mixture = LAWS[response.law.name].mixture(action, response.law.columns(len(trace)))
     largest = max((abs(reward) for reward in response.piece_rewards or ()), default=0.0)
     positions = []
     for index, token_id in enumerate(response.token_ids):
         drawn = bool(trace.drawn[index])
-        candidates = _candidates(trace.ids[index], weights[index], write) if drawn else []
+        candidates = _candidates(mixture.ids[index], mixture.weights[index], write) if drawn else []
         entropy = float(trace.entropy[index])
         piece = int(response.pieces[index]) if response.pieces is not None else -1
         reward = float(response.piece_rewards[index]) if piece >= 0 else None
@@ -161,7 +162,7 @@ def _positions(response: TracedResponse) -> list[_Position]:
                 phase=_phase(trace, index),
                 line_break="\n" in response.tokenizer.decode([int(token_id)]),
                 candidates=candidates,
-                effective=1 / math.fsum(candidate.weight**2 for candidate in candidates) if candidates else None,
+                effective=float(mixture.effective_tokens[index]) if drawn else None,
                 log_density=float(trace.log_prob[index]) if drawn else None,
                 entropy=None if math.isnan(entropy) else entropy,
                 piece=piece + 1 if piece >= 0 else None,
@@ -173,7 +174,7 @@ def _positions(response: TracedResponse) -> list[_Position]:
 
 
 def _candidates(ids: torch.Tensor, weights: torch.Tensor, write: Callable[[int], str]) -> list[_Candidate]:
-    """The candidates of one position, largest weight first."""
+    """The tokens of one mixture, largest weight first."""
     pairs = [(int(i), float(w)) for i, w in zip(ids, weights, strict=True) if i != NO_CANDIDATE]
     pairs.sort(key=lambda pair: -pair[1])
     return [

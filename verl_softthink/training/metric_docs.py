@@ -69,24 +69,30 @@ ROWS = (
     ),
     MetricDoc(
         "effective_tokens/mean",
-        "1 / sum of squared weights of a mixture, mean over soft positions; 1 is a single token",
+        "1 / sum of squared weights of a mixture's different tokens (equal draws are one), mean over soft positions; 1 "
+        "is a single token. Of a drawn embedding (gaussian) it measures the candidates in the trace, renormalised: "
+        "neither the noise, nor what the mean holds beyond them",
         "1.01 to 2; at tau 0.1 most mixtures are nearly hard",
         "stuck at 1.00: raise softthink.law.tau a little, or the policy is certain; rising towards max_topk: mixtures "
         "blur, lower tau or top_p",
     ),
     MetricDoc(
         "mixture_entropy/mean",
-        "entropy of the weights in nats, mean over soft positions",
+        "entropy of the weights in nats, of the same mixtures as effective_tokens, mean over soft positions",
         "0.01 to 0.5",
         "as effective_tokens",
     ),
     MetricDoc(
-        "top_weight/mean", "largest weight of a mixture, mean over soft positions", "0.8 to 0.99", "as effective_tokens"
+        "top_weight/mean",
+        "largest weight of a token, in the same mixtures as effective_tokens, mean over soft positions",
+        "0.8 to 0.99",
+        "as effective_tokens",
     ),
     MetricDoc(
         "single_candidate_fraction",
-        "share of soft positions to which the filter leaves one candidate: a hard token, whose density does not depend "
-        "on the model, so no gradient comes from there (laws normalised over the candidates)",
+        "share of soft positions whose mixture has one token: a hard token. Where the filter leaves one candidate, its "
+        "density does not depend on the model, so no gradient comes from there (laws normalised over the candidates); "
+        "of multiplex, all draws were equal; of a drawn embedding, the mean before its noise has one candidate",
         "below 0.9",
         "near 1: nothing is left to explore or to learn from; raise softthink.filter.top_p (not to 1), or stop, the "
         "policy is certain",

@@ -43,12 +43,12 @@ def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
         metrics[f"softthink/end_reason/{reason}"] = reasons.count(reason) / len(reasons)
     if soft.any():
         action = Action(ids=_flat(data["softthink_ids"])[soft].long(), values=_flat(data["softthink_values"])[soft])
-        weights = _weights(action, law)
-        metrics["softthink/single_candidate_fraction"] = float((action.mask.sum(-1) == 1).float().mean())
+        mixture = LAWS[law.name].mixture(action, law.columns(len(action.ids)))
+        metrics["softthink/single_candidate_fraction"] = float((mixture.tokens == 1).float().mean())
         metrics |= noise_metrics(action, law)
-        metrics["softthink/effective_tokens/mean"] = float((1 / weights.square().sum(-1)).mean())
-        metrics["softthink/mixture_entropy/mean"] = float(torch.special.entr(weights).sum(-1).mean())
-        metrics["softthink/top_weight/mean"] = float(weights.max(-1).values.mean())
+        metrics["softthink/effective_tokens/mean"] = float(mixture.effective_tokens.mean())
+        metrics["softthink/mixture_entropy/mean"] = float(mixture.entropy.mean())
+        metrics["softthink/top_weight/mean"] = float(mixture.top_weight.mean())
     gap = (_flat(data["old_log_probs"]) - _flat(data["rollout_log_probs"])).float()
     for name, where in (("", mask), ("/drawn", mask & drawn), ("/answer", mask & ~drawn)):
         if where.any():
@@ -92,10 +92,6 @@ def noise_metrics(action: Action, law: LawSettings) -> dict[str, float]:
     if gap > 0:  # an estimate from few positions may be below 0, where the quotient means nothing
         metrics["softthink/noise_to_logit_gap"] = noise / gap
     return metrics
-
-
-def _weights(action: Action, law: LawSettings) -> Tensor:
-    return LAWS[law.name].weights(action, law.columns(len(action.ids)))
 
 
 def _flat(field: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ def doubts(responses: Responses, settings) -> list[str]:
     """A sentence for each text that no response contains: marker, delimiters, form of the answer."""
     method = settings.repro
     found = unmarked(responses, settings, "the answer is taken for a part of the thinking, and scored behind itself")
-    if not any(_segmented(thought, method.delimiters) for thought in responses.thoughts()):
+    if not any(_segmented(thought, method.delimiters) for thought in responses.thoughts):
         found.append(
             f"softthink.repro.delimiters={list(method.delimiters)!r}: none of {responses.noun} contains one in its "
             "thinking, so every thought is a single piece with a single reward; list delimiters that this model writes"
