@@ -1,6 +1,6 @@
 """The mixtures that thoughts are fed during fine-tuning, as pure functions of targets, logits and a generator.
 
-Jitter of a target q over its candidates, eps_i standard normal, d uniform in [0, leak], u uniform over other candidates:
+Jitter of a target q over its candidates, eps_i ~ N(0, 1), d ~ U(0, leak), u uniform over other candidates:
 
     w_i  proportional to  q_i exp(sigma eps_i),        fed = (1 - d) w + d u
 

@@ -49,7 +49,7 @@ class SoftSftSettings(Settings):
     def _feeds_mixtures(self) -> Self:
         if self.law is not None and LAWS[self.law.name].draws_embedding:
             raise ValueError(
-                f"law.name={self.law.name!r} draws embeddings, and fine-tuning feeds mixtures of tokens; use a law that "
-                "mixes tokens, or law=null with jitter"
+                f"law.name={self.law.name!r} draws embeddings, and fine-tuning feeds mixtures of tokens; use a law "
+                "that mixes tokens, or law=null with jitter"
             )
         return self
