@@ -46,6 +46,8 @@ REGISTRATIONS: tuple[After, ...] = (
     ("verl.trainer.ppo.v1.trainer_sync", "verl_softthink.training.trainer:register"),
     # Engine softthink_language_model, with the mixins of methods.
     ("verl.workers.engine.fsdp.transformer_impl", "verl_softthink.training.engine:register"),
+    # The same engine in verl's SFT trainer.
+    ("verl.workers.engine_workers", "verl_softthink.training.soft_sft.worker:register"),
     # Rollout softthink_vllm.
     ("verl.workers.rollout.base", "verl_softthink.rollout.replica_registry:register_adapter"),
     ("verl.workers.rollout.replica", "verl_softthink.rollout.replica_registry:register_replica"),

@@ -48,6 +48,7 @@ RECEIVERS: dict[str, dict[str, str]] = {
     "methods/variational/agent_loop.py": {"self.server_manager": _CLIENT},
     "methods/variational/other_prompt.py:score": {"workers": "verl.workers.engine_workers:ActorRolloutRefWorker"},
     "methods/variational/stage.py": _STAGE,
+    "training/soft_sft/engine.py": {"class SoftTargetTraining": _ENGINE},
     "rollout/vllm/embedding.py": {"config": _CONFIG, "config.scheduler_config": _SCHEDULING},
     "rollout/vllm/frontend.py": {
         "self": "vllm.v1.engine.input_processor:InputProcessor",

@@ -16,6 +16,7 @@ INERT = {
     "verl.trainer.ppo.v1.utils.compute_advantage_for_multi_trajectories": "its first line asks for our estimators",
     "verl.trainer.ppo.v1.trainer_base.compute_advantage_for_multi_trajectories": "the same, imported by name",
     "verl.trainer.ppo.reward.get_custom_reward_fn": "acts where the configuration has a softthink node",
+    "verl.workers.engine_workers.TrainingWorker.__init__": "acts on our model type alone",
     "verl.workers.utils.losses.sft_loss": "its first line asks for softthink_token_weight in the batch",
 }
 MODULES = sorted(

@@ -68,6 +68,58 @@ def word_problems(
     main(out=out, train=train, heldout=heldout, digits=[1], seed=seed)
 
 
+OutOfTask = Annotated[Path, typer.Argument(help="Directory of the model's start and of all files.")]
+Problems = Annotated[int, typer.Option(min=1, help="Problems for reinforcement learning.")]
+HeldOut = Annotated[int, typer.Option(min=1, help="Held-out problems.")]
+FineTuning = Annotated[int, typer.Option(min=1, help="Problems for supervised fine-tuning.")]
+Listed = Annotated[int, typer.Option(min=2, help="C: listed states, of which one is right.")]
+TaskSeed = Annotated[int, typer.Option(help="Seed of the problems and of the model's weights.")]
+
+
+@data.command("permutation-words")
+def permutation_words(
+    out: OutOfTask,
+    n: Annotated[int, typer.Option(min=2, help="States.")] = 24,
+    symbols: Annotated[int, typer.Option(min=1, help="Symbols, a fixed permutation of the states each.")] = 3,
+    length: Annotated[int, typer.Option(min=1, help="T: symbols of a word; one thought each.")] = 8,
+    k: Annotated[int, typer.Option(min=1, help="Start states, all of which a thought holds.")] = 4,
+    choices: Listed = 4,
+    permutation_seed: Annotated[int, typer.Option(help="Seed of the permutations.")] = 0,
+    train: Problems = 2048,
+    val: HeldOut = 512,
+    sft: FineTuning = 96_000,
+    seed: TaskSeed = 0,
+) -> None:
+    """Sets of states carried by words of permutations: one soft thought does the work of k tokens."""
+    with one_sentence():
+        from verl_softthink.data.superposition import prepare
+        from verl_softthink.pocket.superposition.permutation_words import PermutationWords
+
+        task = PermutationWords(n, symbols, length, k, choices, permutation_seed)
+        prepare(task, out, train=train, val=val, sft=sft, seed=seed)
+
+
+@data.command("graph-reachability")
+def graph_reachability(
+    out: OutOfTask,
+    n: Annotated[int, typer.Option(min=2, help="Nodes.")] = 12,
+    degree: Annotated[int, typer.Option(min=1, help="Successors of every node.")] = 2,
+    length: Annotated[int, typer.Option(min=1, help="T: edges from the start; one thought each.")] = 3,
+    k: Annotated[int, typer.Option(min=1, help="Nodes that are reached in exactly T edges, at least.")] = 4,
+    choices: Listed = 4,
+    train: Problems = 2048,
+    val: HeldOut = 512,
+    sft: FineTuning = 96_000,
+    seed: TaskSeed = 0,
+) -> None:
+    """Reachability in a directed graph that stands in the prompt: a thought is the set of nodes after a step."""
+    with one_sentence():
+        from verl_softthink.data.superposition import prepare
+        from verl_softthink.pocket.superposition.graph_reachability import GraphReachability
+
+        prepare(GraphReachability(n, degree, length, k, choices), out, train=train, val=val, sft=sft, seed=seed)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the group ``data``."""
     app.add_typer(data, name="data")

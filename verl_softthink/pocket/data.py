@@ -6,15 +6,16 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import pyarrow
 import pyarrow.parquet
 import typer
 
-from verl_softthink.pocket.tasks import MAX_OPERATIONS, STEP_SEPARATOR, Problem, generate
+from verl_softthink.pocket.tasks import MAX_OPERATIONS, STEP_SEPARATOR, generate
 
 DATA_SOURCE = "pocket/clock_arithmetic"
+ABILITY = "arithmetic"
 #: Source of the longest problems in a file of their own, so that verl reports their accuracy by itself.
 HARD_SOURCE = "pocket/longest"
 #: Problems to draw for one of the longest: a quarter of all are.
@@ -23,18 +24,29 @@ _DRAWS_PER_HARD = 8
 logger = logging.getLogger(__name__)
 
 
-def to_row(problem: Problem, index: int, source: str = DATA_SOURCE) -> dict[str, Any]:
+class WorkedProblem(Protocol):
+    """A problem of any task, with its working step by step."""
+
+    question: str
+    answer: str
+    split: str
+    steps: tuple[str, ...]
+
+
+def to_row(problem: WorkedProblem, index: int, source: str = DATA_SOURCE, ability: str = ABILITY) -> dict[str, Any]:
     """One problem in the schema of verl's RLHFDataset."""
     return {
         "data_source": source,
         "prompt": [{"role": "user", "content": problem.question}],
-        "ability": "arithmetic",
+        "ability": ability,
         "reward_model": {"style": "rule", "ground_truth": problem.answer},
         "extra_info": {"split": problem.split, "index": index, "solution": STEP_SEPARATOR.join(problem.steps)},
     }
 
 
-def write_parquet(problems: Sequence[Problem], path: Path | str, source: str = DATA_SOURCE) -> None:
+def write_parquet(
+    problems: Sequence[WorkedProblem], path: Path | str, source: str = DATA_SOURCE, ability: str = ABILITY
+) -> None:
     """Write one row per problem, in order; ``extra_info.index`` is the row number.
 
     Raises:
@@ -44,7 +56,7 @@ def write_parquet(problems: Sequence[Problem], path: Path | str, source: str = D
         raise ValueError(f"no problems to write to {path}: ask for at least one")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [to_row(problem, index, source) for index, problem in enumerate(problems)]
+    rows = [to_row(problem, index, source, ability) for index, problem in enumerate(problems)]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     logger.info("wrote %d problems to %s", len(rows), path)
 

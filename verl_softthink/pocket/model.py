@@ -10,7 +10,9 @@ LAYERS = 4
 FEED_FORWARD_SIZE = 512
 
 
-def build_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
+def build_model(
+    tokenizer: PreTrainedTokenizerBase, *, layers: int = LAYERS, max_length: int = MAX_LENGTH
+) -> LlamaForCausalLM:
     """A freshly initialised float32 model; its vocabulary is exactly the tokenizer's.
 
     vLLM hides logits beyond ``len(tokenizer)`` and an actor does not, so any padding of the vocabulary would make
@@ -20,11 +22,11 @@ def build_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
         vocab_size=len(tokenizer),
         hidden_size=HEADS * HEAD_SIZE,
         intermediate_size=FEED_FORWARD_SIZE,
-        num_hidden_layers=LAYERS,
+        num_hidden_layers=layers,
         num_attention_heads=HEADS,
         num_key_value_heads=HEADS,
         head_dim=HEAD_SIZE,
-        max_position_embeddings=MAX_LENGTH,
+        max_position_embeddings=max_length,
         tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 MODULUS = 10
 MIN_OPERATIONS = 3
@@ -24,8 +25,26 @@ OPERATIONS: dict[str, Callable[[int, int], int]] = {
 SMALLEST_OPERAND = 2
 LARGEST_OPERAND = 9
 
+#: Draws without a new problem after which a task counts as exhausted: a tenth of all draws fall into a small split.
+MOST_DRAWS_IN_VAIN = 10_000
 # Tenths of all problems, by hash.
 SPLITS: dict[str, range] = {"pretrain": range(8), "train": range(8, 9), "val": range(9, 10)}
+
+
+class HasSplit(Protocol):
+    """A problem of any task: hashable, and owned by one split."""
+
+    @property
+    def split(self) -> str: ...
+
+
+AnyProblem = TypeVar("AnyProblem", bound=HasSplit)
+
+
+def split_of(question: str) -> str:
+    """The split that owns a problem, by a hash of its text."""
+    bucket = int.from_bytes(hashlib.blake2s(question.encode(), digest_size=8).digest()) % 10
+    return next(name for name, buckets in SPLITS.items() if bucket in buckets)
 
 
 @dataclass(frozen=True)
@@ -64,8 +83,7 @@ class Problem:
     @property
     def split(self) -> str:
         """The split that owns this expression."""
-        bucket = int.from_bytes(hashlib.blake2s(self.question.encode(), digest_size=8).digest()) % 10
-        return next(name for name, buckets in SPLITS.items() if bucket in buckets)
+        return split_of(self.question)
 
 
 def draw(rng: random.Random) -> Problem:
@@ -81,14 +99,35 @@ def generate(split: str, count: int, seed: int) -> list[Problem]:
     Raises:
         ValueError: unknown split, or a negative count.
     """
+    return draw_distinct(draw, split, count, seed)
+
+
+def draw_distinct(
+    draw_one: Callable[[random.Random], AnyProblem], split: str, count: int, seed: int
+) -> list[AnyProblem]:
+    """``count`` different problems of one split of any task, the same for the same arguments.
+
+    Args:
+        draw_one: one problem of any split.
+
+    Raises:
+        ValueError: unknown split, a negative count, or a task that has too few problems.
+    """
     if split not in SPLITS:
         raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}")
     if count < 0:
         raise ValueError(f"count={count} is negative: give the number of problems to draw")
     rng = random.Random(f"{split}-{seed}")
-    found: dict[Problem, None] = {}
+    found: dict[AnyProblem, None] = {}
+    in_vain = 0
     while len(found) < count:
-        problem = draw(rng)
+        problem, known = draw_one(rng), len(found)
         if problem.split == split:
             found[problem] = None
+        in_vain = 0 if len(found) > known else in_vain + 1
+        if in_vain == MOST_DRAWS_IN_VAIN:
+            raise ValueError(
+                f"count={count}: {in_vain} draws gave no problem of split {split!r} beside the {len(found)} there are; "
+                "ask for fewer, or for a larger task"
+            )
     return list(found)

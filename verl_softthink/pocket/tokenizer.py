@@ -4,6 +4,7 @@ One printable ASCII character is one token; ``<think>`` and ``</think>`` are one
 """
 
 import string
+from collections.abc import Iterable
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -35,10 +36,30 @@ def build_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
     Args:
         max_length: longest sequence of the model, in tokens.
     """
-    vocabulary = {token: index for index, token in enumerate((*SPECIAL_TOKENS, *THINK_MARKERS, *CHARACTERS))}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    backend = _backend(CHARACTERS)
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     backend.decoder = decoders.Fuse()
+    return _finished(backend, max_length)
+
+
+def build_word_tokenizer(words: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
+    """A tokenizer of whole words, which blanks separate; markers and chat template are the same.
+
+    Args:
+        words: the vocabulary beside markers and special tokens; their ids follow those, in this order.
+        max_length: longest sequence of the model, in tokens.
+    """
+    backend = _backend(words)
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return _finished(backend, max_length)
+
+
+def _backend(words: Iterable[str]) -> Tokenizer:
+    vocabulary = {token: index for index, token in enumerate((*SPECIAL_TOKENS, *THINK_MARKERS, *words))}
+    return Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+
+
+def _finished(backend: Tokenizer, max_length: int) -> PreTrainedTokenizerFast:
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in THINK_MARKERS])
     return PreTrainedTokenizerFast(

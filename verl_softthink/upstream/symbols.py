@@ -129,9 +129,12 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_ENGINE, 'output_args["temperature_rmpad"]', "read: the head in pieces, packed"),
     Symbol(_ENGINE, 'output_args["input_ids_rmpad_rolled"]', "read: the head in pieces"),
     Symbol(_ENGINES, "EngineRegistry.register", "called: softthink_language_model; stock engines for device cpu"),
-    Symbol(_TENSORDICT, "get", "called: columns of prompts"),
     Symbol(_TENSORDICT, "get_non_tensor_data", "called: settings of a batch"),
     Symbol(_TENSORDICT, "get_tensordict", "called: the micro-batch of distinct tokens"),
+    # training/soft_sft/
+    Symbol(_TENSORDICT, "get", "called: columns of prompts, settings of rows"),
+    Symbol("verl.workers.engine_workers", "TrainingWorker.__init__", "wrapped: our engine in verl's SFT trainer"),
+    Symbol(_ENGINE, "FSDPEngine.get_data_parallel_rank", "called: noise of each rank"),
     # methods/
     Symbol(_ALGORITHMS, "register_adv_est", "called: variational, rejection_sampling"),
     Symbol(_ALGORITHMS, "agg_loss", "called: token sums of responses"),
