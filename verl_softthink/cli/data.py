@@ -91,12 +91,11 @@ def permutation_words(
     seed: TaskSeed = 0,
 ) -> None:
     """Sets of states carried by words of permutations: one soft thought does the work of k tokens."""
-    with one_sentence():
-        from verl_softthink.data.superposition import prepare
-        from verl_softthink.pocket.superposition.permutation_words import PermutationWords
+    from verl_softthink.data.superposition import prepare
+    from verl_softthink.pocket.superposition.permutation_words import PermutationWords
 
-        task = PermutationWords(n, symbols, length, k, choices, permutation_seed)
-        prepare(task, out, train=train, val=val, sft=sft, seed=seed)
+    task = PermutationWords(n, symbols, length, k, choices, permutation_seed)
+    prepare(task, out, train=train, val=val, sft=sft, seed=seed)
 
 
 @data.command("graph-reachability")
@@ -113,11 +112,10 @@ def graph_reachability(
     seed: TaskSeed = 0,
 ) -> None:
     """Reachability in a directed graph that stands in the prompt: a thought is the set of nodes after a step."""
-    with one_sentence():
-        from verl_softthink.data.superposition import prepare
-        from verl_softthink.pocket.superposition.graph_reachability import GraphReachability
+    from verl_softthink.data.superposition import prepare
+    from verl_softthink.pocket.superposition.graph_reachability import GraphReachability
 
-        prepare(GraphReachability(n, degree, length, k, choices), out, train=train, val=val, sft=sft, seed=seed)
+    prepare(GraphReachability(n, degree, length, k, choices), out, train=train, val=val, sft=sft, seed=seed)
 
 
 def add_to(app: typer.Typer) -> None:

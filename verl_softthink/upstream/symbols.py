@@ -133,7 +133,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_TENSORDICT, "get_tensordict", "called: the micro-batch of distinct tokens"),
     # training/soft_sft/
     Symbol(_TENSORDICT, "get", "called: columns of prompts, settings of rows"),
-    Symbol("verl.workers.engine_workers", "TrainingWorker.__init__", "wrapped: our engine in verl's SFT trainer"),
+    Symbol("verl.workers.engine_workers", "TrainingWorker", "__init__ wrapped: our engine in verl's SFT trainer"),
     Symbol(_ENGINE, "FSDPEngine.get_data_parallel_rank", "called: noise of each rank"),
     # methods/
     Symbol(_ALGORITHMS, "register_adv_est", "called: variational, rejection_sampling"),
