@@ -171,4 +171,5 @@ def test_copied_scripts_run_where_they_are(first_steps, unpacked, tmp_path):
         )
         assert run.returncode == 0, f"{script}: {run.stderr}"
         assert str(ROOT) not in run.stdout, script
-        assert "data.train_files=" in run.stdout or script.name == "run_sft_pocket_cpu.sh", script
+        # verl's SFT trainer is started by torchrun, whose command line the interpreter does not print.
+        assert "data.train_files=" in run.stdout or "torch.distributed.run" in script.read_text(), script
