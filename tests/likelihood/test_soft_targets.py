@@ -22,6 +22,15 @@ from .runs import STOCK, build, train
 
 ENGINE = {"temperature": 1.0, "use_dynamic_bsz": False, "micro_batch_size_per_gpu": 2, "calculate_entropy": False}
 CLEAN = {"jitter": {"sigma": 0.0, "leak": 0.0}}
+#: What torchrun tells the only process of a run.
+TORCHRUN = {
+    "WORLD_SIZE": "1",
+    "RANK": "0",
+    "LOCAL_WORLD_SIZE": "1",
+    "LOCAL_RANK": "0",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29500",
+}
 #: Prompt, thoughts and other tokens of each row; a thought has one to three candidates.
 SHAPES = ((3, 4, 2), (5, 2, 3), (2, 0, 4), (4, 6, 1))
 
@@ -234,3 +243,28 @@ def test_the_recipe_is_complete_and_holds_the_defaults():
 
     recipe = OmegaConf.to_container(OmegaConf.create(recipe_text("soft_sft")).softthink.soft_sft)
     assert recipe == SoftSftSettings().model_dump()
+
+
+def test_verls_sft_trainer_gets_the_engine_that_its_model_names(model_path, monkeypatch):
+    """Its worker is asked for ``language_model`` whatever the configuration says."""
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    path = model_path("llama")
+    assert type(training_worker(path, MODEL_TYPE).engine).__name__ == "SoftThinkFSDPEngine"
+    assert type(training_worker(path, STOCK).engine).__name__ != "SoftThinkFSDPEngine"
+
+
+def training_worker(path, model_type: str):
+    """As ``SFTTrainer._build_engine`` makes it."""
+    from verl.trainer.config import CheckpointConfig
+    from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig, TrainingWorkerConfig
+    from verl.workers.engine_workers import TrainingWorker
+
+    config = TrainingWorkerConfig(
+        model_type=STOCK,
+        model_config=HFModelConfig(path=str(path), load_tokenizer=False, model_type=model_type),
+        engine_config=FSDPEngineConfig(strategy="fsdp2", use_torch_compile=False),
+        optimizer_config=FSDPOptimizerConfig(lr=1e-3, total_training_steps=10),
+        checkpoint_config=CheckpointConfig(),
+    )
+    return TrainingWorker(config=config)

@@ -118,6 +118,30 @@ def graph_reachability(
     prepare(GraphReachability(n, degree, length, k, choices), out, train=train, val=val, sft=sft, seed=seed)
 
 
+@data.command("soft-targets")
+def soft_targets(
+    model: Annotated[Path, typer.Option(help="The teacher: a checkpoint in Hugging Face's format.")],
+    solutions: Annotated[Path, typer.Option(help="Questions with solutions: .jsonl, .json or .parquet.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write, for +softthink=soft_sft.")],
+    end_of_thinking: Annotated[str, typer.Option(help="Text that ends thinking in every solution.")] = "</think>",
+    top_k: Annotated[int, typer.Option(min=1, help="Most candidates that the teacher gives a thought.")] = 32,
+    temperature: Annotated[float, typer.Option(help="Divides the teacher's logits; above 0.")] = 1.0,
+    solution_weight: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the solution's own token in each target.")
+    ] = 0.5,
+    prompt: Annotated[str, typer.Option(help="How bare questions are asked; records with a prompt keep it.")] = "boxed",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first solutions of the file.")] = None,
+) -> None:
+    """Soft targets for fine-tuning: a frozen teacher's distributions along given solutions."""
+    from verl_softthink.data.prompts import PROMPTS
+    from verl_softthink.data.teacher_targets import TeacherSettings, prepare
+
+    if prompt not in PROMPTS:
+        raise ValueError(f"--prompt {prompt} is unknown: use one of {', '.join(PROMPTS)}")
+    settings = TeacherSettings(end_of_thinking, top_k, temperature, solution_weight)
+    prepare(model, solutions, out, settings, ask=PROMPTS[prompt], limit=limit)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the group ``data``."""
     app.add_typer(data, name="data")
