@@ -16,7 +16,7 @@ import logging
 import math
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 logger = logging.getLogger(__name__)
 
@@ -72,39 +72,53 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         other numbers of earlier verdicts, so that all rows have the same keys.
     """
     keys: set[str] = {"score", "acc"}
-
-    def verdict(result: Any) -> dict[str, Any]:
-        result = dict(result) if isinstance(result, dict) else {"score": result, "acc": result}
-        if not math.isfinite(float(result["score"])):
-            raise ValueError(f"the score is {result['score']!r}, not a finite number")
-        keys.update(key for key, value in result.items() if isinstance(value, int | float))
-        return {FAILURE: 0.0} | result
-
-    def failure(error: Exception, solution: str) -> dict[str, Any]:
-        report_failure(solution, f"{type(error).__name__}: {error}")
-        return dict.fromkeys(sorted(keys), 0.0) | {FAILURE: 1.0}
-
     if inspect.iscoroutinefunction(function):
 
         async def grade_later(*, solution_str: str, **arguments: Any) -> dict[str, Any]:
-            try:
-                return verdict(await function(solution_str=solution_str, **arguments))
-            except SETUP_ERRORS:
-                raise
-            except Exception as error:  # noqa: BLE001 - anybody's code, on any text; one answer must not end the run
-                return failure(error, solution_str)
+            with _Verdict(solution_str, keys) as verdict:
+                verdict.take(await function(solution_str=solution_str, **arguments))
+            return verdict.values
 
         return grade_later
 
     def grade(*, solution_str: str, **arguments: Any) -> dict[str, Any]:
-        try:
-            return verdict(function(solution_str=solution_str, **arguments))
-        except SETUP_ERRORS:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            return failure(error, solution_str)
+        with _Verdict(solution_str, keys) as verdict:
+            verdict.take(function(solution_str=solution_str, **arguments))
+        return verdict.values
 
     return grade
+
+
+class _Verdict:
+    """The verdict on one answer; whatever its block raises, but for a mistake of the set-up, makes it a failure.
+
+    Args:
+        solution: the answer.
+        keys: names of the numbers of all verdicts so far; those of this one are added.
+    """
+
+    def __init__(self, solution: str, keys: set[str]):
+        self._solution, self._keys = solution, keys
+        self.values: dict[str, Any] = {}
+
+    def take(self, result: Any) -> None:
+        """Take what the reward function returned."""
+        result = dict(result) if isinstance(result, dict) else {"score": result, "acc": result}
+        if not math.isfinite(float(result["score"])):
+            raise ValueError(f"the score is {result['score']!r}, not a finite number")
+        self._keys.update(key for key, value in result.items() if isinstance(value, int | float))
+        self.values = {FAILURE: 0.0} | result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        # Anybody's code on any text may raise anything; a request to stop (KeyboardInterrupt ...) is no error of it.
+        if not isinstance(error, Exception) or isinstance(error, SETUP_ERRORS):
+            return False
+        report_failure(self._solution, f"{type(error).__name__}: {error}")
+        self.values = dict.fromkeys(sorted(self._keys), 0.0) | {FAILURE: 1.0}
+        return True
 
 
 def register(reward: ModuleType) -> None:

@@ -15,8 +15,13 @@ others are tokens. A file of tokens alone leaves the last two columns out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from verl_softthink.data.parquet import write_rows
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from pyarrow import Table
 
 PROMPT, RESPONSE, MASK, IDS, WEIGHTS = "prompt_ids", "response_ids", "loss_mask", "target_ids", "target_weights"
 #: How far the weights of a thought may be from a sum of 1: those of a file may be rounded to half precision.
@@ -82,6 +87,40 @@ def write_sft_rows(rows: Sequence[SftRow], path: Path) -> None:
         ValueError: when there are no rows.
     """
     write_rows([row.as_dict() for row in rows], path)
+
+
+def read_tables(
+    files: str | Sequence[str], config: "DictConfig", *, columns: Sequence[str] | None = None, max_samples: int = -1
+) -> "Table":
+    """The rows of parquet files with ``prompt_ids`` and ``response_ids``, for a data set of verl's SFT trainer.
+
+    Args:
+        files: one or more; columns that some of them lack are null in their rows.
+        config: verl's ``data`` node with ``max_length`` and ``pad_mode``.
+        columns: those to read; None for all.
+        max_samples: rows to read, -1 for all.
+
+    Raises:
+        ValueError: a setting that does not fit, or a row that is too long.
+    """
+    import pyarrow
+    from pyarrow import compute, parquet
+
+    if config.pad_mode != "no_padding":
+        raise ValueError(f"data.pad_mode={config.pad_mode!r}: rows of token ids are not padded; set it to 'no_padding'")
+    paths = [files] if isinstance(files, str) else list(files)
+    tables = [parquet.read_table(path, columns=columns) for path in paths]
+    table = pyarrow.concat_tables(tables, promote_options="default")
+    if max_samples > 0:
+        table = table.slice(0, max_samples)
+    lengths = [compute.list_value_length(table[column]).to_numpy() for column in (PROMPT, RESPONSE)]
+    longest = int(sum(lengths).max())
+    if longest > config.max_length:
+        raise ValueError(
+            f"data.max_length={config.max_length} is below the longest row's {longest} tokens; raise it, or leave long "
+            "rows out"
+        )
+    return table
 
 
 def _problem(ids: Sequence[int], weights: Sequence[float]) -> str | None:

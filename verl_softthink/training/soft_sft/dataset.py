@@ -7,12 +7,12 @@ the settings ``data.soft_sft``: verl's trainer hands an engine nothing else of t
 """
 
 import torch
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from verl_softthink.config.base import parse
-from verl_softthink.data.sft_rows import IDS, PROMPT, RESPONSE, SftRow
+from verl_softthink.data.sft_rows import IDS, SftRow, read_tables
 from verl_softthink.laws import NO_CANDIDATE
 from verl_softthink.likelihood.soft_targets import TARGET_IDS, TARGET_WEIGHTS
 from verl_softthink.training.soft_sft.settings import SoftSftSettings
@@ -42,30 +42,15 @@ class SftDataset(Dataset):
         Raises:
             ValueError: a setting that does not fit, or a row that is too long.
         """
-        import pyarrow
-        from pyarrow import compute, parquet
-
-        if config.pad_mode != "no_padding":
-            raise ValueError(f"data.pad_mode={config.pad_mode!r}: rows are not padded; set it to 'no_padding'")
-        files = list(parquet_files) if isinstance(parquet_files, list | ListConfig) else [parquet_files]
         # Files of tokens may stand beside those of targets.
-        self._table = pyarrow.concat_tables([parquet.read_table(file) for file in files], promote_options="default")
-        if max_samples > 0:
-            self._table = self._table.slice(0, max_samples)
-        lengths = [compute.list_value_length(self._table[column]).to_numpy() for column in (PROMPT, RESPONSE)]
-        longest = int(sum(lengths).max())
-        if longest > config.max_length:
-            raise ValueError(
-                f"data.max_length={config.max_length} is below the longest row's {longest} tokens; raise it, or leave "
-                "long rows out"
-            )
+        self._table = read_tables(parquet_files, config, max_samples=max_samples)
         self.slots = self._slots()
         self._settings: dict | None = None
         if self.slots:
             if config.get("soft_sft") is None:
                 raise ValueError(
-                    f"{', '.join(map(str, files))}: rows have target distributions, but data.soft_sft is not set; add "
-                    "+softthink=soft_sft"
+                    f"data.train_files={parquet_files}: rows have target distributions, but data.soft_sft is not set; "
+                    "add +softthink=soft_sft"
                 )
             values = OmegaConf.to_container(config.soft_sft, resolve=True)
             self._settings = parse(SoftSftSettings, values, "softthink.soft_sft").model_dump()

@@ -15,13 +15,15 @@ import functools
 from types import ModuleType
 
 import torch
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from verl_softthink.data.sft_rows import PROMPT, RESPONSE, read_tables
+
 #: [P + T] float32: weight over C at the response's tokens, 0 at the prompt's.
 TOKEN_WEIGHT = "softthink_token_weight"
-_COLUMNS = ["prompt_ids", "response_ids", "weight"]
+_COLUMNS = [PROMPT, RESPONSE, "weight"]
 
 
 class WeightedThoughts(Dataset):
@@ -45,26 +47,13 @@ class WeightedThoughts(Dataset):
         Raises:
             ValueError: a setting that does not fit, or a row that is too long.
         """
-        from pyarrow import parquet
-
-        if config.pad_mode != "no_padding":
-            raise ValueError(f"data.pad_mode={config.pad_mode!r}: weighted thoughts are not padded; set 'no_padding'")
         if not config.get("token_scale"):
             raise ValueError(
                 f"data.token_scale={config.get('token_scale')!r}: the loss divides token sums by a constant; set "
                 "+data.token_scale to a number of tokens, e.g. a typical response length"
             )
         self.token_scale = float(config.token_scale)
-        files = list(parquet_files) if isinstance(parquet_files, list | ListConfig) else [parquet_files]
-        self.rows = [row for file in files for row in parquet.read_table(file, columns=_COLUMNS).to_pylist()]
-        if max_samples > 0:
-            self.rows = self.rows[:max_samples]
-        longest = max(len(row["prompt_ids"]) + len(row["response_ids"]) for row in self.rows)
-        if longest > config.max_length:
-            raise ValueError(
-                f"data.max_length={config.max_length} is below the longest row's {longest} tokens; raise it, or "
-                "sample shorter thoughts"
-            )
+        self.rows = read_tables(parquet_files, config, columns=_COLUMNS, max_samples=max_samples).to_pylist()
 
     def __len__(self) -> int:
         return len(self.rows)
