@@ -12,7 +12,6 @@
 Problems of the three uses are disjoint for every seed. Answers are graded by ``verl_softthink.pocket.reward``.
 """
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -22,6 +21,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from verl_softthink.data.sft_rows import TOKEN, SftRow, write_sft_rows
+from verl_softthink.files.writing import write_json
 from verl_softthink.pocket.data import write_parquet
 from verl_softthink.pocket.model import build_model
 from verl_softthink.pocket.reward import THINK_END
@@ -68,7 +68,7 @@ def prepare(task: StateTask, out: Path, *, train: int, val: int, sft: int, seed:
         "guess": 1 / len(held_out[0].choices),
         "blind_path_accuracy": sum(problem.blind_path_accuracy for problem in held_out) / len(held_out),
     }
-    (out / "task.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_json(facts, out / "task.json")
     logger.info(
         "wrote %s: %d problems to fine-tune on; one path chosen blindly is right %.3f of the time, a guess %.3f",
         out,
