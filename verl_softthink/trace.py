@@ -33,6 +33,8 @@ FAILURES = {
 }
 _REASON_SHIFT = 3
 _REASON_MASK = 15
+#: Whether a packed reason is a failure; looked up for every request at every step.
+_IS_FAILURE = np.isin(np.arange(_REASON_MASK + 1), [END_REASONS.index(reason) for reason in FAILURES])
 #: Number of candidate slots, in bits 16 to 23.
 _SLOTS_SHIFT = 16
 _HEADER_COLUMNS = 4
@@ -227,5 +229,5 @@ def fed_of_row(row: np.ndarray) -> bytes | None:
 def failure_at(rows: np.ndarray) -> tuple[int, str] | None:
     """The position at which a response failed, and its end reason, one of ``FAILURES``; None where it did not."""
     reasons = (rows[:, 0] >> _REASON_SHIFT) & _REASON_MASK
-    (found,) = np.nonzero(np.isin(reasons, [END_REASONS.index(reason) for reason in FAILURES]))
+    (found,) = _IS_FAILURE[reasons].nonzero()
     return (int(found[0]), END_REASONS[reasons[found[0]]]) if len(found) else None

@@ -4,9 +4,10 @@ The frontend, which has the tokenizer and whose errors reach the caller alone, r
 its workers read the resolved form and validate nothing again.
 """
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 from verl_softthink.config.base import parse
@@ -71,14 +72,18 @@ class SoftRequest:
         return 0 if self.prefix is None else self.prefix["length"]
 
     def as_dict(self) -> dict:
-        """The resolved form stored back into ``extra_args``."""
-        return asdict(self)
+        """The resolved form stored back into ``extra_args``.
+
+        vLLM copies it deeply, which a text of the many small lists makes cheap.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"lead_ins": json.dumps(self.lead_ins)}
 
     @classmethod
     def from_dict(cls, values: dict) -> "SoftRequest":
         """Read what ``as_dict`` gave (tuples come back as lists)."""
         lists = {name: tuple(values[name]) for name in ("marker", "answer_prefix")}
-        return cls(**values | lists | {"lead_ins": tuple(map(tuple, values["lead_ins"]))})
+        return cls(**values | lists | {"lead_ins": tuple(map(tuple, json.loads(values["lead_ins"])))})
 
 
 def resolve(

@@ -34,11 +34,14 @@ def install(input_processor_class: type) -> None:
                     "extra_args['softthink'] in a session with streaming input: its history would end where new input "
                     "begins; send whole prompts, or continue a response by softthink.prefix"
                 )
-            params = _resolved(self, params)
+            request = _resolved(self, params)
+        params = params.clone()
+        params.extra_args = {**params.extra_args, EXTRA_ARGS_KEY: request.as_dict()}
         processed = process_inputs(self, request_id, prompt, params, *args, **kwargs)
         with _errors_for_the_caller():
             check_adapter(processed.lora_request)
-            _check_prefix(self, SoftRequest.from_dict(params.extra_args[EXTRA_ARGS_KEY]), processed.prompt_token_ids)
+            if request.prefix is not None:
+                _check_prefix(self, request, processed.prompt_token_ids)
         return processed
 
     input_processor_class.process_inputs = with_soft_settings
@@ -53,7 +56,7 @@ def _errors_for_the_caller() -> Iterator[None]:
         raise VLLMValidationError(str(error)) from error
 
 
-def _resolved(processor, params: SamplingParams) -> SamplingParams:
+def _resolved(processor, params: SamplingParams) -> SoftRequest:
     check_engine(processor.vllm_config)
     check_reserved(processor.vllm_config)
     check_sampling(params)
@@ -75,13 +78,10 @@ def _resolved(processor, params: SamplingParams) -> SamplingParams:
         tokenize=None if tokenizer is None else functools.partial(_tokenize, tokenizer),
         spell=None if tokenizer is None else functools.partial(lead_ins_of, tokenizer),
     )
-    vocabulary = processor.model_config.get_vocab_size()
     check_tokens("end_of_thinking", request.marker, vocabulary)
     check_tokens("answer_prefix", request.answer_prefix, vocabulary)
     check_tokens("lead_in", request.lead_ins[0], vocabulary)
-    params = params.clone()
-    params.extra_args = {**params.extra_args, EXTRA_ARGS_KEY: request.as_dict()}
-    return params
+    return request
 
 
 def _prefix_length(values: object) -> int:
