@@ -13,7 +13,8 @@ from verl_softthink.files.work_folder import WorkFolder
 
 
 def _sample(problem, number, correct, *, tokens=4, finish="stop", end_reason="marker"):
-    response = Response(text="7</think>7", tokens=tokens, thinking=2, finish=finish, end_reason=end_reason)
+    text = f"7</think>{7 if correct else 8}"
+    response = Response(text=text, tokens=tokens, thinking=2, finish=finish, end_reason=end_reason)
     return Sample(problem=problem, sample=number, correct=correct, response=response)
 
 
@@ -30,6 +31,8 @@ def test_math_verify_grades():
 
 def test_the_reward_follows_the_data_set():
     assert resolve_reward("auto", "pocket/clock_arithmetic") == "pocket"
+    assert resolve_reward("auto", "pocket/permutation_words") == "pocket"
+    assert resolve_reward("auto", "pockets") == "math_verify"
     assert resolve_reward("auto", "gsm8k") == "math_verify"
     assert resolve_reward("number", "gsm8k") == "number"
 
@@ -57,17 +60,19 @@ def test_every_sample_is_counted():
     samples = [_sample(p, s, correct=s < p) for p in range(3) for s in range(4)]
     samples[0] = _sample(0, 0, False, tokens=0, finish="prompt_too_long", end_reason="none")
     samples[1] = _sample(0, 1, False, tokens=8, finish="length", end_reason="budget")
-    summary = summarise(samples, problems=3, per_problem=4, ks=(1, 2, 8), seed=0)
+    summary = summarise(samples, problems=3, per_problem=4, ks=(1, 2, 8), reward="pocket", seed=0)
     assert summary["pass_at_k"]["k"] == [1, 2]
     # Right out of four: 0, 1 and 2.
     assert summary["pass_at_k"]["mean"] == pytest.approx([(0 + 1 / 4 + 2 / 4) / 3, (0 + 3 / 6 + 5 / 6) / 3])
+    # Pairs in their order: 8 8 and 8 8; 7 8, a tie, and 8 8; 7 7 and 8 8.
+    assert summary["majority_at_k"]["mean"] == pytest.approx([(0 + 1 / 4 + 2 / 4) / 3, (0 + 1 / 4 + 1 / 2) / 3])
     assert summary["finish"] == {"prompt_too_long": 1, "length": 1, "stop": 10}
     assert summary["end_of_thinking"] == {"none": 1, "budget": 1, "marker": 10}
     assert (summary["samples"], summary["correct"], summary["mean_tokens"]) == (12, 3, 4.0)
     for name in ("low", "high"):
-        assert len(summary["pass_at_k"][name]) == 2
+        assert len(summary["pass_at_k"][name]) == len(summary["majority_at_k"][name]) == 2
     rows = table({"gumbel": summary}, "title")
-    assert rows.row_count == 1 and len(rows.columns) == 6
+    assert rows.row_count == 1 and [column.header for column in rows.columns][1:4] == ["pass@1", "pass@2", "maj@2"]
 
 
 @pytest.mark.parametrize("missing", [0, 5, 11])
@@ -75,4 +80,4 @@ def test_a_lost_sample_is_an_error(missing):
     samples = [_sample(p, s, True) for p in range(3) for s in range(4)]
     del samples[missing]
     with pytest.raises(ValueError, match="there must be 4 of each of 3"):
-        summarise(samples, problems=3, per_problem=4, ks=(1,), seed=0)
+        summarise(samples, problems=3, per_problem=4, ks=(1,), reward="pocket", seed=0)

@@ -30,9 +30,6 @@ from verl_softthink.thinking import require_open_turn
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 logger = logging.getLogger(__name__)
 
 #: Requests that are sent together and stored together; more would lose more work when an evaluation is stopped.
@@ -156,6 +153,7 @@ def _evaluate(evaluation: Evaluation, store: SampleStore, inputs: dict, out: Pat
             problems=len(evaluation.problems),
             per_problem=evaluation.per_problem(mode),
             ks=(1, *evaluation.ks),
+            reward=resolve_reward(evaluation.reward, evaluation.problems[0].source),
             seed=evaluation.seed,
         )
     paths = {"checkpoint": str(evaluation.checkpoint), "data": str(evaluation.data)}

@@ -6,16 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from verl_softthink.data import math_reward
 from verl_softthink.data.math_verify_pool import PROCESSES
 from verl_softthink.pocket import reward as pocket_reward
-from verl_softthink.pocket.data import DATA_SOURCE as POCKET
+from verl_softthink.pocket.data import DATA_SOURCE
 
+#: Data sets of the pocket tasks are named pocket/<task>.
+_POCKET = f"{DATA_SOURCE.partition('/')[0]}/"
 REWARDS = ("auto", "pocket", *math_reward.GRADERS)
 
 
 def resolve_reward(reward: str, source: str) -> str:
-    """The reward that ``auto`` stands for: the pocket task's own, math-verify for every other data set."""
+    """The reward that ``auto`` stands for: the pocket tasks' own, math-verify for every other data set."""
     if reward != "auto":
         return reward
-    return "pocket" if source == POCKET else "math_verify"
+    return "pocket" if source.startswith(_POCKET) else "math_verify"
 
 
 def grade(texts: Sequence[str], answers: Sequence[Sequence[str]], reward: str) -> list[bool]:
@@ -40,5 +42,5 @@ def grade(texts: Sequence[str], answers: Sequence[Sequence[str]], reward: str) -
 
 def _score(text: str, answer: str, reward: str) -> float:
     if reward == "pocket":
-        return pocket_reward.compute_score(POCKET, text, answer)
+        return pocket_reward.compute_score(DATA_SOURCE, text, answer)
     return math_reward.compute_score("evaluation", text, answer, grader=reward)["score"]

@@ -19,7 +19,11 @@ def compute_score(
         ground_truth: the answer as text.
         extra_info: ignored, as are further keywords; verl's reward managers pass them.
     """
+    return float(final_answer(solution_str) == ground_truth)
+
+
+def final_answer(solution_str: str) -> str | None:
+    """The text after the end of thinking, without the spaces around it; None unless thinking ends exactly once."""
     if solution_str.count(THINK_END) != 1:
-        return 0.0
-    answer = solution_str.partition(THINK_END)[2].strip()
-    return float(answer == ground_truth)
+        return None
+    return solution_str.partition(THINK_END)[2].strip()
