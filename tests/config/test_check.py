@@ -50,6 +50,7 @@ def test_settings_reach_the_workers_resolved():
         ("softthink.filter.top_p=0", "softthink.filter.top_p=0"),
         ("softthink.phase.cold_length=3", "set both or neither"),
         ("softthink.law.name=deterministic", "has no likelihood"),
+        ("softthink.phase.budget=0", "softthink.phase.budget=0 leaves no thought to train"),
         ("softthink.phase.budget=64", "leaves no room for an answer in data.max_response_length=64"),
         ("softthink.phase.end_of_thinking='❄'", "cannot produce it"),
         ("softthink.phase.end_of_thinking=[5000]", "outside the tokenizer"),

@@ -85,6 +85,12 @@ def test_a_stop_token_of_the_request_ends_an_answer_too(llm):
     assert output.finish_reason == "stop"
 
 
+def test_a_budget_of_nothing_answers_at_once_behind_the_lead_in(llm):
+    tokens, trace, _ = _generate(llm, {"budget": 0, "lead_in": "w30 w31"})
+    assert tokens[:2] == [30, 31] and trace.end_reason == "budget" and trace.end_of_thinking == 0
+    assert not trace.drawn.any() and trace.forced.nonzero()[:, 0].tolist() == [0, 1]
+
+
 def test_without_lead_in_the_prefix_follows_the_marker(llm):
     tokens, _, _ = _generate(llm, {"budget": 5, "answer_prefix": [20, 21]})
     assert tokens[5:9] == [3, 4, 20, 21]

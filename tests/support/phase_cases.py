@@ -21,7 +21,7 @@ def requests(draw) -> SoftRequest:
     return request(
         end_of_thinking=marker,
         match="text" if isinstance(marker, str) else "tokens",
-        budget=draw(st.integers(1, LONGEST)),
+        budget=draw(st.integers(0, LONGEST)),
         cold_entropy=cold_entropy,
         cold_length=cold_length,
         switches=draw(st.integers(0, 3)),

@@ -8,7 +8,7 @@ import typer
 Data = Annotated[Path, typer.Option(help="Problems: verl's parquet, or question and answer (.parquet, .jsonl).")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first problems of the file.")]
 EndOfThinking = Annotated[str, typer.Option(help="Text that ends thinking.")]
-Budget = Annotated[int | None, typer.Option(min=1, help="Thinking tokens before the marker is forced.")]
+Budget = Annotated[int | None, typer.Option(min=0, help="Thinking tokens before the marker is forced.")]
 Phase = Annotated[
     list[str] | None, typer.Option(help="KEY=VALUE of softthink.phase, beside those two; may be repeated.")
 ]

@@ -154,7 +154,8 @@ class PhaseSettings(Settings):
     # What must hold the marker: the text that the shown tokens write, or their ids. None: the text, of a marker that is
     # given as one.
     match: Literal["text", "tokens"] | None = None
-    budget: Annotated[Int64, Field(ge=1)] | None = None
+    # Thinking positions after which thinking is cut short; 0 answers at once, behind the lead-in.
+    budget: Annotated[Int64, Field(ge=0)] | None = None
     cold_entropy: Annotated[Float32, Field(ge=0)] = 0.0
     cold_length: Annotated[Int64, Field(ge=0)] = 0
     # Forced after thinking that ended by itself.

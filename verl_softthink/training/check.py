@@ -180,6 +180,10 @@ def _phase(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
             f"softthink.phase.budget={phase.budget} leaves no room for an answer in data.max_response_length="
             f"{response}; lower the budget or raise the response length"
         )
+    if phase.budget == 0:
+        problems.append(
+            "softthink.phase.budget=0 leaves no thought to train: give it at least 1, or null for no budget"
+        )
     marker = marker_problems(config, phase)
     tokenizer, model = load_tokenizer(config), str(config.actor_rollout_ref.model.path)
 
