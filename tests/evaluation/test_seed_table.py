@@ -26,11 +26,24 @@ def test_mean_and_deviation_over_seeds(tmp_path):
     assert rows[2] == f"| soft | 3 | {cells} |"
     assert rows[3] == "| none | 1 | 40.0 | 20.0 | 50.0 |"
     assert (tmp_path / "out" / "table.md").read_text().splitlines() == rows
-    assert json.loads((tmp_path / "out" / "table.json").read_text())["none"][0]["soft_sample"]["4"] == 0.5
+    assert json.loads((tmp_path / "out" / "table.json").read_text())["none"][0]["soft sample @4"] == 0.5
 
 
-def test_runs_that_were_evaluated_otherwise_are_named(tmp_path):
+def test_methods_may_be_evaluated_in_modes_of_their_own(tmp_path):
+    path = _evaluation(tmp_path / "a.json", 0.5, 0.2, 0.7)
+    values = json.loads(path.read_text())
+    del values["modes"]["hard_greedy"]
+    votes = {"k": [1, 4], "mean": [0.2, 0.6], "low": [0.2, 0.6], "high": [0.2, 0.6]}
+    values["modes"]["soft_sample"]["majority_at_k"] = votes
+    other = tmp_path / "b.json"
+    other.write_text(json.dumps(values))
+    rows = markdown(read_results([("soft", path), ("voted", other)])).splitlines()
+    assert rows[0] == "| trained | seeds | hard greedy | soft sample @1 | soft sample @4 | soft sample maj@4 |"
+    assert rows[2:] == ["| soft | 1 | 50.0 | 20.0 | 70.0 | - |", "| voted | 1 | - | 20.0 | 70.0 | 60.0 |"]
+
+
+def test_seeds_that_were_evaluated_otherwise_are_named(tmp_path):
     results = read_results([("soft", _evaluation(tmp_path / "a.json", 0.5, 0.2, 0.7))])
-    results["hard"] = [{"hard_greedy": {1: 0.5}}]
-    with pytest.raises(ValueError, match="hard: its evaluation has other modes"):
+    results["soft"].append({"hard greedy": 0.5})
+    with pytest.raises(ValueError, match="soft: its evaluations differ"):
         markdown(results)

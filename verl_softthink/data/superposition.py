@@ -65,6 +65,7 @@ def prepare(task: StateTask, out: Path, *, train: int, val: int, sft: int, seed:
         "options": asdict(task),
         "seed": seed,
         "thoughts": task.steps,
+        "prompt_tokens": max(map(len, prompt_ids)),
         "guess": 1 / len(held_out[0].choices),
         "blind_path_accuracy": sum(problem.blind_path_accuracy for problem in held_out) / len(held_out),
     }

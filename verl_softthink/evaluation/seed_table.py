@@ -5,21 +5,39 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from verl_softthink.files.writing import write_json, write_text
-from verl_softthink.report.pass_at_k import read_evaluation
+from verl_softthink.report.pass_at_k import Mode, PassAtK, read_evaluation
+
+#: What one evaluation found: title of a column to a share.
+Record = dict[str, float]
 
 
-def read_results(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[dict[str, dict[int, float]]]]:
-    """Label -> one record per seed: mode -> k -> pass@k.
+def read_results(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[Record]]:
+    """Label -> one record per seed: a column's title -> share, in the order of the columns.
 
     Args:
         pairs: label and ``eval.json`` of each run; runs that share a label are seeds of one method.
     """
-    results: dict[str, list[dict[str, dict[int, float]]]] = {}
+    results: dict[str, list[Record]] = {}
     for label, path in pairs:
         modes = read_evaluation(path).modes
-        record = {name: dict(zip(mode.pass_at_k.k, mode.pass_at_k.mean, strict=True)) for name, mode in modes.items()}
+        record = {title: share for name, mode in modes.items() for title, share in _columns(name, mode).items()}
         results.setdefault(label, []).append(record)
     return results
+
+
+def _columns(name: str, mode: Mode) -> Record:
+    """pass@1; where there are more samples, pass@k and maj@k of the largest k as well."""
+    title, ks = name.replace("_", " "), mode.pass_at_k.k
+    if len(ks) == 1:
+        return {title: mode.pass_at_k.mean[0]}
+    columns = {f"{title} @{ks[at]}": mode.pass_at_k.mean[at] for at in (0, -1)}
+    if mode.majority_at_k is not None:
+        columns |= _majority(title, mode.majority_at_k)
+    return columns
+
+
+def _majority(title: str, curve: PassAtK) -> Record:
+    return {f"{title} maj@{curve.k[-1]}": curve.mean[-1]}
 
 
 def spread(values: list[float]) -> tuple[float, float]:
@@ -27,23 +45,20 @@ def spread(values: list[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def markdown(results: dict[str, list[dict[str, dict[int, float]]]]) -> str:
-    """The table as Markdown, in per cent; sampling modes show pass@1 and pass@k of the largest k they have.
+def markdown(results: dict[str, list[Record]]) -> str:
+    """The table as Markdown, in per cent; a dash where a method was not evaluated in a mode.
 
     Raises:
-        ValueError: when the runs do not have the same modes and values of k.
+        ValueError: when runs of one method do not have the same modes and values of k.
     """
-    records = [record for seeds in results.values() for record in seeds]
-    shape = {mode: sorted(curve) for mode, curve in records[0].items()}
+    titles: dict[str, None] = {}
     for label, seeds in results.items():
-        for record in seeds:
-            if {mode: sorted(curve) for mode, curve in record.items()} != shape:
-                raise ValueError(f"{label}: its evaluation has other modes or values of k; evaluate all runs alike")
-    columns = [(mode, k) for mode, ks in shape.items() for k in dict.fromkeys((ks[0], ks[-1]))]
-    titles = [f"{mode.replace('_', ' ')}{f' @{k}' if len(shape[mode]) > 1 else ''}" for mode, k in columns]
-    lines = [f"| trained | seeds | {' | '.join(titles)} |", f"|---|{'---|' * (len(columns) + 1)}"]
+        if any(record.keys() != seeds[0].keys() for record in seeds):
+            raise ValueError(f"{label}: its evaluations differ in modes or values of k; evaluate all of its runs alike")
+        titles |= dict.fromkeys(seeds[0])
+    lines = [f"| trained | seeds | {' | '.join(titles)} |", f"|---|{'---|' * (len(titles) + 1)}"]
     for label, seeds in results.items():
-        cells = [_cell([record[mode][k] for record in seeds]) for mode, k in columns]
+        cells = [_cell([record[title] for record in seeds]) if title in seeds[0] else "-" for title in titles]
         lines.append(f"| {label} | {len(seeds)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -37,9 +37,10 @@ class PassAtK(BaseModel):
 
 
 class Mode(BaseModel):
-    """One way of decoding."""
+    """One way of decoding; majority votes are missing from evaluations of before they were counted."""
 
     pass_at_k: PassAtK
+    majority_at_k: PassAtK | None = None
 
 
 class Evaluation(BaseModel):
