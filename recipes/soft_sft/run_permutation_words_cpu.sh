@@ -5,6 +5,7 @@
 #
 #   METHOD=soft     thoughts as target distributions (default)
 #   METHOD=path     twin: tokens of the path that ends in the answer, as many positions
+#   METHOD=blind_path  twin: tokens of one path that is chosen without regard to the answer
 #   METHOD=paths    twin: tokens of all paths, k times the positions
 #   METHOD=pause    twin: pause tokens
 #   STEPS=500       optimiser steps
@@ -14,7 +15,7 @@ set -euo pipefail
 METHOD=${METHOD:-soft}
 STEPS=${STEPS:-500}
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-choose_output soft_sft permutation_words soft path paths pause
+choose_output soft_sft permutation_words soft path blind_path paths pause
 DATA=${DATA:-outputs/soft_sft/permutation_words/data}
 export VERL_PLATFORM=cpu VERL_FILE_LOGGER_PATH=$OUT/metrics.jsonl
 

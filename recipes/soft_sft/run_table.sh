@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a soft thought is worth on words of permutations: one model, four kinds of thoughts, several seeds, each trained by
+# What a soft thought is worth on words of permutations: one model, five kinds of thoughts, several seeds, each trained by
 # run_permutation_words_cpu.sh and evaluated through vLLM on all held-out problems.
 #
 #   bash recipes/soft_sft/run_table.sh
@@ -7,7 +7,7 @@
 #   SIZE="--k 1" STATES=1 ROOT=outputs/soft_sft/one_state bash recipes/soft_sft/run_table.sh
 #
 # Whatever is finished is not done again. Environment:
-#   ARMS    of soft, path, paths, pause;  SEEDS  of problems, start and training
+#   ARMS    of soft, path, blind_path, paths, pause;  SEEDS  of problems, start and training
 #   STEPS   optimiser steps of each run
 #   SIZE    further options of `verl-softthink data permutation-words`;  STATES  its k;  LENGTH  its T
 #   ROOT    everything that is written;  PYTHON  interpreter with verl_softthink installed
@@ -15,7 +15,7 @@ set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 export VERL_PLATFORM=cpu
 
-ARMS=${ARMS:-soft path paths pause}
+ARMS=${ARMS:-soft path blind_path paths pause}
 SEEDS=${SEEDS:-0 1 2}
 STEPS=${STEPS:-500}
 LENGTH=${LENGTH:-8}
@@ -45,7 +45,7 @@ evaluate() {
             options+=(--override gumbel.law.tau=1.0 --override gumbel.law.noise_scale=0.5)
             ;;
         # Majority votes of up to sixteen samples.
-        path) options+=(--modes hard_greedy,hard_sample --samples 16) ;;
+        path | blind_path) options+=(--modes hard_greedy,hard_sample --samples 16) ;;
         paths)
             positions=$((LENGTH * STATES))
             options+=(--modes hard_greedy --samples 1)

@@ -5,6 +5,7 @@
     OUT/val.parquet       held-out problems
     OUT/sft_soft.parquet  thoughts as target distributions: the T sets, uniform
     OUT/sft_path.parquet  tokens of the path that ends in the answer, T of them
+    OUT/sft_blind_path.parquet  tokens of one path, chosen without regard to the answer
     OUT/sft_paths.parquet tokens of all paths, one after another
     OUT/sft_pause.parquet T pause tokens, of which none is predicted
     OUT/task.json         the task's options, and what a single path can know
@@ -96,6 +97,10 @@ def _path(problem: StateProblem):
     return problem.path, None, True
 
 
+def _blind_path(problem: StateProblem):
+    return problem.blind_path, None, True
+
+
 def _paths(problem: StateProblem):
     return [state for path in problem.paths for state in path], None, True
 
@@ -105,7 +110,13 @@ def _pause(problem: StateProblem):
 
 
 #: For each kind of thoughts: the words shown, their target sets (None for tokens), and whether they are predicted.
-ARMS: dict[str, Thoughts] = {"soft": _soft, "path": _path, "paths": _paths, "pause": _pause}
+ARMS: dict[str, Thoughts] = {
+    "soft": _soft,
+    "path": _path,
+    "blind_path": _blind_path,
+    "paths": _paths,
+    "pause": _pause,
+}
 
 
 def prompts(problems: Sequence[StateProblem], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

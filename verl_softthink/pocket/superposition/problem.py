@@ -42,6 +42,11 @@ class StateProblem:
         return next(path for path in self.paths if path[-1] == self.answer)
 
     @property
+    def blind_path(self) -> tuple[str, ...]:
+        """[T] one path, the same for every draw of this question, chosen without regard to the listed states."""
+        return random.Random(self.question).choice(self.paths)
+
+    @property
     def blind_path_accuracy(self) -> float:
         """Accuracy of the best answer after one path that was chosen without regard to the listed states.
 
