@@ -49,7 +49,7 @@ def test_sets_and_paths_follow_from_the_question(task):
         assert {path[-1] for path in problem.paths} == by_hand[-1] and len(problem.paths) == len(by_hand[-1])
         for path in problem.paths:
             assert all(state in states for state, states in zip(path, by_hand, strict=True))
-        assert problem.path in problem.paths and problem.path[-1] == problem.answer
+        assert {problem.path, problem.blind_path} <= {*problem.paths} and problem.path[-1] == problem.answer
 
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
@@ -59,7 +59,7 @@ def test_what_one_blind_path_can_know(task):
     problems = [task.draw(rng) for _ in range(4000)]
     right = 0
     for problem in problems:
-        end = problem.paths[0][-1]  # any rule that does not read the choices
+        end = problem.blind_path[-1]
         right += (end if end in problem.choices else rng.choice(problem.choices)) == problem.answer
     bound = sum(problem.blind_path_accuracy for problem in problems) / len(problems)
     assert right / len(problems) == pytest.approx(bound, abs=4 * (0.25 / len(problems)) ** 0.5)
