@@ -63,7 +63,7 @@ def _curve(ks: Sequence[int], estimates: Callable[[int], list[float]], seed: int
 
 
 def table(modes: dict[str, dict], title: str) -> Table:
-    """The summaries as a table of 80 columns, in per cent; the JSON has more.
+    """The summaries as a table of 80 columns, in per cent; the JSON has more, intervals of maj@k among it.
 
     ``ended`` is the share of samples whose thinking ended by itself, ``cut off`` of those without an end of sequence.
     """
@@ -77,7 +77,7 @@ def table(modes: dict[str, dict], title: str) -> Table:
     for mode, summary in modes.items():
         cells = [_cell(summary["pass_at_k"], 1)]
         if votes:
-            cells += [_cell(summary[curve], largest) for curve in ("pass_at_k", "majority_at_k")]
+            cells += [_cell(summary["pass_at_k"], largest), _cell(summary["majority_at_k"], largest).split()[0]]
         ended = summary["end_of_thinking"].get("marker", 0) / summary["samples"]
         cut = 1 - summary["finish"].get("stop", 0) / summary["samples"]
         out.add_row(
