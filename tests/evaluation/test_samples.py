@@ -71,7 +71,7 @@ def test_every_sample_is_counted():
     assert (summary["samples"], summary["correct"], summary["mean_tokens"]) == (12, 3, 4.0)
     for name in ("low", "high"):
         assert len(summary["pass_at_k"][name]) == len(summary["majority_at_k"][name]) == 2
-    rows = table({"soft_sample": summary}, "title")
+    rows = table({"mixture_of_inputs": summary}, "title")
     assert "…" not in _printed(rows)
     assert rows.row_count == 1 and [column.header for column in rows.columns][1:4] == ["pass@1", "pass@2", "maj@2"]
 
