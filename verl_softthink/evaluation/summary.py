@@ -68,7 +68,7 @@ def table(modes: dict[str, dict], title: str) -> Table:
     ``ended`` is the share of samples whose thinking ended by itself, ``cut off`` of those without an end of sequence.
     """
     largest = max(max(summary["pass_at_k"]["k"]) for summary in modes.values())
-    # Seven columns and their intervals: one blank between them is all that 80 leave.
+    # Eighty characters leave one blank between the columns.
     out = Table(title=title, box=box.SIMPLE, padding=0)
     out.add_column("mode", no_wrap=True)
     votes = largest > 1
