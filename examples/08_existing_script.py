@@ -8,8 +8,11 @@ set yourself stays, and every key of the recipe can be overridden after it.
 
 import subprocess
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from verl_softthink.pocket import checkpoint_path
+from verl_softthink.pocket.data import main as pocket_data
 from verl_softthink.standalone import choose_platform, has_accelerator
 
 STOCK = [
@@ -55,10 +58,9 @@ for key in changed:
 print(f"and {sum(key.startswith('softthink.') for key in after)} keys softthink.*, the settings of the method\n")
 assert "trainer.v1.trainer_mode" in changed and after["actor_rollout_ref.rollout.n"] == 8
 
-# The doctor checks the whole command line before anything starts; data files are left out, for there are none here.
+# The doctor checks the whole command line, data files included, before anything starts.
 doctor = [sys.executable, "-c", "from verl_softthink.cli import app; app()", "doctor", "--", added, *STOCK]
-print(
-    subprocess.run(
-        [*doctor, "data.train_files=[]", "data.val_files=[]"], check=True, capture_output=True, text=True
-    ).stdout
-)
+with TemporaryDirectory() as folder:
+    pocket_data(Path(folder), train=16, val=4)
+    files = [f"data.train_files={folder}/train.parquet", f"data.val_files={folder}/val.parquet"]
+    print(subprocess.run([*doctor, *files], check=True, capture_output=True, text=True).stdout)

@@ -33,6 +33,19 @@ if [ $# -eq 0 ]; then
         done
     done
 fi
+# steps_of NAMES FILE: steps that have a metric of each of the methods, which plain GRPO does not.
+steps_of() {
+    local lines name
+    lines=$(cat "$2" 2>/dev/null || true)
+    for name in ${1//,/ }; do
+        case $name in
+            soft_grpo) lines=$(grep '"softthink/soft_fraction"' <<<"$lines" || true) ;;
+            *) lines=$(grep "\"softthink/$name/" <<<"$lines" || true) ;;
+        esac
+    done
+    grep -c '"step"' <<<"$lines" || true
+}
+
 failed=0
 for run in "$@"; do
     script=${run%%:*} recipes=${run#*:}
@@ -43,9 +56,9 @@ for run in "$@"; do
     status=0
     bash "tests/recipes/published/$script.sh" "+softthink=[cpu,$names]" "${method[@]}" "${shared[@]}" \
         >"$OUT/$script-$names.log" 2>&1 || status=$?
-    steps=$(grep -c '"step"' "$VERL_FILE_LOGGER_PATH" 2>/dev/null || true)
-    echo "$run: exit code $status, ${steps:-0} steps, $OUT/$script-$names.log"
-    if [ "$status" -ne 0 ] || [ "${steps:-0}" -ne 2 ]; then
+    steps=$(steps_of "$names" "$VERL_FILE_LOGGER_PATH")
+    echo "$run: exit code $status, $steps steps with the metrics of $names, $OUT/$script-$names.log"
+    if [ "$status" -ne 0 ] || [ "$steps" -ne 2 ]; then
         failed=1
     fi
 done

@@ -44,6 +44,8 @@ REGISTRATIONS: tuple[After, ...] = (
     ("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.rollout.agent_loop:register"),
     # Trainer mode softthink_sync.
     ("verl.trainer.ppo.v1.trainer_sync", "verl_softthink.training.trainer:register"),
+    # A cluster with too few slots for it is named.
+    ("verl.trainer.ppo.v1", "verl_softthink.training.ray_slots:register"),
     # Engine softthink_language_model, with the mixins of methods.
     ("verl.workers.engine.fsdp.transformer_impl", "verl_softthink.training.engine:register"),
     # The same engine in verl's SFT trainer.

@@ -1,7 +1,5 @@
 """What verl would take and do otherwise than asked, or fail on late: refused on the driver, by name."""
 
-import pyarrow as pa
-import pyarrow.parquet as parquet
 import pytest
 from support.composing import composed
 
@@ -101,23 +99,3 @@ def test_a_name_that_verl_adds_is_refused_until_somebody_has_looked(monkeypatch)
 
     monkeypatch.setitem(core_algos.POLICY_LOSS_REGISTRY, "own", own_loss)
     check_config(composed(["+softthink=soft_grpo", *MODEL], f"{LOSS}=own"))
-
-
-def test_a_column_of_the_data_cannot_choose_another_agent_loop(tmp_path):
-    def file(name, **columns):
-        parquet.write_table(pa.table({"prompt": ["a", "b"], **columns}), tmp_path / name)
-        return f"data.val_files={tmp_path / name}"
-
-    soft = ["softthink_agent"] * 2
-    for taken in (file("plain.parquet"), file("same.parquet", agent_name=soft)):
-        check_config(composed(["+softthink=soft_grpo", *MODEL], taken))
-    other = file("other.parquet", agent_name=["softthink_agent", "tool_agent"])
-    sentences = problems("soft_grpo", other)
-    key, _, path = other.partition("=")
-    assert f"{key}='{path}' has a column agent_name with 'tool_agent', which would replace" in sentences
-
-
-def test_a_file_that_is_no_parquet_is_named(tmp_path):
-    empty = tmp_path / "empty.parquet"
-    empty.touch()
-    assert f"data.val_files='{empty}' cannot be read as parquet" in problems("soft_grpo", f"data.val_files={empty}")

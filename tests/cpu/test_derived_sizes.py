@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 from recipes.arms import RECIPES
 from support.composing import composed
 
-from verl_softthink.training.recipe_resolvers import largest, product
+from verl_softthink.training.recipe_resolvers import largest, product, total
 
 RECIPE = ["+softthink=[cpu,soft_grpo]"]
 CACHE = "engine_kwargs.vllm.kv_cache_memory_bytes"
@@ -33,7 +33,7 @@ def test_no_script_for_a_cpu_says_what_is_derived():
 
 
 def test_a_length_that_is_not_set_leaves_the_least_sizes():
-    assert (largest(2048, None), product(2**18, None)) == (2048, None)
+    assert (largest(2048, None), product(2**18, None), total(32, None)) == (2048, None, None)
 
 
 def test_ray_gets_its_sizes_for_a_cluster_of_the_runs_own(monkeypatch):

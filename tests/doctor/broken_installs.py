@@ -22,8 +22,13 @@ ENTRY_POINTS = (
 def sound(folder: Path) -> list[str]:
     """A command line that is right; its data files are in ``folder``."""
     files = [folder / f"{split}.parquet" for split in ("train", "val")]
+    row = {
+        "prompt": [{"role": "user", "content": "7+8"}],
+        "data_source": "pocket",
+        "reward_model": {"style": "rule", "ground_truth": "5"},
+    }
     for file in files:
-        parquet.write_table(pa.table({"prompt": ["7+8"]}), file)
+        parquet.write_table(pa.Table.from_pylist([row] * 8), file)
     return [
         "+softthink=[cpu,soft_grpo]",
         f"data.train_files={files[0]}",
@@ -189,6 +194,9 @@ MISTAKES: dict[str, str] = {
     "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=null": "verl refuses it: ",
     "~actor_rollout_ref.model.override_config.attn_implementation": "attn_implementation is flash_attention_2",
     "trainer.device=cuda": "trainer.device='cuda' on a CPU: select '+softthink=[cpu,<recipe>]'",
+    "data.max_prompt_length=null": "data.max_prompt_length=None: set a positive number of tokens",
+    "data.train_batch_size=9": "data.train_batch_size=9 is more than the 8 rows of data.train_files",
+    "trainer.logger=[console,swanlab]": "trainer.logger='swanlab' needs the package swanlab, which is not installed",
 }
 #: Overrides that are likely mistakes, but may be meant.
 DOUBTS: dict[str, str] = {
@@ -197,4 +205,5 @@ DOUBTS: dict[str, str] = {
     "actor_rollout_ref.rollout.max_model_len=80": "max_model_len=80 is below data.max_prompt_length + data.max",
     "data.train_files=hdfs://cluster/train.parquet": "was not looked at: that it exists, and that no column",
     "actor_rollout_ref.rollout.n=1": "a group of one response has no baseline",
+    "data.truncation=left": "data.truncation='left': verl cuts no prompt, and one of more than",
 }

@@ -29,8 +29,8 @@ def asked(tmp_path_factory):
     write_rows([_row(number) for number in range(2 * PROMPTS)], folder / "chats.parquet")
 
     def ask(recipes: str, *overrides: str, model: str | None = None, chats: bool = True):
-        data = [f"data.train_files={folder / 'chats.parquet'}"] if chats else []
-        config = composed([f"+softthink=[cpu,{recipes}]"], *lines, *data, *overrides)
+        data = f"data.train_files={folder / ('chats.parquet' if chats else 'rows.jsonl')}"
+        config = composed([f"+softthink=[cpu,{recipes}]"], *lines, data, *overrides)
         return configured(model, config, check_config(config))
 
     return ask

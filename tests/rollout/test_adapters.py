@@ -1,16 +1,21 @@
 """Adapters of soft requests: on the input embedding they are refused, elsewhere taken."""
 
 import json
+import re
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from upstream.sources import source
 from vllm.lora.request import LoRARequest
 
+from verl_softthink.rollout.vllm import adapters
 from verl_softthink.rollout.vllm.adapters import check_adapter
 
 pytestmark = pytest.mark.vllm
 
+#: Where verl names the adapter that it holds in memory.
+VERL_NAMES = "verl.workers.rollout.vllm_rollout.utils"
 ON_LAYER = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 ON_HEAD = "base_model.model.lm_head.lora_embedding_A"
 
@@ -51,3 +56,18 @@ def test_modules_speak_where_there_are_no_safetensors(tmp_path):
 
 def test_an_adapter_in_memory_is_left_to_the_run(tmp_path):
     check_adapter(LoRARequest("step", 1, str(tmp_path / "in_memory")))
+
+
+def test_verl_s_own_adapter_is_not_looked_for_on_the_hub(monkeypatch):
+    (named,) = re.findall(r'^VLLM_LORA_PATH = "(.+)"$', source(VERL_NAMES).read_text(), re.MULTILINE)
+    monkeypatch.setattr(adapters, "get_adapter_absolute_path", lambda path: pytest.fail(f"{path} was looked for"))
+    check_adapter(LoRARequest("step", 1, named))
+
+
+def test_a_folder_that_is_named_by_a_word_is_looked_at(tmp_path, monkeypatch):
+    folder = tmp_path / "style"
+    folder.mkdir()
+    adapter(folder, targets=["embed_tokens"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="embed_tokens"):
+        check_adapter(LoRARequest("style", 1, "style"))

@@ -149,6 +149,13 @@ TWINS: dict[tuple[str, str], tuple[str, str]] = {
 #: Names that are sent as text: file and text, and what answers to it.
 CALLED_BY_NAME: dict[tuple[str, str], tuple[str, str]] = {
     ("liveness/watch.py", "check_health"): ("vllm.v1.worker.worker_base", "WorkerBase.check_health"),
+    # Read from the sources of vLLM, which is not imported.
+    ("training/rollout_check.py", "EngineArgs"): ("vllm.engine.arg_utils", "EngineArgs"),
+    ("training/rollout_check.py", "AsyncEngineArgs"): ("vllm.engine.arg_utils", "AsyncEngineArgs"),
+    ("training/rollout_check.py", "_LOAD_FORMAT_TO_MODEL_LOADER"): (
+        "vllm.model_executor.model_loader",
+        "_LOAD_FORMAT_TO_MODEL_LOADER",
+    ),
 }
 
 #: Interfaces that a class of ours implements whole: their row stands for their methods.

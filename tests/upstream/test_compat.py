@@ -77,6 +77,13 @@ def test_source_scan_finds_all_kinds_of_definitions(tmp_path):
     assert source_scan.names(source) == expected
 
 
+def test_source_scan_reads_the_keys_of_a_dictionary(tmp_path):
+    source = tmp_path / "loaders.py"
+    source.write_text('a: dict[str, type] = {"one": A, "two": B}\nb = {"three": A, **a}\nc = dict(four=A)\n')
+    found = {name: source_scan.keys(source, name) for name in "abcd"}
+    assert found == {"a": {"one", "two"}, "b": {"three"}, "c": set(), "d": set()}
+
+
 def test_strict_raises_what_otherwise_is_logged(monkeypatch, caplog):
     monkeypatch.setattr(compat, "VERL_TESTED", "0.0.0")
     with caplog.at_level(logging.WARNING):

@@ -149,4 +149,13 @@ def _likely_mistakes(config) -> list[Finding]:
                 "baseline; set rollout.n to 8 or so.",
             )
         )
+    if config.data.truncation != "error" and not config.data.filter_overlong_prompts:
+        problems.append(
+            warning(
+                CHECK,
+                f"data.truncation={config.data.truncation!r}: verl cuts no prompt, and one of more than "
+                "data.max_prompt_length tokens takes what it has too many from its response; leave such prompts out "
+                "with data.filter_overlong_prompts=True.",
+            )
+        )
     return problems

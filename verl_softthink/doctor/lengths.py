@@ -27,6 +27,9 @@ _CPU_BLOCK, _BLOCK = 128, 16
 
 def length_findings(config: DictConfig, check: str) -> list[Finding]:
     """What verl and vLLM would refuse when the engine starts, or a length that cuts responses short; one at most."""
+    if None in (config.data.max_prompt_length, config.data.max_response_length):
+        # The configuration's own check has said so.
+        return []
     judgements = (_step, _positions, _cache, _cut)
     return next(([found] for judge in judgements if (found := judge(config, check)) is not None), [])
 

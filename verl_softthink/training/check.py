@@ -15,7 +15,16 @@ from verl_softthink.methods.settings import parse_node
 from verl_softthink.rollout.phase.lead_in import MAX_FORCED
 from verl_softthink.rollout.replica_registry import ROLLOUT_NAME
 from verl_softthink.thinking import checked_tokens, load_tokenizer, marker_problems
-from verl_softthink.training import compatibility_check, data_check, reinforce_sum, rollout_check
+from verl_softthink.training import (
+    compatibility_check,
+    data_check,
+    extern_check,
+    late_check,
+    reinforce_sum,
+    rollout_check,
+    unread_check,
+)
+from verl_softthink.training.run_environment import forward
 
 #: Sentences about a configuration, one for each mistake, naming the key, its value and the fix.
 Check = Callable[[DictConfig, SoftThinkSettings], list[str]]
@@ -32,7 +41,14 @@ SOFT_SELECTIONS = {
     "actor_rollout_ref.rollout.calculate_log_probs": True,
 }
 #: Of every recipe.
-COMMON: tuple[Check, ...] = (rollout_check.common_problems, compatibility_check.problems, data_check.problems)
+COMMON: tuple[Check, ...] = (
+    unread_check.problems,
+    rollout_check.common_problems,
+    compatibility_check.problems,
+    late_check.problems,
+    extern_check.problems,
+    data_check.problems,
+)
 
 
 def check_config(config: DictConfig) -> SoftThinkSettings:
@@ -138,7 +154,7 @@ def _engines(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
             check_engine(
                 strategy=config.actor_rollout_ref[role].strategy,
                 use_fused_kernels=bool(model.get("use_fused_kernels", False)),
-                ulysses_sequence_parallel_size=_ulysses_size(config, role),
+                ulysses_sequence_parallel_size=late_check.ulysses_size(config, role),
                 mtp=bool(OmegaConf.select(model, "mtp.enable", default=False)),
                 distillation=bool(OmegaConf.select(config, "distillation.enabled", default=False)),
                 whole_sequences=_whole_sequences(settings),
@@ -165,12 +181,6 @@ def _whole_sequences(settings: SoftThinkSettings) -> list[str]:
 
 def _methods_in_need_of(need: str, settings: SoftThinkSettings) -> list[str]:
     return [f"softthink.{method.group}" for method in registry.chosen(settings) if need in method.needs]
-
-
-def _ulysses_size(config: DictConfig, role: str) -> int:
-    """The larger of the engine's key and the older one beside it, which verl copies over it later."""
-    keys = ("fsdp_config.ulysses_sequence_parallel_size", "ulysses_sequence_parallel_size")
-    return max(OmegaConf.select(config, f"actor_rollout_ref.{role}.{key}") or 1 for key in keys)
 
 
 def _phase(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
@@ -201,13 +211,17 @@ def _phase(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
 
 
 def register(config_utils: ModuleType) -> None:
-    """``verl.utils.config``: verl's own validation also checks the ``softthink:`` node, where there is one."""
+    """``verl.utils.config``: verl's own validation also checks the ``softthink:`` node, where there is one.
+
+    It is the last step on the driver before Ray is there, so what the run inherits of the shell is settled here too.
+    """
     validate_config = config_utils.validate_config
 
     @functools.wraps(validate_config)
     def validate_with_softthink(config, *args, **kwargs):
         if "softthink" in config:
             check_config(config)
+            forward(config)
         validate_config(config, *args, **kwargs)
 
     config_utils.validate_config = validate_with_softthink

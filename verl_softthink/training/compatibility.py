@@ -157,6 +157,17 @@ CHOICES: tuple[Choice, ...] = (
         _all("drop raise", _REMARK, "read by verl's asynchronous trainers only, which soft recipes refuse"),
     ),
     Choice(
+        "actor_rollout_ref.rollout.full_determinism",
+        {
+            "False": Entry(_RIGHT, "every response has a request and a seed of its own"),
+            "True": Entry(
+                _BROKEN,
+                "verl's V1 trainer sends every request under one id and one seed, so that the responses of a group "
+                "are the same; softthink.rollout.seed and seed_answers repeat a run's rollouts",
+            ),
+        },
+    ),
+    Choice(
         "algorithm.use_pf_ppo",
         {
             "False": Entry(_RIGHT, "rows stay as they are"),

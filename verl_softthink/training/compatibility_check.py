@@ -20,7 +20,7 @@ def problems(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
         for value in _values(config, choice)
         if (sentence := _problem(choice, value, law)) is not None
     ]
-    return found + _late(config) + (_combinations(config, law) if law is not None else [])
+    return found + (_combinations(config, law) if law is not None else [])
 
 
 def _values(config: DictConfig, choice: Choice) -> list[str]:
@@ -56,24 +56,6 @@ def _problem(choice: Choice, value: str, law: str | None) -> str | None:
 
 def _of_verl(registered: object) -> bool:
     return registered.__module__.startswith(_VERL)
-
-
-def _late(config: DictConfig) -> list[str]:
-    """What verl takes and ends on once workers are up."""
-    found = []
-    loss = config.actor_rollout_ref.actor.policy_loss
-    if loss.loss_mode == "dro" and not loss.get("dro_beta"):
-        found.append(
-            f"actor_rollout_ref.actor.policy_loss.dro_beta={loss.get('dro_beta')} with loss_mode=dro: it is the weight "
-            "of the squared log-ratio; set a positive number"
-        )
-    estimator, critic = config.algorithm.adv_estimator, config.critic.enable
-    if config.trainer.device == "cpu" and (critic or (critic is None and estimator == "gae")):
-        found.append(
-            f"algorithm.adv_estimator={estimator} with critic.enable={critic}: verl's critic has not been run on a "
-            "CPU; use an estimator without one, e.g. grpo, and critic.enable=null"
-        )
-    return found
 
 
 def _combinations(config: DictConfig, law: str) -> list[str]:

@@ -11,6 +11,11 @@ from types import ModuleType
 LOCAL = "local"
 
 
+def total(*values: int | None) -> int | None:
+    """The sum; null where one is not set."""
+    return None if None in values else sum(values)
+
+
 def largest(*values: int | None) -> int:
     """The largest of those that are set."""
     return max(value for value in values if value is not None)
@@ -28,6 +33,6 @@ def if_local(address: str, value: int) -> int | None:
 
 def register(omegaconf: ModuleType) -> None:
     """``omegaconf``: add the resolvers ``softthink.sum``, ``.product``, ``.max`` and ``.if_local``."""
-    resolvers = {"sum": lambda *values: sum(values), "product": product, "max": largest, "if_local": if_local}
+    resolvers = {"sum": total, "product": product, "max": largest, "if_local": if_local}
     for name, resolver in resolvers.items():
         omegaconf.OmegaConf.register_new_resolver(f"softthink.{name}", resolver, replace=True)

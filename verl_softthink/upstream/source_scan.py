@@ -37,6 +37,19 @@ def names(source: Path) -> frozenset[str]:
     return frozenset(found)
 
 
+@functools.cache
+def keys(source: Path, dictionary: str) -> frozenset[str]:
+    """Keys of a dictionary that a source file writes out at its top level; none where it does not."""
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        match node:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name), value=ast.Dict(keys=written))
+                | ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys=written))
+            ) if name == dictionary:
+                return frozenset(key.value for key in written if isinstance(key, ast.Constant))
+    return frozenset()
+
+
 def own_attributes(definition: ast.ClassDef) -> frozenset[str]:
     """Names that the body of a class binds, and those that its methods set on ``self``."""
     found: set[str] = set()

@@ -86,6 +86,12 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_TRAINER, "PPOTrainer.fit", "overridden: the watch"),
     Symbol(_TRAINER, "PPOTrainer._init_dataloader", "overridden: data that would replace the agent loop"),
     *_of(_TRAINER, "PPOTrainer", "train_dataset val_dataset", "read: their columns"),
+    Symbol(_TRAINER, "PPOTrainer._init_resource_pool_mgr", "overridden: slots of the Ray cluster"),
+    *(
+        Symbol(module, "get_trainer_cls", "wrapped where the entry point imports it: slots of the Ray cluster")
+        for module in (_TRAINER, "verl.trainer.ppo.v1")
+    ),
+    Symbol("verl.single_controller.ray.base", "ResourcePoolManager.max_colocate_count", "read: slots of a worker"),
     Symbol(_TRAINER, "PPOTrainer._compute_old_log_prob", "overridden: scoring, metrics"),
     Symbol(_TRAINER, "PPOTrainer._compute_ref_log_prob", "overridden: scoring"),
     Symbol(_TRAINER, "PPOTrainer._compute_advantage", "overridden: advantages of methods"),
@@ -101,6 +107,19 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.workers.rollout.llm_server", "LLMServerManager.get_replicas", "called: servers to watch and to probe"),
     # training/
     Symbol("verl.utils.config", "validate_config", "wrapped: checks the softthink node; called by the doctor"),
+    *_of("verl.workers.config.actor", "ActorConfig", "clip_ratio clip_ratio_low clip_ratio_high", "read: defaults"),
+    Symbol("verl.workers.config.actor", "FSDPActorConfig.grad_clip", "read: its default"),
+    Symbol("verl.utils.tracking", "Tracking.supported_backend", "read: known names"),
+    *(
+        Symbol("vllm.engine.arg_utils", name, "its fields are read from the source: known settings")
+        for name in ("EngineArgs", "AsyncEngineArgs")
+    ),
+    Symbol("vllm.model_executor.model_loader", "_LOAD_FORMAT_TO_MODEL_LOADER", "read from the source: known formats"),
+    *(
+        Symbol("verl.utils.import_utils", name, "read: how code of the user's is named")
+        for name in ("FILE_PATH_PREFIX", "PKG_PATH_PREFIX")
+    ),
+    Symbol("verl.utils.import_utils", "resolve_config_path", "called: is the file there"),
     *(
         Symbol(_ALGORITHMS, f"{registry}_REGISTRY", "read: known names")
         for registry in ("ADV_ESTIMATOR", "POLICY_LOSS")

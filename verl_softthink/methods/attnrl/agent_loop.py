@@ -7,7 +7,6 @@ positions draw noise of their own.
 
 from types import ModuleType
 from typing import Any
-from uuid import uuid4
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
@@ -51,7 +50,7 @@ class BranchAgentLoop(SingleTurnAgentLoop):
         with simple_timer("generate_sequences", metrics):
             output = await self.server_manager.generate(
                 # Requests with one id go to one server, whose cache then holds the prefix that they share.
-                request_id=uuid4().hex if self.rollout_config.full_determinism else branch[SESSION],
+                request_id=branch[SESSION],
                 prompt_ids=prompt + prefix,
                 sampling_params=sampling_params | {"max_tokens": self.response_length - len(prefix)},
                 priority=int(priority),

@@ -15,11 +15,15 @@ from verl_softthink.config.messages import shown
 
 #: Of PEFT: parts of the names of tensors and modules of an input embedding.
 _EMBEDDING_PARTS = ("lora_embedding_", "embed_tokens")
+#: In paths, and in the names of repositories.
+_OWNED = "/"
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 def check_adapter(adapter: LoRARequest | None) -> None:
     """Refuse an adapter on the input embedding; one that is held in memory, as verl's, is checked by its run.
+
+    verl names its own by a word: neither a folder nor a repository, which has an owner before its name.
 
     Args:
         adapter: of a soft request.
@@ -27,7 +31,7 @@ def check_adapter(adapter: LoRARequest | None) -> None:
     Raises:
         ValueError: naming the adapter and what of it is in the way.
     """
-    if adapter is None:
+    if adapter is None or not (_OWNED in adapter.lora_path or Path(adapter.lora_path).expanduser().is_dir()):
         return
     named = _names(Path(get_adapter_absolute_path(adapter.lora_path)))
     found = [name for name in named if any(part in name for part in _EMBEDDING_PARTS) and "lm_head" not in name]
