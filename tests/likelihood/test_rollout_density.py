@@ -31,6 +31,7 @@ LAWS = {
     "multiplex": {"name": "multiplex"},
     "multiplex by probability": {"name": "multiplex", "draws": 5, "weighting": "probability"},
     "dirichlet": {"name": "dirichlet", "concentration": 2.5},
+    "gaussian weights": {"name": "gaussian_weights", "gamma": 0.8},
     "gumbel": {"name": "gumbel", "tau": 0.5},
 }
 
