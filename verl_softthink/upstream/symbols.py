@@ -123,6 +123,8 @@ SYMBOLS: tuple[Symbol, ...] = (
     *_of(_ENGINE, "FSDPEngine", "model_config module ulysses_device_mesh use_ulysses_sp", "read"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_inputs", "overridden: feeds mixtures, shares prefixes"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_outputs", "overridden: scores drawn positions"),
+    Symbol(_ENGINE, "FSDPEngine.optimizer_step", "overridden: gradient norm by group of parameters"),
+    Symbol(_ENGINES, "BaseEngine.train_batch", "overridden: gradient norms in its metrics"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.forward_step", "overridden: scoring pass, influence of steps"),
     Symbol(_ENGINE, 'output_args["pad_size"]', "read: padding of a Ulysses rank"),
     Symbol(_ENGINE, 'output_args["temperature"]', "read: the head in pieces, padded"),

@@ -12,11 +12,12 @@ from verl_softthink.config.settings import PhaseSettings
 from verl_softthink.evaluation.engine import EngineSettings
 from verl_softthink.evaluation.gradient.batches import engine_batch, sampled_positions
 from verl_softthink.evaluation.gradient.losses import LOSSES, advantages, on_policy
-from verl_softthink.evaluation.gradient.policy import ALL, HEAD, LAYERS, TABLE, Policy
+from verl_softthink.evaluation.gradient.policy import ALL, Policy
 from verl_softthink.evaluation.gradient.report import table
 from verl_softthink.evaluation.gradient.run import GradientBench, roll_out, signals
 from verl_softthink.evaluation.modes import read_modes
 from verl_softthink.evaluation.problems import read_problems
+from verl_softthink.likelihood.parameter_groups import HEAD, LAYERS, TABLE
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.pocket.data import write_parquet
 from verl_softthink.pocket.evaluate import MAX_RESPONSE_LENGTH

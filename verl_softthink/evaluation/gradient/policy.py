@@ -9,18 +9,10 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from verl_softthink.bench.training_pass import build_engine
+from verl_softthink.likelihood.parameter_groups import parameter_groups
 
-TABLE, LAYERS, HEAD, ALL = "table", "layers", "head", "all"
-
-
-def parameter_groups(module: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The parameters of a causal language model: embedding table, layers with their norms, and the head if untied."""
-    table, head = module.get_input_embeddings().weight, module.get_output_embeddings().weight
-    groups: dict[str, list[nn.Parameter]] = {TABLE: [], LAYERS: [], HEAD: []}
-    for parameter in module.parameters():
-        group = TABLE if parameter is table else HEAD if parameter is head else LAYERS
-        groups[group].append(parameter)
-    return {name: parameters for name, parameters in groups.items() if parameters}
+#: Beside the groups of ``likelihood.parameter_groups``.
+ALL = "all"
 
 
 class Policy:
