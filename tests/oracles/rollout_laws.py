@@ -118,7 +118,7 @@ def mixture_of_inputs(
 def gaussian(
     kept: list[int], log_probs: list[float], probs: Tensor, request: SoftRequest, index: int, table: Tensor
 ) -> ReferencePosition:
-    """Mean over the candidates or the vocabulary, and noise of gamma RMS on every coordinate."""
+    """Mean over the candidates or the vocabulary, and noise of gamma RMS on every coordinate; a token of its own."""
     table = table.double()
     weights = [math.exp(value) for value in log_probs]
     if request.normalise_over == "vocabulary":
@@ -129,4 +129,11 @@ def gaussian(
     lanes = _uniforms(request, index, list(range(table.shape[1])))
     noise = torch.special.ndtri(torch.tensor(lanes, dtype=torch.float64))
     density = -float(noise.square().sum()) / 2 if sigma > 0 else 0.0
-    return ReferencePosition(kept, log_probs, weights, density, 0.0, kept[0], mean + sigma * noise)
+    if request.parameters["shown"] == "likeliest":
+        return ReferencePosition(kept, log_probs, weights, density, 0.0, kept[0], mean + sigma * noise)
+    gumbels = [-math.log(-math.log(uniform)) for uniform in _uniforms(request, index, [-1 - token for token in kept])]
+    winner = max(range(len(kept)), key=lambda slot: log_probs[slot] + gumbels[slot])
+    order = [winner, *range(1, winner), 0, *range(winner + 1, len(kept))] if winner else list(range(len(kept)))
+    of_token = math.log(weights[winner] / sum(weights))
+    ids, values, weights = ([each[slot] for slot in order] for each in (kept, log_probs, weights))
+    return ReferencePosition(ids, values, weights, density + of_token, of_token, ids[0], mean + sigma * noise)

@@ -43,6 +43,7 @@ LAW_SETTINGS = [
     {"name": "dirichlet", "concentration": 0.3},
     {"name": "concrete", "tau": 0.1},
     {"name": "gaussian_weights"},
+    {"name": "gaussian", "shown": "sampled"},
 ]
 
 

@@ -82,6 +82,10 @@ class Law(ABC):
         """Whether the draw is a function of the logits, so that every sample is the same."""
         return False
 
+    def draws_shown(self, values: Mapping[str, ParameterValue]) -> bool:
+        """Whether the shown token is drawn beside an embedding, and scored by ``token_log_prob`` at every draw."""
+        return False
+
     def carries_embedding(self, values: Mapping[str, ParameterValue]) -> bool:
         """Whether the trace carries the drawn embedding, rather than the seed that rebuilds it."""
         return self.draws_embedding
