@@ -108,6 +108,14 @@ def test_products_add_up_over_parameters_and_ratios_have_no_unit(monkeypatch):
     assert measure(9 * whole).norm == pytest.approx(3 * measure(whole).norm)
 
 
+@pytest.mark.parametrize("varying", [0, 1, 2])
+def test_without_two_gradients_there_is_no_ratio(varying):
+    gradients = [torch.ones(3) * (number < varying) for number in range(5)]
+    measured = measure(inner_products(gradients))
+    assert (measured.ratio is None) == (varying < 2)
+    assert measured.norm == pytest.approx((3 * varying / 5) ** 0.5)
+
+
 def test_two_batches_are_refused():
     (run,) = batch_gradients(runs=1, batches=2)
     with pytest.raises(ValueError, match="2 batches: the variance and its interval need 3 or more"):

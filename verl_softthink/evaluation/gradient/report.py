@@ -23,13 +23,10 @@ def table(result: dict) -> Table:
         head = [mode, f"{measured['accuracy']:.2f}", f"{measured['mixed_groups']:.2f}"]
         for group, signal in measured["groups"].items():
             ratio = signal["ratio"]
-            found.add_row(
-                *head,
-                group,
-                f"{ratio['mean']:.2g}",
-                f"{ratio['low']:.2g} to {ratio['high']:.2g}",
-                f"{signal['norm']:.3g}",
+            shown = (
+                ("none", "") if ratio is None else (f"{ratio['mean']:.2g}", "{low:.2g} to {high:.2g}".format(**ratio))
             )
+            found.add_row(*head, group, *shown, f"{signal['norm']:.3g}")
             head = ["", "", ""]
         found.add_section()
     return found

@@ -34,13 +34,13 @@ class Signal:
     """What B batches say of a gradient.
 
     Attributes:
-        ratio: signal over noise of one batch, with its interval; nan where nothing varies.
+        ratio: signal over noise of one batch, with its interval; None unless two batches or more have a gradient.
         squared_mean: the signal, in squared units of the gradient.
         variance: the noise, in the same unit.
         norm: root mean square of a batch's gradient norm, as ``actor/grad_norm`` shows it.
     """
 
-    ratio: Interval
+    ratio: Interval | None
     squared_mean: float
     variance: float
     norm: float
@@ -71,6 +71,9 @@ def measure(products: Float64[Tensor, "batches batches"], level: float = LEVEL) 
         raise ValueError(f"{batches} batches: the variance and its interval need {FEWEST_BATCHES} or more")
     squares = products.diagonal()
     squared_mean, variance = _moments(products.sum(), squares.sum(), batches)
+    norm = float(squares.mean().sqrt())
+    if (squares > 0).sum() < 2:
+        return Signal(None, float(squared_mean), float(variance), norm)
     # Of all batches but one: the sums without its row and column.
     left = _moments(products.sum() - 2 * products.sum(1) + squares, squares.sum() - squares, batches - 1)
     ratios = left[0] / left[1]
@@ -80,7 +83,7 @@ def measure(products: Float64[Tensor, "batches batches"], level: float = LEVEL) 
         ratio=Interval(mean=ratio, low=ratio - half, high=ratio + half),
         squared_mean=float(squared_mean),
         variance=float(variance),
-        norm=float(squares.mean().sqrt()),
+        norm=norm,
     )
 
 
