@@ -7,7 +7,8 @@ from verl.utils import tensordict_utils as tu
 
 from verl_softthink.laws import Action, candidate_log_probs, get_law
 from verl_softthink.likelihood.fields import DRAWN, SETTINGS, TRACE_FIELDS
-from verl_softthink.likelihood.gradient_norms import METRICS, group_norms
+from verl_softthink.likelihood.gradient_norms import group_norms
+from verl_softthink.likelihood.parameter_groups import METRICS
 
 from . import reference
 from .runs import STOCK, build, infer, responses_of, train, weighted_log_probs

@@ -11,12 +11,10 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.fields import SETTINGS
-from verl_softthink.likelihood.parameter_groups import HEAD, LAYERS, TABLE, parameter_groups
-
-#: The metric of each group.
-METRICS = {group: f"softthink/grad_norm/{group}" for group in (TABLE, LAYERS, HEAD)}
+from verl_softthink.likelihood.parameter_groups import METRICS, parameter_groups
 
 
 def group_norms(module: nn.Module) -> dict[str, float]:
@@ -40,7 +38,8 @@ class GradientNorms:
 
     def train_batch(self, data: TensorDict, loss_function: Callable) -> dict:
         outputs = super().train_batch(data, loss_function)
-        if SETTINGS in data and self.is_mp_src_rank_with_outputs():
+        traced = get_non_tensor_data(data, SETTINGS, default=None) is not None
+        if traced and self.is_mp_src_rank_with_outputs():
             # A list, as of micro-batches: verl joins those of all ranks.
             outputs["metrics"] |= {METRICS[group]: [norm] for group, norm in self._norms.items()}
         return outputs

@@ -8,6 +8,8 @@ head    the output embedding, where it is not the table itself
 from torch import nn
 
 TABLE, LAYERS, HEAD = "table", "layers", "head"
+#: The metric of each group's gradient norm.
+METRICS = {group: f"softthink/grad_norm/{group}" for group in (TABLE, LAYERS, HEAD)}
 
 
 def parameter_groups(module: nn.Module) -> dict[str, list[nn.Parameter]]:

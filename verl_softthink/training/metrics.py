@@ -9,7 +9,7 @@ from torch import Tensor
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.data.guarded_reward import FAILURE
 from verl_softthink.laws import LAWS, Action
-from verl_softthink.likelihood.gradient_norms import METRICS as GRADIENT_NORMS
+from verl_softthink.likelihood.parameter_groups import METRICS as GRADIENT_NORMS
 from verl_softthink.trace import END_REASONS
 
 #: Metrics of verl's actor, and of our engine with verl's "actor/" in front, under names that say what they are here.
