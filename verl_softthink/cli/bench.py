@@ -100,7 +100,7 @@ def bench_gradient(
     phase: options.Phase = None,
     max_tokens: options.MaxTokens = 1024,
     max_prompt_length: Annotated[int, typer.Option(min=1, help="Longest prompt.")] = 1024,
-    micro_batch: Annotated[int, typer.Option(min=1, help="Responses of a forward pass.")] = 32,
+    micro_batch: Annotated[int, typer.Option(min=1, help="Responses of a forward pass at most.")] = 32,
     prompt: options.Prompt = "boxed",
     reward: options.Reward = "auto",
     max_num_seqs: options.MaxNumSeqs = 64,

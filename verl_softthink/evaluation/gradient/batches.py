@@ -61,10 +61,11 @@ def engine_batch(
         advantages: [N].
         mode: law and filter that drew them.
         answer_temperature: of ordinary tokens; 0 is greedy.
-        micro_batch: responses of a forward pass.
+        micro_batch: responses of a forward pass at most; verl takes a divisor of N.
     """
     from verl.utils import tensordict_utils as tu
 
+    rows_at_once = max(size for size in range(1, micro_batch + 1) if len(rollouts) % size == 0)
     responses = [torch.tensor(each.rollout.tokens) for each in rollouts]
     sequences = [torch.tensor(each.prompt + each.rollout.tokens) for each in rollouts]
     masks = [sampled_positions(each.rollout.trace, answer_temperature).long() for each in rollouts]
@@ -86,7 +87,7 @@ def engine_batch(
         "temperature": answer_temperature or 1.0,
         "use_remove_padding": False,
         "use_dynamic_bsz": False,
-        "micro_batch_size_per_gpu": micro_batch,
+        "micro_batch_size_per_gpu": rows_at_once,
         "global_batch_size": len(rollouts),
         "calculate_entropy": False,
         SETTINGS: scoring,

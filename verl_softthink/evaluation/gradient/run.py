@@ -41,7 +41,7 @@ class GradientBench:
         prompts, responses: prompts of a batch, and responses to each.
         loss: name in ``losses.LOSSES``.
         reward: what decides whether an answer is right, one of ``scoring.REWARDS``.
-        micro_batch: responses of a forward pass.
+        micro_batch: responses of a forward pass at most.
         seed: of prompts and noise.
         engine: sizes, and the temperature of ordinary tokens.
 
