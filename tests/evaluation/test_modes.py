@@ -30,11 +30,22 @@ def test_laws_are_modes_and_can_be_overridden():
         assert mode.law == RequestSettings(law={"name": name}).law
 
 
+def test_a_mode_may_be_asked_for_under_several_labels():
+    gumbel, warm, soft = read_modes(
+        "gumbel,gumbel@warm,soft_sample@loud", ["gumbel@warm.law.tau=0.2", "soft_sample@loud.law.gamma=1"]
+    )
+    assert [mode.name for mode in (gumbel, warm, soft)] == ["gumbel", "gumbel@warm", "soft_sample@loud"]
+    assert (gumbel.law.tau, warm.law.tau, soft.law.gamma, soft.filter.temperature) == (0.1, 0.2, 1.0, 0.5)
+
+
 @pytest.mark.parametrize(
     ("modes", "overrides", "message"),
     [
         ("soft", (), "--modes 'soft' is unknown; use all or some of hard_greedy"),
         (" , ", (), "names no mode"),
+        ("gumbel@", (), "--modes 'gumbel@': a label is letters, digits and underscores, e.g. gumbel@warm"),
+        ("gumbel@../x", (), "a label is letters"),
+        ("gumble@warm", (), "--modes 'gumble@warm' is unknown"),
         ("gumbel", ["concrete.law.tau=1"], "--override 'concrete.law.tau=1': write MODE.KEY=VALUE"),
         ("gumbel", ["gumbel.law.tau"], "write MODE.KEY=VALUE"),
         ("gumbel", ["gumbel.law.tau=0"], "--modes gumbel: softthink.law.tau=0"),

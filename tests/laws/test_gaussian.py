@@ -1,5 +1,7 @@
 """The Gaussian law: density, gradients, scale of the noise, limits and unbiasedness."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ from laws.batches import same_row
 from oracles import gaussian as oracle
 from oracles import quadrature
 from oracles.monte_carlo import deviation
-from scipy.stats import kstest
+from scipy.special import softmax
+from scipy.stats import chisquare, kstest
 
-from verl_softthink.laws import LAWS, Action, FilterParameters, candidate_log_probs, select_candidates
+from verl_softthink.laws import LAWS, Action, Candidates, FilterParameters, candidate_log_probs, select_candidates
 from verl_softthink.laws.gaussian import check_scale, coordinate_noise, mean_embedding, perturb, root_mean_square
 
 LAW = LAWS["gaussian"]
@@ -136,7 +139,7 @@ def test_fuzzy_without_noise_feeds_the_argmax():
     logits = 0.05 * torch.stack([torch.randperm(VOCABULARY, generator=generator) for _ in range(64)]).float()
     candidates = select_candidates(logits / 1e-4, FilterParameters.uniform(64, max_topk=5), width=5, fetch=5)
     embeddings = table().float()
-    action = LAW.sample(candidates, {}, torch.zeros(64, 5))
+    action = LAW.sample(candidates, LAW.columns(64), torch.zeros(64, 5))
     expected = embeddings[logits.argmax(-1)]
     by_candidates = LAW.embed(LAW.weights(action, {}), embeddings[candidates.ids.clamp(min=0)])
     torch.testing.assert_close(by_candidates, expected)
@@ -190,3 +193,67 @@ def test_unbiased(temperature, sigma):
     truth = quadrature.gradient(expected, THETA)
     assert np.abs(deviation(samples, truth)).max() < 3.0
     assert np.abs(deviation(samples, 0.9 * truth)).max() > 3.0
+
+
+def drawn_tokens(logits: torch.Tensor, name: str, seed: int = 5) -> tuple[Action, dict, torch.Tensor]:
+    """Actions of three candidates whose shown token is drawn as ``name`` says, and the shown slots."""
+    rows = len(logits)
+    ids = torch.arange(3).expand(rows, 3)
+    candidates = Candidates(ids=ids, log_probs=logits.log_softmax(-1))
+    parameters = LAW.columns(rows, shown=name)
+    noise = LAW.noise(torch.arange(rows), torch.full((rows,), seed), candidates, 3)
+    action = LAW.sample(candidates, parameters, noise)
+    return action, parameters, LAW.shown_slot(action, parameters)
+
+
+def test_the_shown_token_is_the_likeliest_or_drawn_from_the_candidates():
+    logits = same_row(THETA.tolist(), 40_000)
+    likeliest, parameters, slot = drawn_tokens(logits, "likeliest")
+    assert (likeliest.ids.gather(1, slot[:, None]) == 0).all()
+    assert (LAW.token_log_prob(likeliest, slot, logits.log_softmax(-1), parameters) == 0).all()
+    sampled, parameters, slot = drawn_tokens(logits, "sampled")
+    shown = sampled.ids.gather(1, slot[:, None])[:, 0]
+    assert chisquare(shown.bincount(), 40_000 * softmax(THETA)).pvalue > 1e-3
+    # Each row holds the same candidates with their log-probabilities, the shown one first.
+    assert torch.equal(sampled.ids.sort(-1).values, likeliest.ids)
+    torch.testing.assert_close(sampled.values, logits.log_softmax(-1).gather(-1, sampled.ids))
+    log_probs = logits.log_softmax(-1).gather(-1, sampled.ids)
+    torch.testing.assert_close(LAW.token_log_prob(sampled, slot, log_probs, parameters), sampled.values[:, 0])
+    # Over the vocabulary or among the candidates: the same, for it was drawn among them.
+    torch.testing.assert_close(LAW.token_log_prob(sampled, slot, log_probs - 1.3, parameters), sampled.values[:, 0])
+
+
+def test_the_shown_token_does_not_depend_on_the_embeddings_noise():
+    rows = 20_000
+    action, _, slot = drawn_tokens(torch.zeros(rows, 3), "sampled")
+    shown = action.ids.gather(1, slot[:, None])[:, 0].double().numpy()
+    noise = coordinate_noise(torch.arange(rows), torch.full((rows,), 5), 8).double().numpy()
+    correlation = [np.corrcoef(shown, coordinate)[0, 1] for coordinate in noise.T]
+    assert np.abs(correlation).max() < 4 / np.sqrt(rows)
+
+
+@pytest.mark.parametrize("scored", ["both", "embedding"])
+def test_unbiased_with_a_sampled_token(scored):
+    """A reward of embedding and token: its gradient needs the log-probabilities of both."""
+    rows, sigma, bonus = 300_000, 0.4, np.array([1.0, -0.5, 0.3])
+    logits, embeddings = same_row(THETA.tolist(), rows), torch.tensor(TOY, dtype=torch.float32)
+    action, parameters, slot = drawn_tokens(logits, "sampled")
+    scale = torch.full((rows,), sigma)
+    noise = coordinate_noise(torch.arange(rows), torch.full((rows,), 5), 2)
+    fed = perturb(mean_embedding(logits.softmax(-1), embeddings), scale, noise)
+    action = replace(action, fed=fed, scale=scale)
+    leaf = logits.clone().requires_grad_()
+    log_probs = candidate_log_probs(leaf, action.ids, normalise_over="candidates")
+    log_prob = LAW.log_prob(action, log_probs, parameters, embeddings[action.ids])
+    if scored == "both":
+        log_prob = log_prob + LAW.token_log_prob(action, slot, log_probs, parameters)
+    log_prob.sum().backward()
+    shown = action.ids.gather(1, slot[:, None])[:, 0].numpy()
+    rewards = smooth(fed.double().numpy()) * bonus[shown]
+    samples = rewards[:, None] * leaf.grad.double().numpy()
+
+    def expected(theta: np.ndarray) -> float:
+        return oracle.expected_reward(oracle.mean(theta, TOY, 1.0), sigma, smooth) * float(softmax(theta) @ bonus)
+
+    worst = np.abs(deviation(samples, quadrature.gradient(expected, THETA))).max()
+    assert worst < 3.0 if scored == "both" else worst > 10.0

@@ -7,6 +7,8 @@ from verl.utils import tensordict_utils as tu
 
 from verl_softthink.laws import Action, candidate_log_probs, get_law
 from verl_softthink.likelihood.fields import DRAWN, SETTINGS, TRACE_FIELDS
+from verl_softthink.likelihood.gradient_norms import group_norms
+from verl_softthink.likelihood.parameter_groups import METRICS
 
 from . import reference
 from .runs import STOCK, build, infer, responses_of, train, weighted_log_probs
@@ -93,12 +95,31 @@ def test_fsdp1_with_flat_parameters_takes_the_step_of_fsdp2(model_path):
     values = settings("gumbel")
     path = model_path("qwen2", tied=True)
     batch = make_batch(random_samples("gumbel", values), values, packed=False)
-    norms = []
+    norms, metrics = [], []
     for engine in (build(path, strategy="fsdp", use_orig_params=False), build(path, strategy="fsdp2")):
         with engine.train_mode():
-            norms.append(engine.train_batch(batch, weighted_log_probs)["metrics"]["grad_norm"])
-        norms.append(sum(row.sum().item() for row in infer(engine, batch)))
+            metrics.append(engine.train_batch(batch, weighted_log_probs)["metrics"])
+        norms += [metrics[-1]["grad_norm"], sum(row.sum().item() for row in infer(engine, batch))]
     assert norms[:2] == pytest.approx(norms[2:], rel=1e-5)
+    by_group = [[each[name][0] for name in METRICS.values() if name in each] for each in metrics]
+    # A tied head is the table; the groups' norms are those before the clip, whose bound is 1.
+    assert [len(groups) for groups in by_group] == [0, 2] and norms[2] > 1
+    assert sum(norm**2 for norm in by_group[1]) == pytest.approx(float(norms[2]) ** 2, rel=1e-5)
+
+
+def test_gradient_norms_are_those_of_their_parameters(model_path):
+    values = settings("gumbel")
+    samples = random_samples("gumbel", values)
+    engine = build(model_path("llama"))
+    _, gradients = train(engine, make_batch(samples, values, packed=False), weighted_log_probs)
+    names = {"table": ["model.embed_tokens.weight"], "head": ["lm_head.weight"]}
+    names["layers"] = [name for name in gradients if name not in names["table"] + names["head"]]
+    for group, norm in group_norms(engine.module).items():
+        assert norm == pytest.approx(float(sum(gradients[name].square().sum() for name in names[group]) ** 0.5))
+    # Batches without traces are verl's own, metrics included.
+    with engine.train_mode():
+        plain = engine.train_batch(make_batch(samples, None, packed=False), weighted_log_probs)
+    assert not set(METRICS.values()) & set(plain["metrics"])
 
 
 def test_lora_adapters_learn_from_soft_positions(model_path):

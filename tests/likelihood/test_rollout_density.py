@@ -31,6 +31,14 @@ LAWS = {
     "multiplex": {"name": "multiplex"},
     "multiplex by probability": {"name": "multiplex", "draws": 5, "weighting": "probability"},
     "dirichlet": {"name": "dirichlet", "concentration": 2.5},
+    "gaussian with sampled tokens": {"name": "gaussian", "shown": "sampled"},
+    "gaussian from its seed with sampled tokens": {
+        "name": "gaussian",
+        "normalise_over": "candidates",
+        "fed": "seed",
+        "shown": "sampled",
+    },
+    "gaussian weights": {"name": "gaussian_weights", "gamma": 0.8},
     "gumbel": {"name": "gumbel", "tau": 0.5},
 }
 

@@ -77,6 +77,17 @@ def dirichlet(kept: list[int], log_probs: list[float], request: SoftRequest, ind
     return ReferencePosition(kept, log_weights, weights, density, density, shown)
 
 
+def gaussian_weights(kept: list[int], log_probs: list[float], request: SoftRequest, index: int) -> ReferencePosition:
+    """Noise of length gamma on the candidates' probabilities, without what would change their sum."""
+    noise = torch.special.ndtri(torch.tensor(_uniforms(request, index, kept), dtype=torch.float64))
+    moved = request.parameters["gamma"] * (noise - noise.mean()) / math.sqrt(max(len(kept) - 1, 1))
+    weights = [math.exp(value) + step for value, step in zip(log_probs, moved.tolist(), strict=True)]
+    # Of K - 1 standard normal coordinates.
+    density = -float((noise - noise.mean()).square().sum()) / 2
+    shown = kept[max(range(len(kept)), key=lambda slot: weights[slot])]
+    return ReferencePosition(kept, weights, weights, density, density, shown)
+
+
 def _log_gamma(shape: float, uniforms: list[float]) -> float:
     d = shape + 2 / 3
     accepted = d
@@ -107,7 +118,7 @@ def mixture_of_inputs(
 def gaussian(
     kept: list[int], log_probs: list[float], probs: Tensor, request: SoftRequest, index: int, table: Tensor
 ) -> ReferencePosition:
-    """Mean over the candidates or the vocabulary, and noise of gamma RMS on every coordinate."""
+    """Mean over the candidates or the vocabulary, and noise of gamma RMS on every coordinate; a token of its own."""
     table = table.double()
     weights = [math.exp(value) for value in log_probs]
     if request.normalise_over == "vocabulary":
@@ -118,4 +129,11 @@ def gaussian(
     lanes = _uniforms(request, index, list(range(table.shape[1])))
     noise = torch.special.ndtri(torch.tensor(lanes, dtype=torch.float64))
     density = -float(noise.square().sum()) / 2 if sigma > 0 else 0.0
-    return ReferencePosition(kept, log_probs, weights, density, 0.0, kept[0], mean + sigma * noise)
+    if request.parameters["shown"] == "likeliest":
+        return ReferencePosition(kept, log_probs, weights, density, 0.0, kept[0], mean + sigma * noise)
+    gumbels = [-math.log(-math.log(uniform)) for uniform in _uniforms(request, index, [-1 - token for token in kept])]
+    winner = max(range(len(kept)), key=lambda slot: log_probs[slot] + gumbels[slot])
+    order = [winner, *range(1, winner), 0, *range(winner + 1, len(kept))] if winner else list(range(len(kept)))
+    of_token = math.log(weights[winner] / sum(weights))
+    ids, values, weights = ([each[slot] for slot in order] for each in (kept, log_probs, weights))
+    return ReferencePosition(ids, values, weights, density + of_token, of_token, ids[0], mean + sigma * noise)

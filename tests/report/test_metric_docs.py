@@ -23,8 +23,7 @@ from verl_softthink.methods.variational.weighting import ScoredThoughts, weight_
 from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.metric_doc import PREFIX
 from verl_softthink.training.metric_docs import documentation, metrics
-from verl_softthink.training.metrics import grader_failures, soft_metrics
-from verl_softthink.training.trainer import RENAMED
+from verl_softthink.training.metrics import RENAMED, grader_failures, soft_metrics
 
 
 def repro_metrics() -> dict[str, float]:

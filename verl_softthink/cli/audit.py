@@ -64,12 +64,11 @@ def audit(
         reward=reward,
         pause=pause,
         seed=seed,
-        engine=EngineSettings(
+        engine=EngineSettings.of_modes(
+            [mode],
             max_prompt_length=max_prompt_length,
             max_tokens=max_tokens,
             max_num_seqs=max_num_seqs,
-            candidates=max(mode.filter.max_topk, mode.law.slots),
-            carries_embeddings=mode.law.carries_embedding,
             tensor_parallel_size=tensor_parallel_size,
         ),
     )

@@ -73,12 +73,11 @@ def evaluate(
         reward=reward,
         prompt=prompt,
         seed=seed,
-        engine=EngineSettings(
+        engine=EngineSettings.of_modes(
+            chosen,
             max_prompt_length=max_prompt_length,
             max_tokens=max_tokens,
             max_num_seqs=max_num_seqs,
-            candidates=max(max(mode.filter.max_topk, mode.law.slots) for mode in chosen),
-            carries_embeddings=any(mode.law.carries_embedding for mode in chosen),
             tensor_parallel_size=tensor_parallel_size,
             answer_temperature=answer_temperature,
         ),

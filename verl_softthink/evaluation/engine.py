@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from verl_softthink.config.settings import RequestSettings
+from verl_softthink.evaluation.modes import Mode
 from verl_softthink.evaluation.samples import Response
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.standalone import vllm_engine
@@ -36,6 +37,15 @@ class EngineSettings:
     carries_embeddings: bool
     tensor_parallel_size: int = 1
     answer_temperature: float = 0.0
+
+    @classmethod
+    def of_modes(cls, modes: Sequence[Mode], **sizes: float) -> Self:
+        """Room for the traces of every mode; ``sizes`` are the other attributes."""
+        return cls(
+            candidates=max(max(mode.filter.max_topk, mode.law.slots) for mode in modes),
+            carries_embeddings=any(mode.law.carries_embedding for mode in modes),
+            **sizes,
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,10 @@
 
 All of them go through the same phase control, so that markers, budgets and forced answers are the same in each. Hard
 greedy is the mixture of one candidate, which is that token's embedding; hard sampling is the law ``discrete``.
+
+A mode may be asked for several times under names of its own, NAME@LABEL, to compare its settings:
+
+    --modes gumbel,gumbel@warm --override gumbel@warm.law.tau=0.2
 """
 
 from collections.abc import Iterable
@@ -40,6 +44,8 @@ SIX_SETTINGS: dict[str, dict] = {
     "fuzzy_sample": _gaussian(FUZZY_TEMPERATURE, GAMMA.default),
 }
 ALL = "all"
+#: Between a mode's name and a label.
+_LABEL = "@"
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def read_modes(text: str, overrides: Iterable[str] = ()) -> list[Mode]:
     """The modes named in ``text``, in its order.
 
     Args:
-        text: names separated by commas; "all" stands for the six settings.
+        text: names separated by commas, each with a label or not; "all" stands for the six settings.
         overrides: "MODE.KEY=VALUE" each, such as "gumbel.law.tau=0.2" or "soft_sample.filter.temperature=0.6".
 
     Raises:
@@ -125,10 +131,13 @@ def known_modes() -> list[str]:
 
 
 def _defaults(name: str) -> dict:
-    if name in SIX_SETTINGS:
-        return SIX_SETTINGS[name]
-    if name in LAWS:
-        return {"law": {"name": name}, "filter": {}}
+    base, separator, label = name.partition(_LABEL)
+    if separator and not label.isidentifier():
+        raise ValueError(f"--modes {name!r}: a label is letters, digits and underscores, e.g. {base}{_LABEL}warm")
+    if base in SIX_SETTINGS:
+        return SIX_SETTINGS[base]
+    if base in LAWS:
+        return {"law": {"name": base}, "filter": {}}
     raise ValueError(f"--modes {name!r} is unknown; use {ALL} or some of {', '.join(known_modes())}")
 
 

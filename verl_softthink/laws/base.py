@@ -29,6 +29,8 @@ class Law(ABC):
     single_token: ClassVar[bool] = False
     #: Whether the draw is an embedding (``Action.fed``) rather than weights: see ``gaussian``.
     draws_embedding: ClassVar[bool] = False
+    #: Whether weights may be negative.
+    signed_weights: ClassVar[bool] = False
     #: What l may be normalised over, the default first.
     normalisers: ClassVar[tuple[str, ...]] = ("candidates", "vocabulary")
     #: Candidates less likely than this share of the first are left out at rollout, whatever the filter keeps.
@@ -80,6 +82,10 @@ class Law(ABC):
         """Whether the draw is a function of the logits, so that every sample is the same."""
         return False
 
+    def draws_shown(self, values: Mapping[str, ParameterValue]) -> bool:
+        """Whether the shown token is drawn beside an embedding, and scored by ``token_log_prob`` at every draw."""
+        return False
+
     def carries_embedding(self, values: Mapping[str, ParameterValue]) -> bool:
         """Whether the trace carries the drawn embedding, rather than the seed that rebuilds it."""
         return self.draws_embedding
@@ -114,12 +120,13 @@ class Law(ABC):
 
     @abstractmethod
     def weights(self, action: Action, parameters: LawParameters) -> Tensor:
-        """[N, K] float32 weights of the mixture, each row summing to 1; 0 in unused slots."""
+        """[N, K] float32 weights of what is fed, each row summing to 1; 0 in unused slots."""
 
     def mixture(self, action: Action, parameters: LawParameters) -> Mixture:
         """N mixtures, one weight for each token: what metrics and pages measure.
 
-        Where the draw is an embedding, they are the mixtures of the candidates in its mean, before the noise.
+        Where the draw is an embedding, they are the mixtures of the candidates in its mean, before the noise. None of
+        their weights is negative.
         """
         return Mixture.of_slots(action.ids, self.weights(action, parameters))
 

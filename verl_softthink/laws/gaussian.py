@@ -10,7 +10,12 @@ would swallow digits of a float32 ratio. h(theta) is differentiable through p an
 p is the whole vocabulary's (``normalise_over="vocabulary"``, the paper) or renormalised over the frozen candidates.
 sigma = gamma * RMS with RMS = sqrt(mean over all entries of E^2), per coordinate: |sigma z| is then about gamma times
 the length of an embedding. T is the filter's temperature: 0.5 is the paper's "soft", 1e-4 its "fuzzy"; gamma 0 is
-greedy, for inference only. The shown token is the argmax of p, certain given the logits: its log-probability is 0.
+greedy, for inference only.
+
+The shown token, by which thinking ends, is the argmax of p, certain given the logits: its log-probability is 0. With
+``shown="sampled"`` it is drawn from p among the candidates, independently of z, and its log-probability is added at
+every drawn position: it decides whether there is a next one. So the end of thinking varies between the responses of a
+group as it does in ordinary decoding, also where the noise is too little to change it.
 """
 
 import math
@@ -22,7 +27,7 @@ from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.base import Law, finite
-from verl_softthink.laws.noise import normal
+from verl_softthink.laws.noise import gumbel, normal
 from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
 
 #: Rows of the table that are cast to float32 at a time: bounds the copy of a half-precision table.
@@ -45,15 +50,24 @@ FED = Parameter(
     dtype=None,
     choices=("embedding", "seed"),
 )
+SHOWN = Parameter(
+    "shown",
+    "the token that the text shows and that ends thinking: the likeliest candidate, or one drawn from the candidates, "
+    "whose log-probability is then scored too",
+    default="likeliest",
+    dtype=torch.int64,
+    choices=("likeliest", "sampled"),
+)
 
 
 class GaussianLaw(Law):
-    """Noisy mean embeddings; the action's values are the candidates' log-probabilities, its draw is ``fed``."""
+    """Noisy mean embeddings; the draw is ``fed``, and the action's values are the candidates' log-probabilities, the
+    shown token's first."""
 
     name = "gaussian"
     draws_embedding = True
     normalisers = ("vocabulary", "candidates")
-    parameters = (GAMMA, FED)
+    parameters = (GAMMA, FED, SHOWN)
 
     def problem(self, values: Mapping[str, ParameterValue], normalise_over: str) -> str | None:
         if self.carries_embedding(values) or normalise_over == "candidates":
@@ -72,18 +86,28 @@ class GaussianLaw(Law):
         )
 
     def certain(self, values: Mapping[str, ParameterValue]) -> bool:
-        return values["gamma"] == 0
+        return values["gamma"] == 0 and not self.draws_shown(values)
+
+    def draws_shown(self, values: Mapping[str, ParameterValue]) -> bool:
+        return values["shown"] == "sampled"
 
     def carries_embedding(self, values: Mapping[str, ParameterValue]) -> bool:
         return values["fed"] == "embedding"
 
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
-        """The mean's candidates; ``perturb`` makes the draw once the mean embedding is known."""
-        return Action(ids=candidates.ids, values=finite(candidates.log_probs, candidates.mask))
+        """The mean's candidates, the shown one first; ``perturb`` draws once the mean embedding is known."""
+        sampled = _is_sampled(parameters)[:, None]
+        chosen = (candidates.log_probs + torch.where(sampled, noise, 0.0)).argmax(-1, keepdim=True)
+        log_probs = finite(candidates.log_probs, candidates.mask)
+        return Action(ids=_to_front(candidates.ids, chosen), values=_to_front(log_probs, chosen))
 
     def noise(self, seed: Tensor, index: Tensor, candidates: Candidates, width: int) -> Tensor:
-        """None for the candidates: the noise is on the embedding (``coordinate_noise``)."""
-        return torch.zeros_like(candidates.log_probs)
+        """[N, K] Gumbel variates for the shown token; those of the embedding are ``coordinate_noise``."""
+        # Of counters below 0, which no coordinate has.
+        return gumbel(seed, index, ~candidates.ids)
+
+    def shown_slot(self, action: Action, parameters: LawParameters) -> Tensor:
+        return torch.zeros_like(action.ids[:, 0])
 
     def weights(self, action: Action, parameters: LawParameters) -> Tensor:
         """The mean's weights among the action's candidates; all of the mean only if it is over the candidates."""
@@ -93,6 +117,8 @@ class GaussianLaw(Law):
         self, action: Action, log_probs: Tensor, parameters: LawParameters, embeddings: Tensor | None = None
     ) -> Tensor:
         """Log-density of ``action.fed``, without its constant; 0 where the scale is 0 and the draw is certain.
+
+        That of the shown token, ``token_log_prob``, is to be added.
 
         Args:
             log_probs: [N, K] of the candidates, or [N, V] of the vocabulary.
@@ -111,7 +137,20 @@ class GaussianLaw(Law):
         return log_density(action.fed, mean, action.scale)
 
     def token_log_prob(self, action: Action, slot: Tensor, log_probs: Tensor, parameters: LawParameters) -> Tensor:
-        return torch.zeros_like(log_probs[:, 0])
+        # A row without candidates has no distribution among them.
+        among = log_probs.masked_fill(~action.mask.any(-1, keepdim=True), 0.0).log_softmax(-1)
+        return torch.where(_is_sampled(parameters), among.gather(-1, slot[:, None])[:, 0], 0.0)
+
+
+def _is_sampled(parameters: LawParameters) -> Tensor:
+    return parameters[SHOWN.name] == SHOWN.number("sampled")
+
+
+def _to_front(values: Tensor, chosen: Tensor) -> Tensor:
+    """[N, K] with the slot ``chosen`` [N, 1] and the first one exchanged."""
+    exchanged = values.scatter(1, chosen, values[:, :1])
+    exchanged[:, :1] = values.gather(1, chosen)
+    return exchanged
 
 
 def mean_embedding(

@@ -8,6 +8,8 @@ head_in_pieces.py   the same where the logits are too many to be held at once
 sequence_slice.py   the part of a micro-batch that one rank of Ulysses sequence parallelism computes
 prefix_tree.py      rows that begin alike, laid out so that each distinct token is computed once
 shared_prefix.py    the engine on such a layout
+parameter_groups.py embedding table, layers, head
+gradient_norms.py   the norm of each group's gradient, logged
 checks.py           what the engine refuses, by name
 engine.py           the verl engine that joins them
 """

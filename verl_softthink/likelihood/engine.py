@@ -17,6 +17,7 @@ from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.checks import check_batch, check_engine, check_model, check_slices
 from verl_softthink.likelihood.fields import PREDECESSORS, SETTINGS, TRACE_FIELDS, ScoringSettings
+from verl_softthink.likelihood.gradient_norms import GradientNorms
 from verl_softthink.likelihood.head_in_pieces import HeadInPieces, check_head, check_pieces, head_request
 from verl_softthink.likelihood.positions import drawn_positions
 from verl_softthink.likelihood.scoring import log_density, log_density_in_tree
@@ -43,7 +44,7 @@ def register(engines: ModuleType, mixins: Sequence[type] = ()) -> None:
     Args:
         mixins: in front of every other base class, the first one first.
     """
-    bases = (*mixins, SharedPrefixes, SoftTraceLikelihood, engines.FSDPEngineWithLMHead)
+    bases = (*mixins, SharedPrefixes, GradientNorms, SoftTraceLikelihood, engines.FSDPEngineWithLMHead)
     engine = type("SoftThinkFSDPEngine", bases, {})
     engines.EngineRegistry.register(model_type=MODEL_TYPE, backend=BACKENDS, device=DEVICES)(engine)
 

@@ -3,6 +3,7 @@
     l_i = log softmax(logits / T)_{k_i}              over the frozen candidates, or over the vocabulary
     soft position                  log_prob(action | l)            the law's density
     drawn, but a token was fed     token_log_prob(action | l)      it completed the end-of-thinking marker
+    drawn embedding and token      log_prob + token_log_prob       the law draws the shown token beside the embedding
 
 A model's logits at one position are those of the next token, so the action at column c is scored by the logits of
 column c - 1. All arithmetic is float32, whatever the logits' dtype.
@@ -47,11 +48,15 @@ def log_density(
         soft, token = positions.soft.nonzero()[:, 0], (~positions.soft).nonzero()[:, 0]
         scores = logits.new_zeros(len(rows), dtype=torch.float32)
         if law.draws_embedding:
-            # The token that ends thinking is certain given the logits: its score stays 0.
             density = _of_embeddings(logits, rows[soft], settings, fed) if len(soft) else scores[:0]
-            return scores.index_copy(0, soft, density)
+            scores = scores.index_copy(0, soft, density)
+            if not law.draws_shown(settings.parameters):
+                # The shown token is certain given the logits.
+                return scores
         log_probs = _candidate_log_probs(logits, rows, positions.action.ids, settings)
         slot = (positions.action.ids == positions.shown[:, None]).int().argmax(-1)
+        if law.draws_embedding:
+            return scores + law.token_log_prob(positions.action, slot, log_probs, settings.columns(rows))
         action = positions.action
         density = law.log_prob(action[soft], log_probs[soft], settings.columns(soft))
         token_log_prob = law.token_log_prob(action[token], slot[token], log_probs[token], settings.columns(token))

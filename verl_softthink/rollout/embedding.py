@@ -75,7 +75,7 @@ def draw_embedding(
         scaled: [N, V] logits divided by the temperature.
         slots, index: [N], as in ``soft_step``.
         action: [N, K] what the laws drew.
-        log_prob: [N] its density, 0 for these rows.
+        log_prob: [N] its density; for these rows that of the shown token.
         embedding: the input embedding.
 
     Returns:
@@ -91,7 +91,7 @@ def draw_embedding(
     gamma = state.parameters[GAMMA.name][slots]
     scale = torch.where(own, gamma * embedding.root_mean_square(), 0.0)
     fed = _draw(mean, scale, state.seed[slots], index, embedding)
-    log_prob = torch.where(own, log_density(fed, mean, scale), log_prob)
+    log_prob = log_prob + torch.where(own, log_density(fed, mean, scale), 0.0)
     return Action(ids=action.ids, values=action.values, fed=fed, scale=scale), log_prob
 
 

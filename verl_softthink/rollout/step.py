@@ -128,18 +128,10 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Dr
         action = _in_slots(action, state.width)
         log_probs = _action_log_probs(state, scaled, slots, action)
         slot = law.shown_slot(action, parameters)
-        # A drawn embedding is scored once it is drawn.
-        log_prob = (
-            torch.zeros_like(log_probs[:, 0]) if law.draws_embedding else law.log_prob(action, log_probs, parameters)
-        )
-        drawn = (
-            action.ids,
-            action.values,
-            slot,
-            log_prob,
-            law.token_log_prob(action, slot, log_probs, parameters),
-            bad,
-        )
+        token_log_prob = law.token_log_prob(action, slot, log_probs, parameters)
+        # A drawn embedding is scored once it is drawn, beside the shown token.
+        log_prob = token_log_prob if law.draws_embedding else law.log_prob(action, log_probs, parameters)
+        drawn = (action.ids, action.values, slot, log_prob, token_log_prob, bad)
         if merged is None:
             merged = drawn
         else:

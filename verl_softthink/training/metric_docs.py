@@ -142,6 +142,14 @@ ROWS = (
         "a jump: lower the learning rate or raise actor_rollout_ref.actor.kl_loss_coef",
     ),
     MetricDoc(
+        "grad_norm/*",
+        "gradient norm of an update before clipping, of the embedding table, the layers and an untied head (FSDP 2); "
+        "actor/grad_norm is that of all, and what is clipped",
+        "of one order of magnitude",
+        "table far above layers: the law's noise is mostly in the table, and clipping takes the layers' share; compare "
+        "laws with verl-softthink bench gradient",
+    ),
+    MetricDoc(
         "next_token_entropy",
         "entropy of the next-token distribution at every position, in nats; not that of the law",
         "falling slowly",

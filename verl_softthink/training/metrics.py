@@ -9,7 +9,15 @@ from torch import Tensor
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.data.guarded_reward import FAILURE
 from verl_softthink.laws import LAWS, Action
+from verl_softthink.likelihood.parameter_groups import METRICS as GRADIENT_NORMS
 from verl_softthink.trace import END_REASONS
+
+#: Metrics of verl's actor, and of our engine with verl's "actor/" in front, under names that say what they are here.
+RENAMED = {
+    "actor/kl_loss": "softthink/log_density_k3",
+    "actor/entropy": "softthink/next_token_entropy",
+    **{f"actor/{name}": name for name in GRADIENT_NORMS.values()},
+}
 
 
 def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:

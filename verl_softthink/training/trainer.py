@@ -37,7 +37,7 @@ from verl_softthink.training.check import check_config
 from verl_softthink.training.data_check import too_few_rows
 from verl_softthink.training.dump_folder import dump_folder
 from verl_softthink.training.first_step import FirstStep
-from verl_softthink.training.metrics import grader_failures, soft_metrics
+from verl_softthink.training.metrics import RENAMED, grader_failures, soft_metrics
 from verl_softthink.training.mini_batches import mini_batches_of
 from verl_softthink.training.ray_slots import STARTING, check_cluster
 from verl_softthink.training.rewards import move_rewards
@@ -52,7 +52,6 @@ POLL_SECONDS = 0.1
 PLAIN_LOOP = "single_turn_agent"
 #: verl compares exp(log_prob), which for a density is not a probability and overflows; ours compares log-densities.
 MEANINGLESS_FOR_DENSITIES = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
-RENAMED = {"actor/kl_loss": "softthink/log_density_k3", "actor/entropy": "softthink/next_token_entropy"}
 
 
 class SoftThinkTrainer(PPOTrainerSync):

@@ -142,6 +142,9 @@ SYMBOLS: tuple[Symbol, ...] = (
     *_of(_ENGINE, "FSDPEngine", "model_config module ulysses_device_mesh use_ulysses_sp", "read"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_inputs", "overridden: feeds mixtures, shares prefixes"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_outputs", "overridden: scores drawn positions"),
+    Symbol(_ENGINE, "FSDPEngine.optimizer_step", "overridden: gradient norm by group of parameters"),
+    Symbol(_ENGINES, "BaseEngine.train_batch", "overridden: gradient norms in its metrics"),
+    Symbol(_ENGINE, "FSDPEngine.is_mp_src_rank_with_outputs", "called: which rank has metrics"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.forward_step", "overridden: scoring pass, influence of steps"),
     Symbol(_ENGINE, 'output_args["pad_size"]', "read: padding of a Ulysses rank"),
     Symbol(_ENGINE, 'output_args["temperature"]', "read: the head in pieces, padded"),
@@ -298,6 +301,8 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.workers.config.model", "HFModelConfig", "built"),
     Symbol("verl.workers.config.optimizer", "FSDPOptimizerConfig", "built"),
     Symbol("verl.workers.utils.losses", "ppo_loss", "called"),
+    Symbol("verl.workers.utils.padding", "no_padding_2_padding", "called: log-probs of responses"),
+    Symbol(_ALGORITHMS, "get_adv_estimator_fn", "called: advantages of a benchmark's batches"),
     Symbol(_TENSORDICT, "assign_non_tensor", "called: settings of a batch"),
     # cpu/: with VERL_PLATFORM=cpu alone
     Symbol("verl.plugin.platform.platform_base", "PlatformBase", "implemented: the CPU platform"),
