@@ -15,7 +15,7 @@ from .runs import actor_config, build, policy_loss, train
 from .samples import jagged, make_batch, random_samples, settings
 
 COEFFICIENT, TOKEN_COUNT = 0.7, 5
-LAWS = ("gumbel", "multiplex")
+LAWS = ("gumbel", "discrete")
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["padded", "packed"])

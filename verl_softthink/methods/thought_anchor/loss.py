@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tensordict import TensorDict
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from verl.trainer.ppo.core_algos import agg_loss
 from verl.utils.metric import AggregationType, Metric
 
@@ -26,8 +27,8 @@ def anchored(loss: Loss, *, coefficient: float, loss_agg_mode: str, loss_scale_f
     def with_anchor(model_output: dict, data: TensorDict, dp_group: object = None) -> tuple[Tensor, dict]:
         total, metrics = loss(model_output=model_output, data=data, dp_group=dp_group)
         term = agg_loss(
-            loss_mat=model_output[DIVERGENCE].to_padded_tensor(0.0),
-            loss_mask=data["response_mask"].to_padded_tensor(0).bool(),
+            loss_mat=_padded(model_output[DIVERGENCE]),
+            loss_mask=_padded(data["response_mask"]).bool(),
             loss_agg_mode=loss_agg_mode,
             dp_size=data["dp_size"],
             batch_num_tokens=data["batch_num_tokens"],
@@ -38,3 +39,8 @@ def anchored(loss: Loss, *, coefficient: float, loss_agg_mode: str, loss_scale_f
         return total + coefficient * term, metrics | {KL: Metric(AggregationType.SUM, term)}
 
     return with_anchor
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """[B, T] of a jagged tensor. Its own ``to_padded_tensor`` is wider where it does not know its longest row."""
+    return pad_sequence(list(rows.unbind()), batch_first=True)
