@@ -23,15 +23,14 @@ def _cpu(monkeypatch):
     monkeypatch.setenv("VERL_PLATFORM", "cpu")
 
 
-@pytest.mark.parametrize("law", ["gumbel", "concrete", "multiplex", "dirichlet", "discrete"])
-def test_it_composes_with_every_law_of_tokens(law):
+@pytest.mark.parametrize("law", ["gumbel", "concrete", "multiplex", "dirichlet", "gaussian", "discrete"])
+def test_it_composes_with_every_law(law):
     settings = check_config(_config("[cpu,soft_grpo,thought_anchor]", f"softthink.law.name={law}"))
     assert settings.thought_anchor == ThoughtAnchorSettings()
     assert [method.group for method in chosen(settings)] == ["thought_anchor"]
 
 
-def test_it_composes_with_noisy_embeddings_and_with_other_methods():
-    check_config(_config("[cpu,soft_tokens,thought_anchor]"))
+def test_it_composes_with_other_methods():
     settings = check_config(_config("[cpu,soft_grpo,repro,thought_anchor]"))
     assert [method.group for method in chosen(settings)] == ["repro", "thought_anchor"]
 
@@ -55,7 +54,7 @@ def test_weights_of_advantages_alone_need_no_reference_model():
 @pytest.mark.parametrize(
     ("recipes", "override", "message"),
     [
-        ("[cpu,repro,thought_anchor]", "softthink.phase.budget=8", "softthink.law=None with softthink.thought_anchor"),
+        ("[cpu,repro,thought_anchor]", "softthink.repro.alpha=0.2", "softthink.law=None with softthink.thought_anchor"),
         ("[cpu,soft_grpo,thought_anchor]", f"{KL_LOSS}=false", f"{KL_LOSS}=False with .*set {KL_LOSS}=True"),
         ("[cpu,soft_grpo,thought_anchor]", "softthink.thought_anchor.coefficient=-1", "coefficient=-1"),
         ("[cpu,soft_grpo,thought_anchor]", "softthink.thought_anchor.tokens=0", "tokens=0"),
