@@ -10,7 +10,7 @@ from verl_softthink.laws.action import Action
 from verl_softthink.methods.thought_anchor.fields import LOG_PROBS, LOSS, TOKENS, WANTED
 from verl_softthink.methods.thought_anchor.metrics import KL
 
-from .models import VOCABULARY, write_model
+from .models import VOCABULARY
 from .runs import actor_config, build, policy_loss, train
 from .samples import jagged, make_batch, random_samples, settings
 
@@ -21,16 +21,13 @@ LAWS = ("gumbel", "discrete")
 @pytest.fixture(scope="module", params=[False, True], ids=["padded", "packed"])
 def engines(request, model_path, tmp_path_factory):
     """Policy and reference, of different weights, for padded or packed batches."""
-    other = tmp_path_factory.mktemp("reference") / "llama"
-    # Another random model of the same shape: its seed depends on tying, which is undone here.
-    write_model(other, "llama", tied=False)
-    model = AutoModelForCausalLM.from_pretrained(other)
+    packed, policy, other = request.param, model_path("llama"), tmp_path_factory.mktemp("reference")
+    model = AutoModelForCausalLM.from_pretrained(policy)
+    generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        generator = torch.Generator().manual_seed(3)
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     model.save_pretrained(other)
-    packed, policy = request.param, model_path("llama")
     return packed, policy, other, build(policy, packed=packed), build(other, packed=packed)
 
 
@@ -48,7 +45,7 @@ def anchored_batch(samples, values, engine, packed, **loss):
 
 
 def distributions(model, samples, values):
-    """[V] logits at temperature before every soft position, one response after another, in float64."""
+    """Of each response the logits [N, V] over the temperature that predict its soft positions, in float64."""
     law, table = get_law(values["law"]), model.get_input_embeddings().weight
     for sample in samples:
         inputs = [table[token] for token in sample.prompt]
