@@ -17,6 +17,7 @@ from verl_softthink.methods.entropy_profile.metrics import profile_metrics
 from verl_softthink.methods.repro import metrics as repro
 from verl_softthink.methods.repro.rewards import process_rewards
 from verl_softthink.methods.repro.settings import ReproSettings
+from verl_softthink.methods.thought_anchor.metrics import KL
 from verl_softthink.methods.variational import metrics as variational
 from verl_softthink.methods.variational.fields import FROM_MODEL, HINT_TEXT
 from verl_softthink.methods.variational.weighting import ScoredThoughts, weight_metrics
@@ -98,7 +99,7 @@ def emitted() -> set[str]:
     trees = (*branching.tree_metrics([], [], []), branching.LOG_PROB_LAG)
     failures = grader_failures([{"reward_extra_info": {FAILURE: 0.0}}])
     soft = (*soft_metrics(batch(), LAW), *RENAMED.values(), *profile, *failures)
-    return {*soft, *repro_metrics(), *variational_metrics(), *trees}
+    return {*soft, *repro_metrics(), *variational_metrics(), *trees, KL}
 
 
 def test_every_metric_is_documented_and_every_row_emitted(emitted):

@@ -45,6 +45,8 @@ RECEIVERS: dict[str, dict[str, str]] = {
     "methods/repro/engine.py": {"class AnswerScoring": _ENGINE},
     "methods/repro/kv_capture.py": {"config": _HF_CONFIG, "self._config": _HF_CONFIG},
     "methods/repro/stage.py": _STAGE,
+    "methods/thought_anchor/engine.py": {"class ThoughtAnchor": _ENGINE},
+    "methods/thought_anchor/stage.py": _STAGE,
     "methods/variational/agent_loop.py": {"self.server_manager": _CLIENT},
     "methods/variational/other_prompt.py:score": {"workers": "verl.workers.engine_workers:ActorRolloutRefWorker"},
     "methods/variational/stage.py": _STAGE,

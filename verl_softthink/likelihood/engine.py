@@ -9,21 +9,23 @@ distribution that the logits define (tempered by verl's answer temperature), not
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
 
 import torch
 from tensordict import TensorDict
+from torch import Tensor
 from verl.utils.tensordict_utils import get_non_tensor_data
 
 from verl_softthink.likelihood.checks import check_batch, check_engine, check_model, check_slices
 from verl_softthink.likelihood.fields import PREDECESSORS, SETTINGS, TRACE_FIELDS, ScoringSettings
 from verl_softthink.likelihood.gradient_norms import GradientNorms
 from verl_softthink.likelihood.head_in_pieces import HeadInPieces, check_head, check_pieces, head_request
-from verl_softthink.likelihood.positions import drawn_positions
+from verl_softthink.likelihood.positions import DrawnPositions, drawn_positions
 from verl_softthink.likelihood.scoring import log_density, log_density_in_tree
 from verl_softthink.likelihood.sequence_slice import SequenceSlice
 from verl_softthink.likelihood.shared_prefix import SHARED_PREFIX, SharedPrefixes
-from verl_softthink.likelihood.soft_inputs import SoftInputs, soft_inputs
+from verl_softthink.likelihood.soft_inputs import DrawnEmbeddings, Mixtures, SoftInputs, soft_inputs
 from verl_softthink.likelihood.unsampled import Unsampled
 
 MODEL_TYPE = "softthink_language_model"
@@ -33,9 +35,32 @@ DEVICES = ["cuda", "npu", "cpu"]
 _REFUSED_SWITCHES = ("use_fused_kernels", "distillation_use_topk", "distillation_only")
 #: verl's switch for the sum of squared probabilities.
 SUM_PI_SQUARED = "calculate_sum_pi_squared"
-#: Key in ``output_args``, which verl hands from its inputs to its outputs.
-_DRAWN = "softthink_drawn_positions"
+#: Key of the ``ScoredPass`` in ``output_args``, which verl hands from its inputs to its outputs.
+SCORED_PASS = "softthink_scored_pass"
 _PIECES = "softthink_head_in_pieces"
+
+
+@dataclass(frozen=True)
+class ScoredPass:
+    """The drawn positions of one forward pass.
+
+    Attributes:
+        drawn: of all rows of the micro-batch.
+        scored: N of them, those that this rank's logits predict; all but under Ulysses.
+        rows: [N] int64, the flattened position of this rank's logits that predicts each of ``scored``.
+        in_tree: several of them may share a row of logits (``prefix_tree.py``).
+        settings: how they are fed and scored.
+        fed: what the soft ones among them were fed; None where there are none.
+        slice: this rank's positions under Ulysses; None where all are here.
+    """
+
+    drawn: DrawnPositions
+    scored: DrawnPositions
+    rows: Tensor
+    in_tree: bool
+    settings: ScoringSettings
+    fed: Mixtures | DrawnEmbeddings | None
+    slice: SequenceSlice | None
 
 
 def register(engines: ModuleType, mixins: Sequence[type] = ()) -> None:
@@ -131,7 +156,7 @@ class SoftTraceLikelihood:
         fed = soft_inputs(drawn[soft], index[soft], settings, self._vocabulary) if len(soft) else None
         if fed is not None:
             self._soft_inputs.feed(fed)
-        output_args[_DRAWN] = drawn, scored, rows, in_tree, settings, fed, mine
+        output_args[SCORED_PASS] = ScoredPass(drawn, scored, rows, in_tree, settings, fed, mine)
         if settings.positions_at_once is not None:
             check_pieces(self.logit_readers(micro_batch))
             width = None if packed else model_inputs["input_ids"].shape[1]
@@ -161,24 +186,24 @@ class SoftTraceLikelihood:
         return self._pieces
 
     def prepare_model_outputs(self, output, output_args, micro_batch, logits_processor_func):
-        if _DRAWN not in output_args:
+        if SCORED_PASS not in output_args:
             return super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         self._soft_inputs.require_fed()
-        drawn, scored, rows, in_tree, settings, fed, mine = output_args[_DRAWN]
+        this: ScoredPass = output_args[SCORED_PASS]
         if _PIECES in output_args:
             return output_args[_PIECES].model_output(output.logits, micro_batch["input_ids"].offsets())
         self._unsampled.mask_(output.logits)
         # Before verl's own log-probs: it may scale the logits, and its backward pass may overwrite them.
-        if in_tree:
-            density = log_density_in_tree(output.logits, rows, scored, settings)
+        if this.in_tree:
+            density = log_density_in_tree(output.logits, this.rows, this.scored, this.settings)
         else:
-            density = log_density(output.logits, rows, scored, settings, fed)
-        if mine is not None:
-            joined = self._gather_and_unpad_packed(mine.column(rows, density), mine.padding)
-            density = joined[drawn.packed() - 1]
+            density = log_density(output.logits, this.rows, this.scored, this.settings, this.fed)
+        if this.slice is not None:
+            joined = self._gather_and_unpad_packed(this.slice.column(this.rows, density), this.slice.padding)
+            density = joined[this.drawn.packed() - 1]
         model_output = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         tokens = model_output["log_probs"]
-        log_probs = tokens.values().float().index_copy(0, drawn.packed() - 1, density)
+        log_probs = tokens.values().float().index_copy(0, this.drawn.packed() - 1, density)
         model_output["log_probs"] = torch.nested.nested_tensor_from_jagged(log_probs, tokens.offsets())
         return model_output
 

@@ -115,6 +115,15 @@ METHODS: tuple[Method, ...] = (
         commands=f"{_HERE}.variational.cli:add_to",
     ),
     Method(
+        "thought_anchor",
+        settings=f"{_HERE}.thought_anchor.settings:ThoughtAnchorSettings",
+        stage=f"{_HERE}.thought_anchor.stage:ThoughtAnchorStage",
+        check=f"{_HERE}.thought_anchor.check:problems",
+        engine=f"{_HERE}.thought_anchor.engine:ThoughtAnchor",
+        metrics=f"{_HERE}.thought_anchor.metrics:ROWS",
+        needs=frozenset({WHOLE_SEQUENCES, ALL_LOGITS}),
+    ),
+    Method(
         "entropy_profile",
         settings=f"{_HERE}.entropy_profile.settings:EntropyProfileSettings",
         stage=f"{_HERE}.entropy_profile.stage:EntropyProfileStage",

@@ -85,6 +85,11 @@ class Stage:
         """What every training, reference and old-log-prob pass finds in ``batch.extra_info``."""
         return {}
 
+    @property
+    def reference_settings(self) -> dict:
+        """What the reference pass alone finds there as well."""
+        return {}
+
     def submit(self) -> int | None:
         """Send off what this step rolls out, in place of verl's own batch of prompts.
 

@@ -27,6 +27,7 @@ from verl_softthink.liveness import guard
 from verl_softthink.liveness.weight_sync import BoundedCheckpointEngineManager
 from verl_softthink.methods import registry
 from verl_softthink.methods.stage import Stage
+from verl_softthink.report.metric_doc import PREFIX
 from verl_softthink.rollout.fields import FORCED
 from verl_softthink.rollout.replica_registry import ROLLOUT_NAME
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
@@ -194,8 +195,12 @@ class SoftThinkTrainer(PPOTrainerSync):
         return batch
 
     def _compute_ref_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        batch.extra_info.update(self.scoring)
-        return super()._compute_ref_log_prob(batch, metrics)
+        asked = {key: value for stage in self.stages for key, value in stage.reference_settings.items()}
+        batch.extra_info.update(self.scoring | asked)
+        batch = super()._compute_ref_log_prob(batch, metrics)
+        for key in asked:
+            del batch.extra_info[key]
+        return batch
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch.extra_info.update(self.scoring)
@@ -208,6 +213,9 @@ class SoftThinkTrainer(PPOTrainerSync):
             for verl_name, name in RENAMED.items():
                 if verl_name in metrics:
                     metrics[name] = metrics.pop(verl_name)
+        # verl puts all that a loss reports under actor/.
+        for verl_name in [name for name in metrics if name.startswith(f"actor/{PREFIX}")]:
+            metrics[verl_name.removeprefix("actor/")] = metrics.pop(verl_name)
         return batch
 
     def _save_checkpoint(self) -> None:

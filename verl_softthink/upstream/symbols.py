@@ -159,7 +159,9 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_ENGINE, "FSDPEngine.get_data_parallel_rank", "called: noise of each rank"),
     # methods/
     Symbol(_ALGORITHMS, "register_adv_est", "called: variational, rejection_sampling"),
-    Symbol(_ALGORITHMS, "agg_loss", "called: token sums of responses"),
+    Symbol(_ALGORITHMS, "agg_loss", "called: token sums of responses, the anchor of thoughts"),
+    Symbol("verl.utils.metric.utils", "Metric", "built: what the anchor of thoughts adds to a loss"),
+    Symbol("verl.utils.metric.utils", "AggregationType.SUM", "read: shares of micro-batches"),
     *_of(_TRAINER, "PPOTrainer", "actor_rollout_wg timing_raw total_training_steps", "read"),
     # methods/repro/, methods/attnrl/: attention of transformers
     Symbol("transformers.modeling_utils", "ALL_ATTENTION_FUNCTIONS", "an entry overridden during a scoring pass"),
