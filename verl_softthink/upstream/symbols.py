@@ -194,6 +194,17 @@ SYMBOLS: tuple[Symbol, ...] = (
     *_of(_EMBEDDING, "VocabParallelEmbedding", "embedding_dim org_vocab_size shard_indices tp_size", "read"),
     Symbol(_EMBEDDING, "VocabParallelEmbedding.parallel_group", "read: a group of its own is refused", since="0.31"),
     Symbol(_EMBEDDING, "UnquantizedEmbeddingMethod", "read: the table must hold its rows as they are fed"),
+    *(
+        Symbol(
+            "vllm.model_executor.models.transformers.utils", name, "replaced: embeddings of another class", since="0.28"
+        )
+        for name in ("VocabParallelEmbedding", "_VocabParallelEmbeddingBase")
+    ),
+    Symbol(
+        "vllm.model_executor.models.interfaces",
+        "SupportsMultiModal.get_language_model",
+        "called: whose input embedding is fed",
+    ),
     Symbol("vllm.config.vllm", "get_current_vllm_config", "called: rows of a batch"),
     Symbol("vllm.distributed.communication_op", "tensor_model_parallel_all_reduce", "called: sums of ranks' shards"),
     # rollout/vllm/: the V1 model runner; cpu/seeded_requests.py

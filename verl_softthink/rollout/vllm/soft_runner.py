@@ -58,7 +58,8 @@ class SoftRunner:
         #: Batch rows of soft requests, with the columns of their packed rows.
         self._columns: dict[int, int] = {}
         self._result: StepResult | None = None
-        self._rows_marked = False
+        #: Slots whose mixtures this step feeds, [R] int64; None if it feeds none.
+        self._fed: Tensor | None = None
 
     def add(self, request_id: str, values: dict, prompt: list[int]) -> None:
         """Give a request its slot; one that comes back after preemption keeps its own, and its history."""
@@ -95,9 +96,9 @@ class SoftRunner:
         """
         state = self.state
         self.slots = self.index = None
-        if self._rows_marked:
+        if self._fed is not None:
             self.embedding.soft_on.zero_()
-            self._rows_marked = False
+            self._fed = None
         if not len(state):
             return
         slot_of = np.array([state.slot(name, state.trash) for name in request_ids], dtype=np.int64)
@@ -113,20 +114,23 @@ class SoftRunner:
 
         rows, owner, index = input_positions(starts, first, soft)
         if len(rows):
+            self.embedding.expect(int(starts[-1]))
             fed = torch.from_numpy(np.stack((rows, slot_of[owner], index)))
             self._feed(*to_device(fed, state.device).unbind())
 
     def _feed(self, rows: Tensor, slots: Tensor, index: Tensor) -> None:
         """Mark input rows [R] and fill them with what was drawn at output ``index`` of ``slots``."""
+        self._fed = slots
         for part in torch.stack((rows, slots, index)).split(POSITIONS_AT_ONCE, dim=1):
             rows, slots, index = part.unbind()
             mixed, on = mixture_embeddings(self.state, slots, index, self.embedding)
             self.embedding.soft_rows.index_copy_(0, rows, mixed)
             self.embedding.soft_on.index_copy_(0, rows, on)
-        self._rows_marked = True
 
     def step(self, logits: Tensor) -> StepResult:
         """The soft step on raw logits [N, V]; call it before the sampler, which scales them in place."""
+        if self._fed is not None:
+            self.state.missed[self._fed] |= ~self.embedding.fed
         self._result = self._soft_step(self.state, logits, self.slots, self.index, self.embedding)
         return self._result
 
