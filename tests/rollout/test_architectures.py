@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from oracles.rollout import teacher_forced_logits
-from support.architectures import ARCHITECTURES, make_model
+from support.architectures import ARCHITECTURES, make_model, reference_class
 from support.engine import CANDIDATES
 from support.parity import LOG_DENSITY_TOLERANCE, compare_draws, response_inputs
 from support.tiny_models import END_1, END_2, VOCABULARY
-from transformers import AutoModelForCausalLM
 from vllm import SamplingParams
 from vllm.model_executor.models import registry
 
@@ -75,7 +74,7 @@ def looks_at_architectures_here(monkeypatch):
 @pytest.mark.parametrize("name", list(ARCHITECTURES) if TABLE else QUICK)
 def test_parity(name, engine_factory, tmp_path, table):
     path = make_model(tmp_path / name, name)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+    model = reference_class(name).from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     # The Transformers backend decorates the class of the decoder, for all of its objects.
     model.get_decoder().do_not_compile = True
     rng = random.Random(7)
@@ -88,6 +87,7 @@ def test_parity(name, engine_factory, tmp_path, table):
         additional_config={"softthink": {"max_candidates": CANDIDATES, "carries_embeddings": True}},
         model_impl=ARCHITECTURES[name].backend,
         hf_overrides=ARCHITECTURES[name].overrides,
+        language_model_only=True,
     )
     params = [
         SamplingParams(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from support.tiny_models import EOS, VOCABULARY, write_tokenizer
 
@@ -48,6 +48,7 @@ class Architecture:
         options: of its configuration, beside the sizes.
         overrides: of vLLM's ``hf_overrides``; the same weights then are another architecture.
         backend: vLLM's ``model_impl``.
+        vision: of its vision tower; ``options`` are then those of the language model.
     """
 
     model_type: str
@@ -55,6 +56,7 @@ class Architecture:
     options: dict = field(default_factory=dict)
     overrides: dict = field(default_factory=dict)
     backend: str = "auto"
+    vision: dict | None = None
 
 
 def _in_transformers(model_type: str, about: str = "", **options) -> Architecture:
@@ -110,6 +112,12 @@ ARCHITECTURES = {
     "arcee": Architecture("arcee"),
     "ernie4_5": Architecture("ernie4_5", "tied"),
     "seed_oss": Architecture("seed_oss"),
+    "qwen2_vl": Architecture(
+        "qwen2_vl",
+        "text to a vision-language model, 3-D positions",
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]}},
+        vision={"depth": 1, "embed_dim": 32, "hidden_size": HIDDEN, "num_heads": 2},
+    ),
     "olmo_transformers": Architecture("olmo"),
     "olmo2_transformers": Architecture("olmo2"),
     "smollm3_transformers": Architecture("smollm3", "tied"),
@@ -131,11 +139,13 @@ ARCHITECTURES = {
 }
 
 
-def make_model(directory: Path, name: str) -> Path:
-    """Write the model and a word-level tokenizer; weights are random, norms and biases too.
+def reference_class(name: str) -> type:
+    """Of transformers, to load the model with."""
+    return AutoModelForCausalLM if ARCHITECTURES[name].vision is None else AutoModelForImageTextToText
 
-    An untrained model often has logits too close for a draw to depend on them: ``spread`` tells how close.
-    """
+
+def make_model(directory: Path, name: str) -> Path:
+    """Write the model and a word-level tokenizer; weights are random, norms and biases too."""
     architecture = ARCHITECTURES[name]
     sizes = {
         "hidden_size": HIDDEN,
@@ -148,9 +158,11 @@ def make_model(directory: Path, name: str) -> Path:
     }
     tokens = {"bos_token_id": None, "eos_token_id": EOS, "pad_token_id": EOS}
     options = {"vocab_size": VOCABULARY, "initializer_range": 0.2} | sizes | tokens | architecture.options
+    if architecture.vision is not None:
+        options = {"text_config": options, "vision_config": architecture.vision} | tokens
     config = AutoConfig.for_model(architecture.model_type, **options)
     torch.manual_seed(sum(map(ord, name)))
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float()
+    model = reference_class(name).from_config(config, attn_implementation="eager").float()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:

@@ -207,6 +207,8 @@ SYMBOLS: tuple[Symbol, ...] = (
     ),
     Symbol("vllm.config.vllm", "get_current_vllm_config", "called: rows of a batch"),
     Symbol("vllm.distributed.communication_op", "tensor_model_parallel_all_reduce", "called: sums of ranks' shards"),
+    Symbol("vllm.distributed.parallel_state", "get_tp_group", "called: requests that a rank could not take in"),
+    *_of("vllm.distributed.parallel_state", "GroupCoordinator", "cpu_group world_size", "read"),
     # rollout/vllm/: the V1 model runner; cpu/seeded_requests.py
     Symbol(_V1, "GPUModelRunner._update_states", "wrapped: soft requests"),
     Symbol(_V1, "GPUModelRunner._preprocess", "wrapped: soft rows"),
@@ -242,6 +244,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     *_of("vllm.v1.request", "Request", "num_prompt_tokens num_tokens sampling_params", "read"),
     Symbol("vllm.v1.engine", "EngineCoreRequest.prompt_token_ids", "read: the tokens of a soft prefix"),
     Symbol("vllm.v1.engine", "EngineCoreRequest.lora_request", "read: the adapter of a soft request"),
+    Symbol("vllm.v1.engine", "EngineCoreRequest.mm_features", "read: soft requests take text"),
     *_of("vllm.lora.request", "LoRARequest", "lora_name lora_path", "read"),
     Symbol("vllm.lora.utils", "get_adapter_absolute_path", "called: an adapter's tensors"),
     Symbol("vllm.v1.engine", "EngineCoreOutput.routed_experts", "set: carries trace rows"),
@@ -274,6 +277,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("vllm.config.model", "ModelConfig.enable_return_routed_experts", "read: must be off", until="0.30"),
     Symbol("vllm.config.aux_output", "AuxOutputConfig.enable_return_routed_experts", "read: must be off", since="0.31"),
     *_of("vllm.config.parallel", "ParallelConfig", "pipeline_parallel_size prefill_context_parallel_size", "must be 1"),
+    Symbol("vllm.config.parallel", "ParallelConfig.tensor_parallel_size", "read: ranks must agree on failures"),
     Symbol("vllm.config.parallel", "ParallelConfig.enable_batch_sharded_sampling", "read: must be off", since="0.29"),
     # standalone.py
     Symbol("vllm.v1.engine.core_client", "EngineCoreClient.shutdown", "called: an orderly end with its own time limit"),

@@ -8,6 +8,7 @@ import logging
 import numpy as np
 import torch
 from torch import Tensor
+from vllm.distributed import get_tp_group
 from vllm.v1.outputs import SamplerOutput
 
 from verl_softthink.rollout.embedding import mixture_embeddings
@@ -205,16 +206,31 @@ def track_requests(runner, scheduler_output) -> None:
     if soft is not None:
         for request_id in scheduler_output.finished_req_ids:
             soft.state.drop(request_id)
-    runner._softthink_failures = {}
+    failures, admitted = {}, False
     for new in scheduler_output.scheduled_new_reqs:
         extra = getattr(new.sampling_params, "extra_args", None) or {}
         if EXTRA_ARGS_KEY not in extra:
             continue
+        admitted = True
         try:
             soft_runner(runner).add(new.req_id, extra[EXTRA_ARGS_KEY], new.prompt_token_ids)
         except _REQUEST_ERRORS as error:
             logger.exception("the soft request %s was ended", new.req_id)
-            runner._softthink_failures[new.req_id] = f"softthink: {error}"
+            failures[new.req_id] = f"softthink: {error}"
+    if admitted and runner.vllm_config.parallel_config.tensor_parallel_size > 1:
+        failures = _failures_of_all_ranks(failures)
+        soft = getattr(runner, "_softthink", None)
+        for request_id in failures if soft is not None else ():
+            soft.state.drop(request_id)
+    runner._softthink_failures = failures
+
+
+def _failures_of_all_ranks(failures: dict[str, str]) -> dict[str, str]:
+    """What any rank could not take in, no rank may serve: they reduce their parts of its mixtures together."""
+    group = get_tp_group()
+    parts: list[dict[str, str]] = [{}] * group.world_size
+    torch.distributed.all_gather_object(parts, failures, group=group.cpu_group)
+    return {request_id: reason for part in reversed(parts) for request_id, reason in part.items()}
 
 
 def attach_step(runner, output, copy_stream):
