@@ -245,6 +245,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("vllm.v1.engine", "EngineCoreRequest.prompt_token_ids", "read: the tokens of a soft prefix"),
     Symbol("vllm.v1.engine", "EngineCoreRequest.lora_request", "read: the adapter of a soft request"),
     Symbol("vllm.v1.engine", "EngineCoreRequest.mm_features", "read: soft requests take text"),
+    Symbol("vllm.multimodal.inputs", "MultiModalFeatureSpec.modality", "read: soft requests take text"),
     *_of("vllm.lora.request", "LoRARequest", "lora_name lora_path", "read"),
     Symbol("vllm.lora.utils", "get_adapter_absolute_path", "called: an adapter's tensors"),
     Symbol("vllm.v1.engine", "EngineCoreOutput.routed_experts", "set: carries trace rows"),
