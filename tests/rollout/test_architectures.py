@@ -6,15 +6,17 @@ A few of them by default. ``SOFTTHINK_TEST_ARCHITECTURES=FILE`` takes all, and a
 
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from oracles.rollout import teacher_forced_logits
-from support.architectures import ARCHITECTURES, make_model, reference_class
+from support.architectures import ARCHITECTURES, make_model
 from support.engine import CANDIDATES
 from support.parity import LOG_DENSITY_TOLERANCE, compare_draws, response_inputs
 from support.tiny_models import END_1, END_2, VOCABULARY
+from transformers import AutoModelForCausalLM
 from vllm import SamplingParams
 from vllm.model_executor.models import registry
 
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.vllm
 
 TABLE = os.environ.get("SOFTTHINK_TEST_ARCHITECTURES")
 QUICK = ["gemma3_transformers", "olmo2_transformers", "minicpm", "opt_projected", "cohere"]
+DOCUMENT = Path(__file__).parents[2] / "recipes" / "COMPATIBILITY.md"
 #: Two of ten requests are ordinary.
 LAWS_OF_REQUESTS = [
     {"name": "gumbel", "tau": 0.3},
@@ -66,7 +69,7 @@ def looks_at_architectures_here(monkeypatch):
 @pytest.mark.parametrize("name", list(ARCHITECTURES) if TABLE else QUICK)
 def test_parity(name, engine_factory, tmp_path):
     path = make_model(tmp_path / name, name)
-    model = reference_class(name).from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     # The Transformers backend decorates the class of the decoder, for all of its objects.
     model.get_decoder().do_not_compile = True
     rng = random.Random(7)
@@ -79,7 +82,6 @@ def test_parity(name, engine_factory, tmp_path):
         additional_config={"softthink": {"max_candidates": CANDIDATES, "carries_embeddings": True}},
         model_impl=ARCHITECTURES[name].backend,
         hf_overrides=ARCHITECTURES[name].overrides,
-        language_model_only=True,
         num_gpu_blocks_override=64,
     )
     params = [
@@ -115,3 +117,9 @@ def test_parity(name, engine_factory, tmp_path):
     if TABLE:
         with Path(TABLE).open("a", encoding="utf-8") as file:
             file.write(f"| `{name}` | `{runs_as}` | {ARCHITECTURES[name].about} | {drawn} | {gap:.1e} |\n")
+
+
+def test_the_table_has_a_row_of_every_architecture():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    table = text.partition("<!-- architectures -->")[2].partition("<!-- end -->")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.M) == list(ARCHITECTURES)

@@ -1,5 +1,7 @@
 """Models that look their inputs up otherwise than in one call for the batch: soft requests end, nobody else notices."""
 
+import copy
+
 import pytest
 import torch
 from support.engine import CANDIDATES
@@ -80,8 +82,12 @@ def test_the_whole_batch_in_one_call_is_fed(llm, alone, monkeypatch, name):
 def test_a_model_with_two_embeddings_or_none_is_refused_by_name(llm):
     model = llm.llm_engine.model_executor.driver_worker.worker.model_runner.get_model()
     assert isinstance(find_token_embedding(model), SoftVocabParallelEmbedding)
-    # A second name of the same table, as of a tied head, is none of them.
-    with pytest.raises(RuntimeError, match=r"Sequential has \[\] where it must have one VocabParallelEmbedding"):
-        find_token_embedding(nn.Sequential())
-    twice = nn.Sequential(model.model.embed_tokens, nn.Sequential(model.model.embed_tokens))
-    assert find_token_embedding(twice) is model.model.embed_tokens
+    table = model.model.embed_tokens
+    for tables, found in (
+        ({}, r"\[\]"),
+        ({"embed": table, "per_layer": copy.deepcopy(table)}, r"\['embed', 'per_layer'\]"),
+    ):
+        with pytest.raises(RuntimeError, match=f"ModuleDict has {found} where it must have one VocabParallelEmbedding"):
+            find_token_embedding(nn.ModuleDict(tables))
+    # A tied head is the same table under another name.
+    assert find_token_embedding(nn.ModuleDict({"embed": table, "lm_head": table})) is table

@@ -44,7 +44,7 @@ class SoftVocabParallelEmbedding(VocabParallelEmbedding):
     def forward(self, input_: Tensor) -> Tensor:
         tokens = super().forward(input_)
         rows = input_.numel()
-        if input_.shape[:-1].numel() != 1 or rows > len(self.soft_on):
+        if rows != input_.shape[-1] or rows > self.soft_on.shape[0]:
             return tokens
         whole = self.due <= rows
         self.fed.logical_or_(whole)
