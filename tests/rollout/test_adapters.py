@@ -81,7 +81,7 @@ def served(engine_factory, tmp_path_factory):
 
 
 def test_an_adapter_on_attention_is_served_as_its_merged_weights(served):
-    """Beside requests without one, in one batch."""
+    """And requests without one, in batches of their own, as the plain weights."""
     llm, on_attention, plain, merged = served
     law, tokens = {"name": "gumbel", "tau": 0.5}, 16
     prompt = [5 + 3 * i for i in range(30)]
@@ -92,12 +92,14 @@ def test_an_adapter_on_attention_is_served_as_its_merged_weights(served):
         SamplingParams(max_tokens=tokens, temperature=0, ignore_eos=True, extra_args={"softthink": own})
         for own in settings
     ]
-    outputs = llm.generate(
-        [{"prompt_token_ids": prompt}] * 4, params, lora_request=[on_attention, None] * 2, use_tqdm=False
-    )
+    outputs = [
+        output
+        for own, chosen in ((params[:2], on_attention), (params[2:], None))
+        for output in llm.generate([{"prompt_token_ids": prompt}] * 2, own, lora_request=chosen, use_tqdm=False)
+    ]
     table = plain.get_input_embeddings().weight.detach()
     shown = []
-    for own, model, output in zip(settings, [merged, plain] * 2, outputs, strict=True):
+    for own, model, output in zip(settings, [merged] * 2 + [plain] * 2, outputs, strict=True):
         completion = output.outputs[0]
         trace = unpack_rows(completion.routed_experts)
         request = resolve(own, max_tokens=tokens, width=CANDIDATES, tokenize=None)

@@ -69,6 +69,7 @@ ARCHITECTURES = {
     "granitemoe": Architecture("granitemoe", "scaled, logits scaled, experts", _MULTIPLIERS | {"num_local_experts": 4}),
     "cohere": Architecture("cohere", "tied, logits scaled"),
     "cohere2": Architecture("cohere2", "tied, logits scaled"),
+    "phi": Architecture("phi", "head with bias", {"num_key_value_heads": HEADS, "intermediate_size": 4 * HIDDEN}),
     "phi3": Architecture("phi3", options={"original_max_position_embeddings": POSITIONS}),
     "stablelm": Architecture("stablelm"),
     "gpt2": Architecture("gpt2", "tied, positions added"),

@@ -274,6 +274,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     *_of("vllm.config.scheduler", "SchedulerConfig", "max_num_batched_tokens max_num_seqs policy", "read"),
     *_of("vllm.config.model", "ModelConfig", "architecture enable_prompt_embeds is_attention_free", "read"),
     *_of("vllm.config.model", "ModelConfig", "is_encoder_decoder is_hybrid max_model_len", "read"),
+    Symbol("vllm.config.model", "ModelConfig.uses_mrope", "read: 3-D positions are refused"),
     *_of("vllm.config.model", "ModelConfig", "get_hidden_size get_vocab_size", "called"),
     Symbol("vllm.config.model", "ModelConfig.enable_return_routed_experts", "read: must be off", until="0.30"),
     Symbol("vllm.config.aux_output", "AuxOutputConfig.enable_return_routed_experts", "read: must be off", since="0.31"),
