@@ -81,7 +81,10 @@ def served(engine_factory, tmp_path_factory):
 
 
 def test_an_adapter_on_attention_is_served_as_its_merged_weights(served):
-    """And requests without one, in batches of their own, as the plain weights."""
+    """And requests without one as the plain weights.
+
+    Each in batches of their own: on a CPU vLLM 0.28 gives the adapter to all of a batch, ordinary requests too.
+    """
     llm, on_attention, plain, merged = served
     law, tokens = {"name": "gumbel", "tau": 0.5}, 16
     prompt = [5 + 3 * i for i in range(30)]
