@@ -23,13 +23,15 @@ from verl_softthink.laws.action import NO_CANDIDATE
 
 FLAG_DRAWN, FLAG_SOFT, FLAG_FORCED, FLAG_DISCRETE, FLAG_CUT = 1, 2, 4, 1 << 8, 1 << 9
 #: Why thinking ended, kept in the flags of the position that ended it (bits 3 to 6).
-END_REASONS = ("none", "marker", "budget", "cold_stop", "switches", "bad_logits", "bad_draw")
+END_REASONS = ("none", "marker", "budget", "cold_stop", "switches", "bad_logits", "bad_draw", "not_fed")
 #: Those of a response that failed: what went wrong at the position.
 FAILURES = {
     "bad_logits": "the logits are not numbers (nan, inf, or all -inf), so the weights have diverged; look at "
     "actor/grad_norm of the last steps and resume from a checkpoint before them",
     "bad_draw": "the mixture drawn before it, or its own log-density, is not finite in float32: softthink.law or "
     "softthink.filter.temperature is too extreme for this model's logits and embeddings",
+    "not_fed": "the model did not look the whole batch up in its input embedding, so the mixture drawn before it was "
+    "not fed: this architecture, or this kind of input, takes no soft tokens; send it requests without softthink",
 }
 _REASON_SHIFT = 3
 _REASON_MASK = 15

@@ -107,9 +107,12 @@ def fed_embedding(position: ReferencePosition, table: Tensor) -> Tensor:
 
 @torch.no_grad()
 def teacher_forced_logits(model: torch.nn.Module, prompt: list[int], inputs: Tensor) -> Tensor:
-    """Logits [T, V] that predict each of T response positions whose own input embeddings are ``inputs`` [T, H]."""
-    table = model.get_input_embeddings().weight
-    embeddings = torch.cat((table[torch.tensor(prompt)], inputs))
+    """Logits [T, V] that predict each of T response positions whose own input embeddings are ``inputs`` [T, H].
+
+    Inputs are in the units of the table: what the embedding module multiplies its rows by, as Gemma's, is done here.
+    """
+    module = model.get_input_embeddings()
+    embeddings = torch.cat((module.weight[torch.tensor(prompt)], inputs)) * getattr(module, "embed_scale", 1.0)
     return model(inputs_embeds=embeddings[None]).logits[0, len(prompt) - 1 : -1]
 
 

@@ -15,6 +15,7 @@ def config(**changes):
         "is_hybrid": False,
         "is_attention_free": False,
         "is_encoder_decoder": False,
+        "uses_mrope": False,
         "architecture": "SomeForCausalLM",
     }
     rest = {"speculative_config": None, "use_v2_model_runner": True}
@@ -47,6 +48,7 @@ def test_an_ordinary_engine_is_taken_with_either_runner():
         ({"enable_return_routed_experts": True}, "enable_return_routed_experts=True"),
         ({"is_hybrid": True}, "SomeForCausalLM has a model state of its own.*VLLM_USE_V2_MODEL_RUNNER=0"),
         ({"is_encoder_decoder": True}, "SomeForCausalLM has a model state of its own"),
+        ({"uses_mrope": True}, "SomeForCausalLM has 3-D positions.*use a text-only model"),
     ],
 )
 def test_what_would_be_wrong_is_refused_by_name(change, message):

@@ -9,9 +9,11 @@ from support.hostile_requests import hostile_requests
 from support.tiny_models import VOCABULARY, make_tiny_model
 from vllm import SamplingParams
 from vllm.exceptions import VLLMValidationError
+from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
 
 from verl_softthink.rollout.phase.markers import MAX_TEXT_MARKERS
 from verl_softthink.rollout.state import SoftState
+from verl_softthink.rollout.vllm.frontend import check_text_only
 from verl_softthink.rollout.vllm.memory import check_reserved, history_bytes_of, reserve_history
 from verl_softthink.trace import failure_at, unpack_rows
 
@@ -150,3 +152,17 @@ def test_a_history_without_room_is_refused_with_its_size(llm):
     config.scheduler_config.max_num_seqs = 2**30
     with pytest.raises(ValueError, match="max_num_seqs=1073741824 times max_model_len=256, and cpu has .* GiB left"):
         reserve_history(worker)
+
+
+def test_a_prompt_with_more_than_text_is_refused_by_what_it_has(llm):
+    processed = llm.llm_engine.input_processor.process_inputs(
+        "r", {"type": "token", "prompt_token_ids": PROMPT}, params(), supported_tasks=("generate",)
+    )
+    check_text_only(processed)
+    place = PlaceholderRange(offset=0, length=1)
+    processed.mm_features = [
+        MultiModalFeatureSpec(data=None, modality=kind, identifier="x", mm_position=place)
+        for kind in ("video", "image")
+    ]
+    with pytest.raises(ValueError, match=r"in a request with \['image', 'video'\].*a prompt of text alone"):
+        check_text_only(processed)

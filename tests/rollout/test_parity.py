@@ -4,15 +4,13 @@ import random
 
 import pytest
 import torch
-from oracles.rollout import draw, rollout, teacher_forced_logits
+from oracles.rollout import rollout, teacher_forced_logits
 from support.engine import CANDIDATES, RANKS, SMALL_CACHE
+from support.parity import LOG_DENSITY_TOLERANCE, compare_draws, response_inputs
 from support.tiny_models import END_1, END_2, VOCABULARY, make_tiny_model
 from transformers import AutoModelForCausalLM
 from vllm import SamplingParams
 
-from verl_softthink.config.settings import LawSettings
-from verl_softthink.laws import LAWS, NO_CANDIDATE, Action
-from verl_softthink.laws.gaussian import coordinate_noise
 from verl_softthink.rollout.request import resolve
 from verl_softthink.rollout.vllm import soft_runner
 from verl_softthink.trace import unpack_rows
@@ -20,7 +18,6 @@ from verl_softthink.trace import unpack_rows
 pytestmark = pytest.mark.vllm
 
 MODELS = [("llama", False), ("llama", True), ("qwen2", True), ("qwen3", False)]
-LOG_DENSITY_TOLERANCE = 1e-4
 EMBEDDING_TOLERANCE = 1e-6
 MARKER = [END_1, END_2]
 watches_the_embedding = pytest.mark.skipif(RANKS > 1, reason="ranks feed their model in processes of their own")
@@ -156,23 +153,12 @@ def test_candidates_values_and_densities_match_the_teacher_forced_loop(run):
         completion = output.outputs[0]
         trace = unpack_rows(completion.routed_experts)
         logits = teacher_forced_logits(model, prompts[i], _inputs(model, trace, completion.token_ids, i, lengths[i]))
-        request = _request(settings, lengths[i])
+        compared = compare_draws(trace, completion.token_ids, logits, _request(settings, lengths[i]), table)
+        assert compared.largest_gap < LOG_DENSITY_TOLERANCE
+        drawn += compared.positions
         for position in trace.drawn.nonzero()[:, 0].tolist():
-            expected = draw(logits[position], request, position, table)
-            assert _ids(trace, position).tolist() == expected.ids
-            assert completion.token_ids[position] == expected.shown
-            width = len(expected.ids)
-            torch.testing.assert_close(
-                trace.values[position, :width].double(), torch.tensor(expected.values).double(), rtol=1e-4, atol=1e-4
-            )
-            log_prob = expected.log_prob if trace.soft[position] else expected.shown_log_prob
-            scale = max(1.0, abs(log_prob) / 50)
-            assert abs(float(trace.log_prob[position]) - log_prob) < LOG_DENSITY_TOLERANCE * scale
             reported = completion.logprobs[position][completion.token_ids[position]].logprob
             assert reported == float(trace.log_prob[position])
-            if expected.fed is not None and settings["law"].get("fed") != "seed":
-                torch.testing.assert_close(trace.fed[position].double(), expected.fed, rtol=0, atol=1e-5)
-            drawn += 1
     assert drawn > 200
 
 
@@ -234,24 +220,6 @@ def test_entropy_is_recorded_where_asked_and_only_there(run):
             torch.testing.assert_close(trace.entropy.double(), expected, rtol=0, atol=1e-3)
 
 
-def _ids(trace, position):
-    ids = trace.ids[position]
-    return ids[ids != NO_CANDIDATE].long()
-
-
 def _inputs(model, trace, token_ids, i, max_tokens):
-    """Input embeddings of the response, rebuilt from the trace alone (and the seed, where the trace says no more)."""
     table = model.get_input_embeddings().weight.detach()
-    law = LawSettings(**_settings(i)["law"])
-    weights = LAWS[law.name].weights(Action(ids=trace.ids.long(), values=trace.values), law.columns(len(trace)))
-    inputs = table[torch.tensor(list(token_ids))].clone()
-    for position in trace.soft.nonzero()[:, 0].tolist():
-        ids = _ids(trace, position)
-        inputs[position] = (weights[position, : len(ids), None] * table[ids]).sum(0)
-    if law.carries_embedding:
-        inputs = torch.where(trace.soft[:, None], trace.fed, inputs)
-    elif law.rebuilds_embedding:
-        seed = torch.full((len(trace),), _request(_settings(i), max_tokens).seed)
-        noise = coordinate_noise(seed, torch.arange(len(trace)), table.shape[1])
-        inputs = torch.where(trace.soft[:, None], inputs + trace.scale[:, None] * noise, inputs)
-    return inputs
+    return response_inputs(table, trace, token_ids, _settings(i)["law"], _request(_settings(i), max_tokens).seed)

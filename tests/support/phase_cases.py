@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from oracles.phase_loop import LAW, PHASE, SAMPLER, TEXTS, request
 
 from verl_softthink.rollout.phase.control import control
+from verl_softthink.rollout.phase.machine import REASON_BAD_LOGITS, REASON_NONE
 from verl_softthink.rollout.phase.markers import text_marker_table
 from verl_softthink.rollout.request import SoftRequest
 from verl_softthink.rollout.state import SoftState
@@ -60,7 +61,7 @@ def decisions(state: SoftState, shown, sampled, entropies, bad, bad_draw=(), fir
     decided = []
     for i in range(first, len(shown)):
         index = torch.tensor([i, 0])
-        broken = torch.tensor([bad[i], False])
+        broken = torch.tensor([REASON_BAD_LOGITS if bad[i] else REASON_NONE, REASON_NONE])
         entropy, unfit = torch.full((2,), entropies[i]), torch.full((2,), i in bad_draw)
         step, text = control(state, slots, index, torch.full((2,), shown[i]), entropy, broken, unfit)
         state.phases.write(slots, index, step, text)

@@ -23,8 +23,8 @@ ARCHITECTURES = {
 }
 
 
-def make_tiny_model(directory: Path, architecture: str, *, tied: bool, sharpness: float = 4.0) -> Path:
-    """Write a random 2-layer model whose next-token distribution is neither flat nor certain.
+def write_tokenizer(directory: Path) -> None:
+    """Write a tokenizer of whole words.
 
     ``</think>`` is two tokens here ("</" "think>"), so that markers of several tokens are the ordinary case.
     """
@@ -36,6 +36,10 @@ def make_tiny_model(directory: Path, architecture: str, *, tied: bool, sharpness
         tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>", pad_token="<eos>"
     ).save_pretrained(directory)
 
+
+def make_tiny_model(directory: Path, architecture: str, *, tied: bool, sharpness: float = 4.0) -> Path:
+    """Write a random 2-layer model whose next-token distribution is neither flat nor certain."""
+    write_tokenizer(directory)
     config_class, model_class = ARCHITECTURES[architecture]
     torch.manual_seed(sum(map(ord, architecture)))
     config = config_class(

@@ -51,13 +51,18 @@ RECEIVERS: dict[str, dict[str, str]] = {
     "methods/variational/other_prompt.py:score": {"workers": "verl.workers.engine_workers:ActorRolloutRefWorker"},
     "methods/variational/stage.py": _STAGE,
     "training/soft_sft/engine.py": {"class SoftTargetTraining": _ENGINE},
-    "rollout/vllm/embedding.py": {"config": _CONFIG, "config.scheduler_config": _SCHEDULING},
+    "rollout/vllm/embedding.py": {
+        "config": _CONFIG,
+        "config.scheduler_config": _SCHEDULING,
+        "model": "vllm.model_executor.models.interfaces:SupportsMultiModal",
+    },
     "rollout/vllm/frontend.py": {
         "self": "vllm.v1.engine.input_processor:InputProcessor",
         "input_processor_class": "vllm.v1.engine.input_processor:InputProcessor",
         "processor": "vllm.v1.engine.input_processor:InputProcessor",
         "processor.model_config": _MODEL,
         "processed": "vllm.v1.engine:EngineCoreRequest",
+        "feature": "vllm.multimodal.inputs:MultiModalFeatureSpec",
     },
     "rollout/vllm/limits.py": {
         "vllm_config": _CONFIG,
@@ -111,6 +116,8 @@ RECEIVERS: dict[str, dict[str, str]] = {
         "config.model_config": _MODEL,
         "self._model_config": _MODEL,
         "runner": _V1,
+        "runner.vllm_config.parallel_config": _PARALLEL,
+        "group": "vllm.distributed.parallel_state:GroupCoordinator",
         "scheduler_output": "vllm.v1.core.sched.output:SchedulerOutput",
         "new": "vllm.v1.core.sched.output:NewRequestData",
     },
@@ -126,6 +133,7 @@ MODULES: dict[str, dict[str, str]] = {
         "install_runner": "vllm.v1.worker.gpu.model_runner",
         "install_sampler": "vllm.v1.worker.gpu.sample.sampler",
     },
+    "rollout/vllm/embedding.py": {"install_in_transformers_backend": "vllm.model_executor.models.transformers.utils"},
     "rollout/vllm/prefix_cache.py": {"install": "vllm.v1.core.kv_cache_utils"},
 }
 

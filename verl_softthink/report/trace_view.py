@@ -23,6 +23,7 @@ END_REASONS = {
     "switches": "the limit of switches",
     "bad_logits": "logits that were not numbers",
     "bad_draw": "a mixture that was not finite",
+    "not_fed": "a mixture that the model did not look up",
 }
 #: Colours of the page: candidates beyond this rank share the last one.
 COLOURED_RANKS = 5

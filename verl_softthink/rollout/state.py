@@ -74,8 +74,9 @@ class SoftState:
         #: a parameter holds some valid value.
         self.parameters: dict[str, Tensor] = {}
         self.carries_embedding = table(dtype=torch.bool)
-        #: Mixtures that were not finite and were not fed.
+        #: Mixtures that were not finite and were not fed, and whether the model has missed those that were.
         self.unfed = table(dtype=torch.int32)
+        self.missed = table(dtype=torch.bool)
         self.temperature = table(dtype=torch.float32, fill=1)
         self.top_k = table(dtype=torch.int64, fill=1)
         self.top_p = table(dtype=torch.float32, fill=1)
@@ -140,7 +141,7 @@ class SoftState:
         self._kinds[kind] += 1
         if self._kinds[kind] == 1:
             self._refresh()
-        self.unfed[slot] = 0
+        self.unfed[slot], self.missed[slot] = 0, False
         self.law[slot] = LAWS.number(request.law)
         self.over_vocabulary[slot] = request.normalise_over == "vocabulary"
         self._set_parameters(slot, request)

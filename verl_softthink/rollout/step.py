@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Candidates, candidate_log_probs, select_candidates
 from verl_softthink.rollout.embedding import InputEmbedding, draw_embedding
 from verl_softthink.rollout.phase.control import control
+from verl_softthink.rollout.phase.machine import REASON_BAD_DRAW, REASON_BAD_LOGITS, REASON_NONE, REASON_NOT_FED
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.trace import pack_rows
 
@@ -72,9 +73,11 @@ def soft_step(
     entropy = _entropy(scaled) if state.needs_entropy else torch.full_like(log_prob, torch.nan)
 
     shown = action.ids.gather(1, drawn.shown_slot[:, None])[:, 0]
-    unfed = state.unfed[slots] > 0
-    bad_draw = unfed | (~(log_prob + drawn.token_log_prob).isfinite() & ~drawn.bad)
-    step, begun = control(state, slots, index, shown, entropy, drawn.bad | unfed, bad_draw)
+    bad = torch.where(drawn.bad, REASON_BAD_LOGITS, REASON_NONE)
+    bad = torch.where(state.unfed[slots] > 0, REASON_BAD_DRAW, bad)
+    bad = torch.where(state.missed[slots], REASON_NOT_FED, bad)
+    bad_draw = ~(log_prob + drawn.token_log_prob).isfinite()
+    step, begun = control(state, slots, index, shown, entropy, bad, bad_draw)
     log_prob = torch.where(step.soft, log_prob, drawn.token_log_prob)
     log_prob = torch.where(step.drawn, log_prob, 0.0)
 

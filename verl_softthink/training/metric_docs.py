@@ -32,7 +32,7 @@ ROWS = (
     MetricDoc(
         "end_reason/*",
         "shares of responses whose thinking was ended by marker, budget, cold_stop, switches, or none (the response "
-        "ended first); bad_logits and bad_draw never get here: they end the run",
+        "ended first); bad_logits, bad_draw and not_fed never get here: they end the run",
         "mostly marker",
         "mostly budget: the marker is not produced (verl-softthink doctor --model); mostly none: raise "
         "data.max_response_length or set a budget",

@@ -218,8 +218,21 @@ SYMBOLS: tuple[Symbol, ...] = (
     *_of(_EMBEDDING, "VocabParallelEmbedding", "embedding_dim org_vocab_size shard_indices tp_size", "read"),
     Symbol(_EMBEDDING, "VocabParallelEmbedding.parallel_group", "read: a group of its own is refused", since="0.31"),
     Symbol(_EMBEDDING, "UnquantizedEmbeddingMethod", "read: the table must hold its rows as they are fed"),
+    *(
+        Symbol(
+            "vllm.model_executor.models.transformers.utils", name, "replaced: embeddings of another class", since="0.28"
+        )
+        for name in ("VocabParallelEmbedding", "_VocabParallelEmbeddingBase")
+    ),
+    Symbol(
+        "vllm.model_executor.models.interfaces",
+        "SupportsMultiModal.get_language_model",
+        "called: whose input embedding is fed",
+    ),
     Symbol("vllm.config.vllm", "get_current_vllm_config", "called: rows of a batch"),
     Symbol("vllm.distributed.communication_op", "tensor_model_parallel_all_reduce", "called: sums of ranks' shards"),
+    Symbol("vllm.distributed.parallel_state", "get_tp_group", "called: requests that a rank could not take in"),
+    *_of("vllm.distributed.parallel_state", "GroupCoordinator", "cpu_group world_size", "read"),
     # rollout/vllm/: the V1 model runner; cpu/seeded_requests.py
     Symbol(_V1, "GPUModelRunner._update_states", "wrapped: soft requests"),
     Symbol(_V1, "GPUModelRunner._preprocess", "wrapped: soft rows"),
@@ -255,6 +268,8 @@ SYMBOLS: tuple[Symbol, ...] = (
     *_of("vllm.v1.request", "Request", "num_prompt_tokens num_tokens sampling_params", "read"),
     Symbol("vllm.v1.engine", "EngineCoreRequest.prompt_token_ids", "read: the tokens of a soft prefix"),
     Symbol("vllm.v1.engine", "EngineCoreRequest.lora_request", "read: the adapter of a soft request"),
+    Symbol("vllm.v1.engine", "EngineCoreRequest.mm_features", "read: soft requests take text"),
+    Symbol("vllm.multimodal.inputs", "MultiModalFeatureSpec.modality", "read: soft requests take text"),
     *_of("vllm.lora.request", "LoRARequest", "lora_name lora_path", "read"),
     Symbol("vllm.lora.utils", "get_adapter_absolute_path", "called: an adapter's tensors"),
     Symbol("vllm.v1.engine", "EngineCoreOutput.routed_experts", "set: carries trace rows"),
@@ -283,10 +298,12 @@ SYMBOLS: tuple[Symbol, ...] = (
     *_of("vllm.config.scheduler", "SchedulerConfig", "max_num_batched_tokens max_num_seqs policy", "read"),
     *_of("vllm.config.model", "ModelConfig", "architecture enable_prompt_embeds is_attention_free", "read"),
     *_of("vllm.config.model", "ModelConfig", "is_encoder_decoder is_hybrid max_model_len", "read"),
+    Symbol("vllm.config.model", "ModelConfig.uses_mrope", "read: 3-D positions are refused"),
     *_of("vllm.config.model", "ModelConfig", "get_hidden_size get_vocab_size", "called"),
     Symbol("vllm.config.model", "ModelConfig.enable_return_routed_experts", "read: must be off", until="0.30"),
     Symbol("vllm.config.aux_output", "AuxOutputConfig.enable_return_routed_experts", "read: must be off", since="0.31"),
     *_of("vllm.config.parallel", "ParallelConfig", "pipeline_parallel_size prefill_context_parallel_size", "must be 1"),
+    Symbol("vllm.config.parallel", "ParallelConfig.tensor_parallel_size", "read: ranks must agree on failures"),
     Symbol("vllm.config.parallel", "ParallelConfig.enable_batch_sharded_sampling", "read: must be off", since="0.29"),
     # standalone.py
     Symbol("vllm.v1.engine.core_client", "EngineCoreClient.shutdown", "called: an orderly end with its own time limit"),

@@ -17,7 +17,7 @@ from torch import Tensor
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Mixture
 from verl_softthink.laws.deterministic import DeterministicLaw
-from verl_softthink.trace import SoftTrace
+from verl_softthink.trace import FAILURES, SoftTrace
 
 #: Feeds the mixture whose log-weights are its values.
 AS_WEIGHTS = LawSettings(name=DeterministicLaw.name)
@@ -132,7 +132,7 @@ def beginning(trace: SoftTrace, tokens: Sequence[int], law: LawSettings, marker_
         marker_length: tokens of the marker, where thinking ended by one.
     """
     end = trace.end_of_thinking
-    if end is None or trace.end_reason == "bad_logits":
+    if end is None or trace.end_reason in FAILURES:
         return None
     after = end + int(trace.drawn[end])
     start = after + int(trace.forced[after:].int().cumprod(0).sum())

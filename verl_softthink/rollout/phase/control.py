@@ -26,14 +26,14 @@ def control(
         slots, index: [N], as in ``soft_step``.
         shown: [N] int64, the token that the law's action would show.
         entropy: [N] float32 nats.
-        bad, bad_draw: [N] bool, as in ``advance``.
+        bad, bad_draw: [N], as in ``advance``.
 
     Returns:
         the step, and how much of the marker had begun before it, [N] int64 tokens or bytes.
     """
     settings = dict(zip(PHASE_SETTINGS, state.phase_settings[slots].unbind(-1), strict=True))
     row = state.phases.before(slots, index, state.switching)
-    completes = completed = torch.zeros_like(bad)
+    completes = completed = torch.zeros_like(bad_draw)
     begun = row["begun"]
     thinking = (row["phase"] == THINKING) | (row["phase"] == DISCRETE)
     if state.matches_tokens:

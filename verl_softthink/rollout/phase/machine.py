@@ -4,7 +4,8 @@
     THINKING | DISCRETE --the text completes the marker--> PREFIXING (the answer's prefix, if any) --> ANSWERING
     THINKING | DISCRETE --budget, cold stop, switches--> FORCING (what is missing of marker or lead-in) --> ANSWERING
     ANSWERING --answer budget spent--> the stop token, which ends the request by vLLM's own rule
-    any --logits, or a draw, that are not numbers--> BROKEN: the stop token, and a reason for which the request fails
+    any --logits or a draw that are not numbers, a mixture that was not fed--> BROKEN: the stop token, and a reason for
+        which the request fails
 
 Everything is decided on the device from the request's own history, so that a scheduler running ahead of the device
 never reads a stale flag. The cold stop is Soft Thinking's: after ``cold_length`` consecutive steps with an entropy
@@ -29,6 +30,7 @@ THINKING, FORCING, ANSWERING, DISCRETE, PREFIXING, BROKEN = range(6)
     REASON_SWITCHES,
     REASON_BAD_LOGITS,
     REASON_BAD_DRAW,
+    REASON_NOT_FED,
 ) = range(len(END_REASONS))
 
 
@@ -116,7 +118,7 @@ def advance(
     shown: Int64[Tensor, " rows"],
     completes: Bool[Tensor, " rows"],
     entropy: Float[Tensor, " rows"],
-    bad: Bool[Tensor, " rows"],
+    bad: Int64[Tensor, " rows"],
     bad_draw: Bool[Tensor, " rows"],
 ) -> PhaseStep:
     """One step of the state machine.
@@ -125,8 +127,9 @@ def advance(
         shown: [N] int64, the token that the law's action would show.
         completes: [N] bool, showing it would complete the marker.
         entropy: [N] float32 nats; nan counts as warm, and switches nothing.
-        bad: [N] bool, the row cannot go on: its logits are not numbers, or what it drew before could not be fed.
-        bad_draw: [N] bool, what it drew before could not be fed, or its draw, if it takes one, is not finite.
+        bad: [N] int64, why the row cannot go on: its logits are not numbers, or what it drew before was not fed;
+            ``REASON_NONE`` where it can.
+        bad_draw: [N] bool, its draw, if it takes one, is not finite.
     """
     was_discrete = state.phase == DISCRETE
     ended_discrete = was_discrete & state.completed
@@ -144,7 +147,7 @@ def advance(
 
     leading = ending | (state.phase == FORCING)
     in_thought = thinking & ~ending
-    broken = bad | (bad_draw & in_thought & ~discrete) | (state.phase == BROKEN)
+    broken = (bad != REASON_NONE) | (bad_draw & in_thought & ~discrete) | (state.phase == BROKEN)
     in_thought = in_thought & ~broken
     drawn = in_thought & ~discrete
     completes = drawn & completes
@@ -183,7 +186,7 @@ def advance(
     reason = torch.where(freezing, REASON_COLD, reason)
     if exhausted is not None:
         reason = torch.where(exhausted, REASON_SWITCHES, reason)
-    failure = torch.where(bad_draw, REASON_BAD_DRAW, REASON_BAD_LOGITS)
+    failure = torch.where(bad == REASON_NONE, REASON_BAD_DRAW, bad)
     reason = torch.where(broken, torch.where(state.phase == BROKEN, REASON_NONE, failure), reason)
     return PhaseStep(
         token=token,

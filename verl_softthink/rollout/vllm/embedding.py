@@ -2,7 +2,13 @@
 
 Rows of two persistent buffers say which input rows are soft and what is fed there. Their addresses never change, so
 the layer may be captured in a CUDA graph or compiled; whoever prepares a step fills the buffers before it runs.
+
+Mixtures are found by their place in the batch. The layer therefore feeds them only to a lookup of the whole batch,
+[T] ids or, in vLLM's Transformers backend, [1, T], and says afterwards that it has: any other lookup gets its tokens,
+and the requests whose mixtures were due are ended.
 """
+
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -10,6 +16,7 @@ from vllm.config import get_current_vllm_config
 from vllm.distributed import tensor_model_parallel_all_reduce
 from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod, VocabParallelEmbedding
 
+from verl_softthink.config.messages import shown
 from verl_softthink.laws.gaussian import check_scale, mean_embedding, root_mean_square
 from verl_softthink.rollout.vllm.limits import has_own_group
 
@@ -29,12 +36,25 @@ class SoftVocabParallelEmbedding(VocabParallelEmbedding):
             persistent=False,
         )
         self.register_buffer("soft_on", torch.zeros(rows, dtype=torch.bool, device=weight.device), persistent=False)
+        #: Rows of the batch whose mixtures are due, and whether a lookup of so many rows has come.
+        self.register_buffer("due", torch.zeros((), dtype=torch.int64, device=weight.device), persistent=False)
+        self.register_buffer("fed", torch.zeros((), dtype=torch.bool, device=weight.device), persistent=False)
         self._root_mean_square: Tensor | None = None
 
     def forward(self, input_: Tensor) -> Tensor:
-        tokens = VocabParallelEmbedding.forward(self, input_)
-        rows = input_.shape[0]
-        return torch.where(self.soft_on[:rows].unsqueeze(-1), self.soft_rows[:rows], tokens)
+        tokens = super().forward(input_)
+        rows = input_.numel()
+        if rows != input_.shape[-1] or rows > self.soft_on.shape[0]:
+            return tokens
+        whole = self.due <= rows
+        self.fed.logical_or_(whole)
+        on = self.soft_on[:rows] & whole
+        return torch.where(on[:, None], self.soft_rows[:rows], tokens.view(rows, self.width)).view_as(tokens)
+
+    def expect(self, rows: int) -> None:
+        """Begin a batch of ``rows`` input rows, some of which will be soft."""
+        self.due.fill_(rows)
+        self.fed.zero_()
 
     @property
     def width(self) -> int:
@@ -94,22 +114,48 @@ class SoftVocabParallelEmbedding(VocabParallelEmbedding):
         return self.weight[: self.shard_indices.num_org_elements]
 
 
+def install_in_transformers_backend(utils: ModuleType) -> None:
+    """Let embeddings of the Transformers backend that are of another class, like Gemma's with its scale, feed mixtures.
+
+    It derives such a class from vLLM's layer instead of making one, so that no plug-in takes its place. Releases that
+    cannot do so have one plain layer for all, and scale what it gives.
+    """
+    if not hasattr(utils, "_VocabParallelEmbeddingBase"):
+        return
+
+    class SoftVocabParallelEmbeddingBase(SoftVocabParallelEmbedding, utils._VocabParallelEmbeddingBase):
+        """Ahead of ``nn.Embedding`` where a class that is derived from both looks for its ``forward``."""
+
+    utils._VocabParallelEmbeddingBase = SoftVocabParallelEmbeddingBase
+    utils.VocabParallelEmbedding = SoftVocabParallelEmbedding
+
+
 def find_token_embedding(model: torch.nn.Module) -> SoftVocabParallelEmbedding:
-    """The model's input embedding: the first soft embedding that is not an output head.
+    """The input embedding of the model, or of the language model inside it: its only soft embedding.
 
     Raises:
-        RuntimeError: when the model builds its embedding from another class, or when the table cannot be mixed.
+        RuntimeError: when it has none, as it builds its embedding from another class, or more than one, or when the
+            table cannot be mixed.
     """
-    for name, module in model.named_modules():
-        if type(module) is SoftVocabParallelEmbedding and "lm_head" not in name:
-            if not isinstance(module.quant_method, UnquantizedEmbeddingMethod) or has_own_group(module):
-                raise RuntimeError(
-                    f"{name} of {type(model).__name__} holds its table with {type(module.quant_method).__name__}, or "
-                    "splits it over a group of its own, so its rows cannot be mixed; use a checkpoint whose embedding "
-                    "is not quantised, or send requests without extra_args['softthink']"
-                )
-            return module
-    raise RuntimeError(
-        f"{type(model).__name__} has no VocabParallelEmbedding for its input tokens, so soft tokens cannot be fed "
-        "to it; use a decoder-only text model, or send requests without extra_args['softthink']"
-    )
+    # Towers of a multimodal model have embeddings of their own.
+    language_model = model.get_language_model() if hasattr(model, "get_language_model") else model
+    # A tied output head is the input embedding under another name.
+    found = {
+        module: name
+        for name, module in language_model.named_modules()
+        if isinstance(module, SoftVocabParallelEmbedding)
+    }
+    if len(found) != 1:
+        raise RuntimeError(
+            f"{type(model).__name__} has {shown(list(found.values()))} where it must have one VocabParallelEmbedding, "
+            "through which all that it reads of its input tokens goes, so soft tokens cannot be fed to it; use a "
+            "decoder-only text model, or send requests without extra_args['softthink']"
+        )
+    ((embedding, name),) = found.items()
+    if not isinstance(embedding.quant_method, UnquantizedEmbeddingMethod) or has_own_group(embedding):
+        raise RuntimeError(
+            f"{name} of {type(model).__name__} holds its table with {type(embedding.quant_method).__name__}, or splits "
+            "it over a group of its own, so its rows cannot be mixed; use a checkpoint whose embedding is not "
+            "quantised, or send requests without extra_args['softthink']"
+        )
+    return embedding

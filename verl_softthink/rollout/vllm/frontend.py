@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import SamplingParams
+from vllm.v1.engine import EngineCoreRequest
 
 from verl_softthink.config.messages import shown
 from verl_softthink.rollout.phase.lead_in import lead_ins_of
@@ -40,6 +41,7 @@ def install(input_processor_class: type) -> None:
         processed = process_inputs(self, request_id, prompt, params, *args, **kwargs)
         with _errors_for_the_caller():
             check_adapter(processed.lora_request)
+            check_text_only(processed)
             if request.prefix is not None:
                 _check_prefix(self, request, processed.prompt_token_ids)
         return processed
@@ -82,6 +84,20 @@ def _resolved(processor, params: SamplingParams) -> SoftRequest:
     check_tokens("answer_prefix", request.answer_prefix, vocabulary)
     check_tokens("lead_in", request.lead_ins[0], vocabulary)
     return request
+
+
+def check_text_only(processed: EngineCoreRequest) -> None:
+    """Refuse a prompt with more than tokens.
+
+    Raises:
+        ValueError: naming what else it has.
+    """
+    kinds = sorted({feature.modality for feature in processed.mm_features or ()})
+    if kinds:
+        raise ValueError(
+            f"extra_args['softthink'] in a request with {shown(kinds)}: soft tokens beside them have not been checked; "
+            "send a prompt of text alone, or the request without softthink"
+        )
 
 
 def _prefix_length(values: object) -> int:

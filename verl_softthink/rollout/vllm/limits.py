@@ -71,6 +71,11 @@ def check_engine(vllm_config) -> None:
             "enable_return_routed_experts": returns_routed_experts(vllm_config),
         }
     )
+    if model.uses_mrope:
+        raise ValueError(
+            f"{model.architecture} has 3-D positions, under which soft tokens have not been checked; use a text-only "
+            "model, or send requests without extra_args['softthink']"
+        )
     if vllm_config.use_v2_model_runner and (model.is_hybrid or model.is_attention_free or model.is_encoder_decoder):
         raise ValueError(
             f"{model.architecture} has a model state of its own in vLLM's V2 model runner, under which soft tokens "

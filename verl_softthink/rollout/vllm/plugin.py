@@ -3,6 +3,8 @@
 vLLM calls ``register`` in its API server, engine core and workers, before any engine is built.
 
 VocabParallelEmbedding           replaced by plug-in   feeds mixtures (embedding)
+transformers.utils.VocabParallelEmbedding, _VocabParallelEmbeddingBase
+                                 replaced              the same in the Transformers backend (embedding)
 GPUModelRunner._update_states, _preprocess, _sample, sample_tokens
                                  wrapped               the soft step (runner_v1)
 gpu.GPUModelRunner.add_requests, prepare_inputs, sample_tokens; gpu.Sampler.__call__
@@ -38,11 +40,11 @@ def register() -> None:
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
     from verl_softthink.cpu import seeded_requests
-    from verl_softthink.rollout.vllm import frontend, memory, prefix_cache, return_path, runner_v1, runner_v2
-    from verl_softthink.rollout.vllm.embedding import SoftVocabParallelEmbedding
+    from verl_softthink.rollout.vllm import embedding, frontend, memory, prefix_cache, return_path, runner_v1, runner_v2
     from verl_softthink.upstream.hooks import when_imported
 
-    PluggableLayer.register_oot(name="VocabParallelEmbedding")(SoftVocabParallelEmbedding)
+    PluggableLayer.register_oot(name="VocabParallelEmbedding")(embedding.SoftVocabParallelEmbedding)
+    when_imported("vllm.model_executor.models.transformers.utils")(embedding.install_in_transformers_backend)
     runner_v1.install(GPUModelRunner)
     if current_platform.is_cpu():
         seeded_requests.install(GPUModelRunner)

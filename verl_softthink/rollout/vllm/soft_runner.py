@@ -8,6 +8,7 @@ import logging
 import numpy as np
 import torch
 from torch import Tensor
+from vllm.distributed import get_tp_group
 from vllm.v1.outputs import SamplerOutput
 
 from verl_softthink.rollout.embedding import mixture_embeddings
@@ -58,7 +59,8 @@ class SoftRunner:
         #: Batch rows of soft requests, with the columns of their packed rows.
         self._columns: dict[int, int] = {}
         self._result: StepResult | None = None
-        self._rows_marked = False
+        #: Slots whose mixtures this step feeds, [R] int64; None if it feeds none.
+        self._fed: Tensor | None = None
 
     def add(self, request_id: str, values: dict, prompt: list[int]) -> None:
         """Give a request its slot; one that comes back after preemption keeps its own, and its history."""
@@ -95,9 +97,9 @@ class SoftRunner:
         """
         state = self.state
         self.slots = self.index = None
-        if self._rows_marked:
+        if self._fed is not None:
             self.embedding.soft_on.zero_()
-            self._rows_marked = False
+            self._fed = None
         if not len(state):
             return
         slot_of = np.array([state.slot(name, state.trash) for name in request_ids], dtype=np.int64)
@@ -113,20 +115,23 @@ class SoftRunner:
 
         rows, owner, index = input_positions(starts, first, soft)
         if len(rows):
+            self.embedding.expect(int(starts[-1]))
             fed = torch.from_numpy(np.stack((rows, slot_of[owner], index)))
             self._feed(*to_device(fed, state.device).unbind())
 
     def _feed(self, rows: Tensor, slots: Tensor, index: Tensor) -> None:
         """Mark input rows [R] and fill them with what was drawn at output ``index`` of ``slots``."""
+        self._fed = slots
         for part in torch.stack((rows, slots, index)).split(POSITIONS_AT_ONCE, dim=1):
             rows, slots, index = part.unbind()
             mixed, on = mixture_embeddings(self.state, slots, index, self.embedding)
             self.embedding.soft_rows.index_copy_(0, rows, mixed)
             self.embedding.soft_on.index_copy_(0, rows, on)
-        self._rows_marked = True
 
     def step(self, logits: Tensor) -> StepResult:
         """The soft step on raw logits [N, V]; call it before the sampler, which scales them in place."""
+        if self._fed is not None:
+            self.state.missed[self._fed] |= ~self.embedding.fed
         self._result = self._soft_step(self.state, logits, self.slots, self.index, self.embedding)
         return self._result
 
@@ -201,16 +206,31 @@ def track_requests(runner, scheduler_output) -> None:
     if soft is not None:
         for request_id in scheduler_output.finished_req_ids:
             soft.state.drop(request_id)
-    runner._softthink_failures = {}
+    failures, admitted = {}, False
     for new in scheduler_output.scheduled_new_reqs:
         extra = getattr(new.sampling_params, "extra_args", None) or {}
         if EXTRA_ARGS_KEY not in extra:
             continue
+        admitted = True
         try:
             soft_runner(runner).add(new.req_id, extra[EXTRA_ARGS_KEY], new.prompt_token_ids)
         except _REQUEST_ERRORS as error:
             logger.exception("the soft request %s was ended", new.req_id)
-            runner._softthink_failures[new.req_id] = f"softthink: {error}"
+            failures[new.req_id] = f"softthink: {error}"
+    if admitted and runner.vllm_config.parallel_config.tensor_parallel_size > 1:
+        failures = _failures_of_all_ranks(failures)
+        soft = getattr(runner, "_softthink", None)
+        for request_id in failures if soft is not None else ():
+            soft.state.drop(request_id)
+    runner._softthink_failures = failures
+
+
+def _failures_of_all_ranks(failures: dict[str, str]) -> dict[str, str]:
+    """What any rank could not take in, no rank may serve: they reduce their parts of its mixtures together."""
+    group = get_tp_group()
+    parts: list[dict[str, str]] = [{}] * group.world_size
+    torch.distributed.all_gather_object(parts, failures, group=group.cpu_group)
+    return {request_id: reason for part in reversed(parts) for request_id, reason in part.items()}
 
 
 def attach_step(runner, output, copy_stream):
