@@ -32,6 +32,7 @@ RECEIVERS: dict[str, dict[str, str]] = {
     },
     "liveness/watch.py": {"server": _SERVER},
     "likelihood/engine.py": {"class SoftTraceLikelihood": _ENGINE},
+    "likelihood/gradient_norms.py": {"class GradientNorms": _ENGINE},
     "rollout/vllm/adapters.py": {"adapter": "vllm.lora.request:LoRARequest"},
     "likelihood/unsampled.py": {"model_config": "verl.workers.config.model:HFModelConfig"},
     "likelihood/shared_prefix.py": {"class SharedPrefixes": _ENGINE, "config": _HF_CONFIG},

@@ -26,7 +26,11 @@ from verl_softthink.standalone import choose_platform
 
 BATCHES, PROMPTS, RESPONSES, TEMPERATURE = 3, 2, 2, 0.7
 MODES = "gumbel,gaussian,discrete"
-OVERRIDES = ("gaussian.law.gamma=1", "gaussian.filter.temperature=0.5", "gumbel.law.tau=0.5", "gumbel.filter.top_p=1")
+# Discrete thoughts are sampled hot: equal responses with a right and a wrong reward would have no gradient.
+OVERRIDES = (
+    *("gaussian.law.gamma=1", "gaussian.filter.temperature=0.5", "gumbel.law.tau=0.5", "gumbel.filter.top_p=1"),
+    "discrete.filter.temperature=3",
+)
 
 
 @pytest.fixture(scope="module")
