@@ -15,6 +15,7 @@ INERT = {
     "verl.utils.config.validate_config": "checks the softthink node, where there is one",
     "verl.trainer.ppo.v1.utils.compute_advantage_for_multi_trajectories": "its first line asks for our estimators",
     "verl.trainer.ppo.v1.trainer_base.compute_advantage_for_multi_trajectories": "the same, imported by name",
+    "verl.trainer.ppo.v1.get_trainer_cls": "acts on our trainer's name alone",
     "verl.trainer.ppo.reward.get_custom_reward_fn": "acts where the configuration has a softthink node",
     "verl.workers.engine_workers.TrainingWorker.__init__": "acts on our model type alone",
     "verl.workers.utils.losses.sft_loss": "its first line asks for softthink_token_weight in the batch",
