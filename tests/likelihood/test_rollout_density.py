@@ -38,7 +38,6 @@ LAWS = {
         "fed": "seed",
         "shown": "sampled",
     },
-    "gaussian weights": {"name": "gaussian_weights", "gamma": 0.8},
     "gumbel": {"name": "gumbel", "tau": 0.5},
 }
 

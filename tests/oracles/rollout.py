@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from oracles.rollout_laws import ReferencePosition, dirichlet, gaussian, gaussian_weights, mixture_of_inputs, multiplex
+from oracles.rollout_laws import ReferencePosition, dirichlet, gaussian, mixture_of_inputs, multiplex
 from verl_softthink.laws.noise import gumbel
 from verl_softthink.rollout.request import SoftRequest
 
@@ -40,8 +40,6 @@ def draw(logits: Tensor, request: SoftRequest, index: int, table: Tensor) -> Ref
             return multiplex(probs, request, index)
         case "dirichlet":
             return dirichlet(kept, log_probs, request, index)
-        case "gaussian_weights":
-            return gaussian_weights(kept, log_probs, request, index)
         case "mixture_of_inputs":
             return mixture_of_inputs(kept, log_probs, noise, request)
         case "gaussian":

@@ -77,17 +77,6 @@ def dirichlet(kept: list[int], log_probs: list[float], request: SoftRequest, ind
     return ReferencePosition(kept, log_weights, weights, density, density, shown)
 
 
-def gaussian_weights(kept: list[int], log_probs: list[float], request: SoftRequest, index: int) -> ReferencePosition:
-    """Noise of length gamma on the candidates' probabilities, without what would change their sum."""
-    noise = torch.special.ndtri(torch.tensor(_uniforms(request, index, kept), dtype=torch.float64))
-    moved = request.parameters["gamma"] * (noise - noise.mean()) / math.sqrt(max(len(kept) - 1, 1))
-    weights = [math.exp(value) + step for value, step in zip(log_probs, moved.tolist(), strict=True)]
-    # Of K - 1 standard normal coordinates.
-    density = -float((noise - noise.mean()).square().sum()) / 2
-    shown = kept[max(range(len(kept)), key=lambda slot: weights[slot])]
-    return ReferencePosition(kept, weights, weights, density, density, shown)
-
-
 def _log_gamma(shape: float, uniforms: list[float]) -> float:
     d = shape + 2 / 3
     accepted = d

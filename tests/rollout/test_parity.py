@@ -39,7 +39,6 @@ LAW_SETTINGS = [
     {"name": "gumbel", "tau": 0.5, "noise_scale": 0.7},
     {"name": "dirichlet", "concentration": 0.3},
     {"name": "concrete", "tau": 0.1},
-    {"name": "gaussian_weights"},
     {"name": "gaussian", "shown": "sampled"},
 ]
 

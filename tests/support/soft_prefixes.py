@@ -24,7 +24,6 @@ CASES = [
     ({"name": "gaussian"}, 9),
     ({"name": "gaussian", "normalise_over": "candidates", "fed": "seed"}, 20),
     ({"name": "dirichlet", "concentration": 2.0}, 7),
-    ({"name": "gaussian_weights", "gamma": 1.0}, 9),
     ({"name": "multiplex", "draws": 3}, 20),
     ({"name": "mixture_of_inputs"}, 20),
     ({"name": "deterministic"}, 8),

@@ -132,6 +132,7 @@ def test_no_second_place_looks_for_the_marker():
     assert readers == {
         "config/settings.py": {"isinstance", "shown"},
         "doctor/written.py": {"Responses.of_ids"},
+        "evaluation/gradient/run.py": {"require_open_turn"},
         "evaluation/audit/run.py": {"EndOfThinking", "require_open_turn"},
         "evaluation/run.py": {"require_open_turn"},
         "methods/attnrl/scoring.py": {"ResponseParser"},

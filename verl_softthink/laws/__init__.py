@@ -12,7 +12,6 @@ from verl_softthink.laws.deterministic import DeterministicLaw
 from verl_softthink.laws.dirichlet import DirichletLaw
 from verl_softthink.laws.discrete import DiscreteLaw
 from verl_softthink.laws.gaussian import GaussianLaw
-from verl_softthink.laws.gaussian_weights import GaussianWeightsLaw
 from verl_softthink.laws.gumbel import GumbelLaw
 from verl_softthink.laws.gumbel_reference import GumbelReferenceLaw
 from verl_softthink.laws.mixture import Mixture
@@ -29,7 +28,6 @@ LAWS = LawRegistry(
         ConcreteLaw(),
         GumbelReferenceLaw(),
         GaussianLaw(),
-        GaussianWeightsLaw(),
         MultiplexLaw(),
         DirichletLaw(),
         MixtureOfInputsLaw(),

@@ -29,8 +29,6 @@ class Law(ABC):
     single_token: ClassVar[bool] = False
     #: Whether the draw is an embedding (``Action.fed``) rather than weights: see ``gaussian``.
     draws_embedding: ClassVar[bool] = False
-    #: Whether weights may be negative.
-    signed_weights: ClassVar[bool] = False
     #: What l may be normalised over, the default first.
     normalisers: ClassVar[tuple[str, ...]] = ("candidates", "vocabulary")
     #: Candidates less likely than this share of the first are left out at rollout, whatever the filter keeps.

@@ -124,7 +124,7 @@ def _check_values(trace: SoftTrace, request: SoftRequest, vocabulary: int) -> No
         )
     action = Action(ids=trace.ids[drawn].long(), values=trace.values[drawn])
     weights = law.weights(action, law.columns(len(drawn), **request.parameters))
-    mixture = ((weights >= 0).all(-1) | law.signed_weights) & ((weights.sum(-1) - 1).abs() <= ROUNDING)
+    mixture = (weights >= 0).all(-1) & ((weights.sum(-1) - 1).abs() <= ROUNDING)
     wrong = torch.zeros_like(trace.drawn).index_put((drawn,), ~mixture)
     _refuse(wrong, trace.values, f"has values that give no weights of the law {request.law!r}, which sum to 1")
 
