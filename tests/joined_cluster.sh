@@ -4,13 +4,13 @@
 #
 #   bash tests/joined_cluster.sh [OVERRIDES ...]
 #
-# Environment: OUT, logs and metrics; PYTHON; PORT of the cluster.
+# Environment: OUT, logs and metrics; PYTHON; PORT of the cluster, none of those that Ray gives its workers (10001 to 19999).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/recipes/published/pocket_cpu.sh
 
 export PYTHON=${PYTHON:-python} HF_HUB_OFFLINE=1
-OUT=${OUT:-outputs/joined_cluster} PORT=${PORT:-16379}
+OUT=${OUT:-outputs/joined_cluster} PORT=${PORT:-6479}
 mkdir -p "$OUT"
 OUT=$(cd "$OUT" && pwd)
 if [ ! -f "$OUT/data/val.parquet" ]; then
@@ -21,9 +21,10 @@ export MODEL_PATH TRAIN_FILE=$OUT/data/train.parquet TEST_FILE=$OUT/data/val.par
 # Ray protects a cluster by a token where the machine has one; a run that names the cluster by address must say so too.
 export RAY_AUTH_MODE=${RAY_AUTH_MODE:-disabled}
 
+: >"$OUT/head.log"
 env -u VERL_PLATFORM -u OMP_NUM_THREADS -u VERL_FILE_LOGGER_PATH "$PYTHON" -c 'from ray.scripts.scripts import main; main()' \
     start --head --block --port="$PORT" --num-cpus=16 --num-gpus=1 --object-store-memory=400000000 \
-    --include-dashboard=false --disable-usage-stats --temp-dir="$(mktemp -d /tmp/ray-XXXXXX)" >"$OUT/head.log" 2>&1 &
+    --include-dashboard=false --disable-usage-stats --temp-dir="$(mktemp -d /tmp/ray-XXXXXX)" >>"$OUT/head.log" 2>&1 &
 head=$!
 trap 'kill "$head"; wait "$head" || true' EXIT
 until grep -q "Ray runtime started" "$OUT/head.log"; do
