@@ -35,8 +35,9 @@ FAILURES = {
 }
 _REASON_SHIFT = 3
 _REASON_MASK = 15
-#: Whether a packed reason is a failure; looked up for every request at every step.
-_IS_FAILURE = np.isin(np.arange(_REASON_MASK + 1), [END_REASONS.index(reason) for reason in FAILURES])
+#: The failures among packed reasons.
+_FAILURES = {number: reason for number, reason in enumerate(END_REASONS) if reason in FAILURES}
+_IS_FAILURE = np.isin(np.arange(_REASON_MASK + 1), [*_FAILURES])
 #: Number of candidate slots, in bits 16 to 23.
 _SLOTS_SHIFT = 16
 _HEADER_COLUMNS = 4
@@ -161,17 +162,18 @@ def pack_rows(
     fed: Tensor | None = None,
 ) -> Tensor:
     """Pack N positions into int32 rows [N, 4 + 2K + H] on the device they are on."""
-    flags = (
-        drawn.int() * FLAG_DRAWN
-        + soft.int() * FLAG_SOFT
-        + forced.int() * FLAG_FORCED
-        + discrete.int() * FLAG_DISCRETE
-        + cut.int() * FLAG_CUT
-        + (reason.int() << _REASON_SHIFT)
-        + (ids.shape[1] << _SLOTS_SHIFT)
-    )
-    header = torch.stack((flags, *(_bits(column) for column in (log_prob, entropy, scale))), dim=-1)
-    return torch.cat((header, ids.int(), _bits(values), *(() if fed is None else (_bits(fed),))), dim=-1)
+    flags = (reason.int() << _REASON_SHIFT) + (ids.shape[1] << _SLOTS_SHIFT)
+    for flag, value in (
+        (drawn, FLAG_DRAWN),
+        (soft, FLAG_SOFT),
+        (forced, FLAG_FORCED),
+        (discrete, FLAG_DISCRETE),
+        (cut, FLAG_CUT),
+    ):
+        flags.add_(flag, alpha=value)
+    numbers = _bits(torch.stack((log_prob, entropy, scale), dim=-1))
+    columns = (flags[:, None], numbers, ids.int(), _bits(values))
+    return torch.cat(columns if fed is None else (*columns, _bits(fed)), dim=-1)
 
 
 def _bits(values: Tensor) -> Tensor:
@@ -233,3 +235,8 @@ def failure_at(rows: np.ndarray) -> tuple[int, str] | None:
     reasons = (rows[:, 0] >> _REASON_SHIFT) & _REASON_MASK
     (found,) = _IS_FAILURE[reasons].nonzero()
     return (int(found[0]), END_REASONS[reasons[found[0]]]) if len(found) else None
+
+
+def failure_of_row(row: np.ndarray) -> str | None:
+    """As ``failure_at`` of one row [C]: a tenth of the time, for every request at every step."""
+    return _FAILURES.get((int(row[0]) >> _REASON_SHIFT) & _REASON_MASK)

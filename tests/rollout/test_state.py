@@ -9,6 +9,7 @@ from verl_softthink.laws import LAWS
 from verl_softthink.rollout.embedding import TableEmbedding, mixture_embeddings
 from verl_softthink.rollout.phase.markers import text_marker_table
 from verl_softthink.rollout.request import resolve
+from verl_softthink.rollout.settings_table import INTEGERS, NUMBERS
 from verl_softthink.rollout.state import SoftState, history_bytes
 from verl_softthink.rollout.step import soft_step
 from verl_softthink.trace import failure_at, unpack_rows
@@ -82,11 +83,12 @@ def test_whatever_is_not_refused_fits_the_tables(state):
             state.markers.make_room(state.texts_alive)
             state.markers.add(found.marker_text, text_marker_table(found.marker_text.encode(), [b"w"]))
         state.add("r", found)
-        slot = state.slot("r")
-        for name in ("seed", "top_k", "max_topk"):
-            assert int(getattr(state, name)[slot]) == getattr(found, name)
-        for name in ("temperature", "top_p", "cold_entropy", "min_p"):
-            held, asked = float(getattr(state, name)[slot]), getattr(found, name)
+        held_settings = state.read(torch.tensor([state.slot("r")]))
+        for name in INTEGERS:
+            if hasattr(found, name) and name not in ("law", "carries_embedding"):
+                assert int(held_settings[name]) == getattr(found, name)
+        for name in NUMBERS:
+            held, asked = float(held_settings[name]), getattr(found, name)
             assert held == pytest.approx(asked, rel=1e-6, abs=0) or 0 < asked < torch.finfo(torch.float32).tiny
             assert (held > 0) == (asked > 0) and held < float("inf")
         state.drop("r")
@@ -143,7 +145,7 @@ def test_a_mixture_that_is_not_finite_is_not_fed_and_ends_its_request(name, brok
     assert fed.all() and (mixed == 0).all()
     second = step(state, torch.zeros(VOCABULARY), 1, TableEmbedding(table))
     assert failure_at(second.rows.numpy()[:1]) == (0, "bad_draw") and second.token[0] == 1
-    assert failure_at(second.rows.numpy()[1:]) is None and int(state.unfed[state.slot("sound")]) == 0
+    assert failure_at(second.rows.numpy()[1:]) is None and int(state.fault[state.slot("sound")]) == 0
     # The next request in the slot begins anew.
     state.drop("r")
     state.add("r", soft(name=name))
@@ -153,7 +155,7 @@ def test_a_mixture_that_is_not_finite_is_not_fed_and_ends_its_request(name, brok
 def test_a_density_that_is_not_finite_ends_the_request_where_it_is_drawn():
     state = SoftState(slots=1, length=4, width=9, device=torch.device("cpu"))
     state.add("r", soft(name="gumbel"))
-    state.parameters["noise_scale"][:] = 0
+    state.settings.parameters["noise_scale"][:] = 0
     result = step(state, -torch.arange(VOCABULARY).float(), 0, TableEmbedding(torch.randn(6, HIDDEN)))
     assert failure_at(result.rows.numpy()[:1]) == (0, "bad_draw")
     trace = unpack_rows(result.rows.numpy()[:1])

@@ -63,7 +63,7 @@ def decisions(state: SoftState, shown, sampled, entropies, bad, bad_draw=(), fir
         index = torch.tensor([i, 0])
         broken = torch.tensor([REASON_BAD_LOGITS if bad[i] else REASON_NONE, REASON_NONE])
         entropy, unfit = torch.full((2,), entropies[i]), torch.full((2,), i in bad_draw)
-        step, text = control(state, slots, index, torch.full((2,), shown[i]), entropy, broken, unfit)
+        step, text = control(state, state.read(slots), slots, index, torch.full((2,), shown[i]), entropy, broken, unfit)
         state.phases.write(slots, index, step, text)
         left = not (step.drawn[0] or step.forced[0])
         token = sampled[i] if left else int(step.token[0])

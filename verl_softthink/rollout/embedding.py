@@ -18,7 +18,11 @@ from verl_softthink.laws.gaussian import (
     perturb,
     root_mean_square,
 )
+from verl_softthink.rollout.phase.machine import REASON_BAD_DRAW, REASON_NONE
+from verl_softthink.rollout.settings_table import RowSettings
 from verl_softthink.rollout.state import SoftState
+
+(_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.own) if law.draws_embedding)
 
 
 @runtime_checkable
@@ -60,8 +64,8 @@ class TableEmbedding:
 
 def draw_embedding(
     state: SoftState,
+    settings: RowSettings,
     scaled: Float[Tensor, "rows vocabulary"],
-    slots: Int64[Tensor, " rows"],
     index: Int64[Tensor, " rows"],
     action: Action,
     log_prob: Float[Tensor, " rows"],
@@ -72,8 +76,9 @@ def draw_embedding(
     A mean over the vocabulary is a product of [N, V] by the table for the whole batch, as large as the output head's.
 
     Args:
+        settings: of the N rows.
         scaled: [N, V] logits divided by the temperature.
-        slots, index: [N], as in ``soft_step``.
+        index: [N], as in ``soft_step``.
         action: [N, K] what the laws drew.
         log_prob: [N] its density; for these rows that of the shown token.
         embedding: the input embedding.
@@ -81,16 +86,16 @@ def draw_embedding(
     Returns:
         the action with ``fed`` [N, H] in the table's dtype and ``scale`` [N], 0 in other rows; and the density [N].
     """
-    own = state.drawing_embeddings(slots)
+    own = _draws_embedding(settings)
     mean = None
     if "candidates" in state.means_alive:
         mean = embedding.mean(action.ids.clamp(min=0), _mean_weights(action))
     if "vocabulary" in state.means_alive:
         whole = embedding.vocabulary_mean(scaled.softmax(-1))
-        mean = whole if mean is None else torch.where(state.over_vocabulary[slots][:, None], whole, mean)
-    gamma = state.parameters[GAMMA.name][slots]
+        mean = whole if mean is None else torch.where(settings.over_vocabulary[:, None], whole, mean)
+    gamma = settings.parameters[GAMMA.name]
     scale = torch.where(own, gamma * embedding.root_mean_square(), 0.0)
-    fed = _draw(mean, scale, state.seed[slots], index, embedding)
+    fed = _draw(mean, scale, settings["seed"], index, embedding)
     log_prob = log_prob + torch.where(own, log_density(fed, mean, scale), 0.0)
     return Action(ids=action.ids, values=action.values, fed=fed, scale=scale), log_prob
 
@@ -101,7 +106,7 @@ def mixture_embeddings(
     """Input embeddings of already generated positions.
 
     In place of one that is not finite zeros are fed: it would stay in the blocks of the cache and poison whoever gets
-    them next. ``state.unfed`` counts it, and the request's next step ends it.
+    them next. ``state.fault`` says so, and the request's next step ends it.
 
     Args:
         slots, index: [R] int64, the request and the output index of each input row.
@@ -110,43 +115,50 @@ def mixture_embeddings(
     Returns:
         embeddings [R, H] in the table's dtype and soft [R] bool: where false, the row's token is fed as it is.
     """
-    ids = state.ids[slots, index].long()
-    action = Action(ids=ids, values=state.values[slots, index])
-    parameters = state.law_parameters(slots)
+    at = state.at(slots, index)
+    settings = state.read(slots)
+    ids = state.ids.flatten(0, 1).index_select(0, at).long()
+    action = Action(ids=ids, values=state.values.flatten(0, 1).index_select(0, at))
+    parameters = settings.parameters
     weights = None
     for name in state.laws_alive:
         drawn = LAWS[name].weights(action, parameters)
-        own = (state.law[slots] == LAWS.number(name))[:, None]
+        own = settings.has_law(name)[:, None]
         weights = drawn if weights is None else torch.where(own, drawn, weights)
     soft = state.phases.soft(slots, index)
     # A row that is not soft has no candidates and its weights may be nan: it mixes nothing.
     weights = torch.where(soft[:, None], weights, 0.0)
     mixed = embedding.mean(ids.clamp(min=0), weights).to(embedding.dtype)
     if state.means_alive:
-        drawn = _embedding_of_history(state, slots, index, action, embedding)
-        mixed = torch.where(state.drawing_embeddings(slots)[:, None], drawn, mixed)
+        drawn = _embedding_of_history(state, settings, at, index, action, embedding)
+        mixed = torch.where(_draws_embedding(settings)[:, None], drawn, mixed)
     unfed = soft & ~mixed.isfinite().all(-1)
-    state.unfed.index_add_(0, slots, unfed.int())
+    state.fault.scatter_reduce_(0, slots, torch.where(unfed, REASON_BAD_DRAW, REASON_NONE), "amax")
     return torch.where(unfed[:, None], 0.0, mixed), soft
 
 
 def _embedding_of_history(
-    state: SoftState, slots: Tensor, index: Tensor, action: Action, embedding: InputEmbedding
+    state: SoftState, settings: RowSettings, at: Tensor, index: Tensor, action: Action, embedding: InputEmbedding
 ) -> Tensor:
     """[R, H] the embeddings that were drawn at already generated positions: kept, or rebuilt from mean and seed."""
     fed = None
     if state.rebuilds_embeddings:
         mean = embedding.mean(action.ids.clamp(min=0), _mean_weights(action))
-        fed = _draw(mean, state.scale[slots, index], state.seeds[slots, index], index, embedding)
+        fed = _draw(mean, state.scale.take(at), state.seeds.take(at), index, embedding)
     if state.carries_embeddings:
-        kept = state.fed[slots, index]
-        fed = kept if fed is None else torch.where(state.carries_embedding[slots][:, None], kept, fed)
+        kept = state.fed.flatten(0, 1).index_select(0, at)
+        fed = kept if fed is None else torch.where(settings["carries_embedding"].bool()[:, None], kept, fed)
     return fed
 
 
 def _draw(mean: Tensor, scale: Tensor, seed: Tensor, index: Tensor, embedding: InputEmbedding) -> Tensor:
     """The same arithmetic at the draw and in every replay."""
     return perturb(mean, scale, coordinate_noise(seed, index, embedding.width)).to(embedding.dtype)
+
+
+def _draws_embedding(settings: RowSettings) -> Tensor:
+    """[N] bool, rows whose law draws an embedding."""
+    return settings["law"] == _EMBEDDING_LAW
 
 
 def _mean_weights(action: Action) -> Tensor:

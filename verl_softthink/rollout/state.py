@@ -14,28 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from verl_softthink.laws import LAWS, NO_CANDIDATE, FilterParameters, LawParameters
+from verl_softthink.laws import LAWS, NO_CANDIDATE
 from verl_softthink.rollout.phase.history import PhaseHistory
 from verl_softthink.rollout.phase.lead_in import MAX_FORCED
 from verl_softthink.rollout.phase.markers import TextMarkers
 from verl_softthink.rollout.request import SoftRequest
+from verl_softthink.rollout.settings_table import RowSettings, SettingsTable
 from verl_softthink.rollout.to_device import to_device
 from verl_softthink.thinking import MAX_MARKER, MAX_TEXT_BYTES, begun_part
 from verl_softthink.trace import row_width
-
-(_EMBEDDING_LAW,) = (number for number, law in enumerate(LAWS.own) if law.draws_embedding)
-#: Integer settings of phase control; in the trash row they are 0, with which it stays in its answer.
-PHASE_SETTINGS = (
-    "budget",
-    "cold_length",
-    "answer_prefix_length",
-    "answer_budget",
-    "stop",
-    "switches",
-    "switch_window",
-    "marker_length",
-    "text_marker",
-)
 
 
 class SoftState:
@@ -66,25 +53,9 @@ class SoftState:
         def table(*shape: int, dtype: torch.dtype, fill: float = 0) -> Tensor:
             return torch.full((rows, *shape), fill, dtype=dtype, device=device)
 
-        # Settings, one row a request.
-        self.law = table(dtype=torch.int64)
-        self.over_vocabulary = table(dtype=torch.bool)
-        self.seed = table(dtype=torch.int64)
-        #: Parameters of the laws, [rows] by name. A law's appear with its first request; a row whose law does not have
-        #: a parameter holds some valid value.
-        self.parameters: dict[str, Tensor] = {}
-        self.carries_embedding = table(dtype=torch.bool)
-        #: Mixtures that were not finite and were not fed, and whether the model has missed those that were.
-        self.unfed = table(dtype=torch.int32)
-        self.missed = table(dtype=torch.bool)
-        self.temperature = table(dtype=torch.float32, fill=1)
-        self.top_k = table(dtype=torch.int64, fill=1)
-        self.top_p = table(dtype=torch.float32, fill=1)
-        self.min_p = table(dtype=torch.float32)
-        self.max_topk = table(dtype=torch.int64, fill=1)
-        # Phase settings are read together: one table, one column each.
-        self.phase_settings = table(len(PHASE_SETTINGS), dtype=torch.int64)
-        self.cold_entropy = table(dtype=torch.float32)
+        self.settings = SettingsTable(rows, device)
+        #: Why a request cannot go on, as the largest ``REASON_*`` met: its mixture was not finite, or was not fed.
+        self.fault = table(dtype=torch.int64)
         self.marker = table(MAX_MARKER, dtype=torch.int64, fill=-1)
         #: By how much of the marker has begun, in tokens or bytes.
         self.lead_in = table(MAX_TEXT_BYTES, MAX_FORCED, dtype=torch.int32, fill=-1)
@@ -114,8 +85,8 @@ class SoftState:
     @property
     def nbytes(self) -> int:
         """Bytes of all tables on the device."""
-        tables = (*vars(self).values(), *self.parameters.values(), *vars(self.phases).values())
-        return sum(table.nbytes for table in tables if isinstance(table, Tensor))
+        tables = (*vars(self).values(), *vars(self.phases).values())
+        return self.settings.nbytes + sum(table.nbytes for table in tables if isinstance(table, Tensor))
 
     def slot(self, request_id: str, ordinary: int | None = None) -> int | None:
         """The slot of a request; ``ordinary`` for one that is not soft."""
@@ -141,26 +112,9 @@ class SoftState:
         self._kinds[kind] += 1
         if self._kinds[kind] == 1:
             self._refresh()
-        self.unfed[slot], self.missed[slot] = 0, False
-        self.law[slot] = LAWS.number(request.law)
-        self.over_vocabulary[slot] = request.normalise_over == "vocabulary"
-        self._set_parameters(slot, request)
-        self.carries_embedding[slot] = request.carries_embedding
+        self.fault[slot] = 0
         self.soft_prefix_length[slot] = request.soft_prefix_length
-        for name in ("seed", "temperature", "top_k", "top_p", "min_p", "max_topk", "cold_entropy"):
-            getattr(self, name)[slot] = getattr(request, name)
-        phase = {
-            "budget": request.budget,
-            "cold_length": request.cold_length,
-            "answer_prefix_length": len(request.answer_prefix),
-            "answer_budget": request.answer_budget,
-            "stop": request.stop,
-            "switches": request.switches,
-            "switch_window": request.switch_window,
-            "marker_length": len(request.marker),
-            "text_marker": self.markers.number(request.marker_text),
-        }
-        self.phase_settings[slot] = to_device(torch.tensor([phase[name] for name in PHASE_SETTINGS]), self.device)
+        self.settings.write(slot, request, self.markers.number(request.marker_text))
         lists = (
             (self.marker[slot], request.marker),
             (self.answer_prefix[slot], request.answer_prefix),
@@ -170,14 +124,6 @@ class SoftState:
         parts = len(request.lead_ins)
         self.lead_in[slot, :parts] = to_device(_right_aligned(request.lead_ins, MAX_FORCED), self.device)
         self.lead_in_length[slot, :parts] = to_device(torch.tensor([*map(len, request.lead_ins)]).int(), self.device)
-
-    def _set_parameters(self, slot: int, request: SoftRequest) -> None:
-        for parameter in LAWS[request.law].parameters:
-            if parameter.dtype is None:
-                continue
-            if parameter.name not in self.parameters:
-                self.parameters[parameter.name] = parameter.column(self.slots + 1, parameter.default, self.device)
-            self.parameters[parameter.name][slot] = parameter.number(request.parameters[parameter.name])
 
     def begun(self, request: SoftRequest, tokens: list[int]) -> int:
         """How much of a request's marker the tokens of its thought have begun: bytes of a text, or tokens."""
@@ -212,6 +158,8 @@ class SoftState:
         #: What the means of drawn embeddings are over, "candidates" and "vocabulary".
         self.means_alive = {request.normalise_over for request in drawn}
         self.carries_embeddings = any(request.carries_embedding for request in drawn)
+        #: Whether a shown token is drawn beside an embedding.
+        self.draws_shown = any(LAWS[request.law].draws_shown(request.parameters) for request in drawn)
         self.rebuilds_embeddings = any(request.rebuilds_embedding for request in drawn)
         self.normalisers_alive = {request.normalise_over for request in alive}
         self.whole_vocabulary = any(law.whole_vocabulary for law in laws)
@@ -232,23 +180,13 @@ class SoftState:
         #: Whether some marker that is matched by tokens can have begun without being complete.
         self.parts_tokens = any(not request.marker_text and len(request.marker) > 1 for request in alive)
 
-    def law_parameters(self, slots: Tensor) -> LawParameters:
-        """Parameters of the laws alive, [N] each."""
-        return {name: self.parameters[name][slots] for name in self.parameters_alive}
+    def read(self, slots: Tensor) -> RowSettings:
+        """The settings of batch rows whose slots are [N]."""
+        return self.settings.read(slots, self.parameters_alive)
 
-    def drawing_embeddings(self, slots: Tensor) -> Tensor:
-        """[N] bool, rows whose law draws an embedding."""
-        return self.law[slots] == _EMBEDDING_LAW
-
-    def filter_parameters(self, slots: Tensor) -> FilterParameters:
-        """Candidate filters of rows, [N]; a step divides its logits by the temperature once for all."""
-        return FilterParameters(
-            temperature=None,
-            top_k=self.top_k[slots],
-            top_p=self.top_p[slots],
-            min_p=self.min_p[slots],
-            max_topk=self.max_topk[slots],
-        )
+    def at(self, slots: Tensor, index: Tensor) -> Tensor:
+        """[N] where ``flat`` history tables have position ``index`` of ``slots``; the last position behind the end."""
+        return slots * self.length + index.clamp(max=self.length - 1)
 
 
 def _right_aligned(lists: Sequence[Sequence[int]], width: int) -> Tensor:

@@ -14,7 +14,8 @@ from torch.nn.functional import pad
 from verl_softthink.laws import LAWS, NO_CANDIDATE, Action, Candidates, candidate_log_probs, select_candidates
 from verl_softthink.rollout.embedding import InputEmbedding, draw_embedding
 from verl_softthink.rollout.phase.control import control
-from verl_softthink.rollout.phase.machine import REASON_BAD_DRAW, REASON_BAD_LOGITS, REASON_NONE, REASON_NOT_FED
+from verl_softthink.rollout.phase.machine import REASON_BAD_LOGITS, REASON_NONE
+from verl_softthink.rollout.settings_table import RowSettings
 from verl_softthink.rollout.state import SoftState
 from verl_softthink.trace import pack_rows
 
@@ -63,38 +64,38 @@ def soft_step(
         index: [N] int64 index of the token being generated.
         embedding: the input embedding; read only where a live law draws embeddings.
     """
+    settings = state.read(slots)
     scaled = logits.float()
     if not state.unit_temperature:
-        scaled = scaled / state.temperature[slots][:, None]
-    drawn = _draw(state, scaled, slots, index)
+        scaled = scaled / settings["temperature"][:, None]
+    drawn = _draw(state, settings, scaled, index)
     action, log_prob = drawn.action, drawn.log_prob
     if state.means_alive:
-        action, log_prob = draw_embedding(state, scaled, slots, index, drawn.action, log_prob, embedding)
+        action, log_prob = draw_embedding(state, settings, scaled, index, drawn.action, log_prob, embedding)
     entropy = _entropy(scaled) if state.needs_entropy else torch.full_like(log_prob, torch.nan)
 
     shown = action.ids.gather(1, drawn.shown_slot[:, None])[:, 0]
-    bad = torch.where(drawn.bad, REASON_BAD_LOGITS, REASON_NONE)
-    bad = torch.where(state.unfed[slots] > 0, REASON_BAD_DRAW, bad)
-    bad = torch.where(state.missed[slots], REASON_NOT_FED, bad)
+    bad = torch.where(drawn.bad & (slots != state.trash), REASON_BAD_LOGITS, REASON_NONE)
+    bad = torch.maximum(bad, state.fault.index_select(0, slots))
     bad_draw = ~(log_prob + drawn.token_log_prob).isfinite()
-    step, begun = control(state, slots, index, shown, entropy, bad, bad_draw)
+    step, begun = control(state, settings, slots, index, shown, entropy, bad, bad_draw)
     log_prob = torch.where(step.soft, log_prob, drawn.token_log_prob)
     log_prob = torch.where(step.drawn, log_prob, 0.0)
 
     ids = torch.where(step.drawn[:, None], action.ids, NO_CANDIDATE)
     values = torch.where(step.drawn[:, None], action.values, 0.0)
     scale = torch.zeros_like(log_prob) if action.scale is None else torch.where(step.drawn, action.scale, 0.0)
-    at = (slots, index.clamp(max=state.length - 1))
-    state.ids[at] = ids.int()
-    state.values[at] = values
+    at = state.at(slots, index)
+    state.ids.flatten(0, 1).index_copy_(0, at, ids.int())
+    state.values.flatten(0, 1).index_copy_(0, at, values)
     state.phases.write(slots, index, step, begun)
     fed = None
     if action.scale is not None:
-        state.scale[at] = scale
-        state.seeds[at] = state.seed[slots]
+        state.scale.view(-1).index_copy_(0, at, scale)
+        state.seeds.view(-1).index_copy_(0, at, settings["seed"])
         if state.carries_embeddings:
             fed = torch.where(step.drawn[:, None], action.fed, 0.0)
-            state.fed[at] = fed
+            state.fed.flatten(0, 1).index_copy_(0, at, fed)
     return StepResult(
         overrides=step.drawn | step.forced,
         token=step.token,
@@ -116,20 +117,23 @@ def soft_step(
     )
 
 
-def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Drawn:
+def _draw(state: SoftState, settings: RowSettings, scaled: Tensor, index: Tensor) -> _Drawn:
     """Sample every law alive on all rows and keep each row's own."""
-    parameters = state.law_parameters(slots)
+    parameters = settings.parameters
     merged: tuple[Tensor, ...] | None = None
     for name in state.laws_alive:
         law = LAWS[name]
         if law.whole_vocabulary:
             candidates, bad = _whole_vocabulary(scaled)
         else:
-            candidates, bad = _filtered(state, scaled, slots)
-        noise = law.noise(state.seed[slots], index, candidates, state.width)
+            candidates, bad = _filtered(state, settings, scaled)
+        if law.draws_embedding and not state.draws_shown:
+            noise = torch.zeros_like(candidates.log_probs)
+        else:
+            noise = law.noise(settings["seed"], index, candidates, state.width)
         action = law.sample(candidates, parameters, noise)
         action = _in_slots(action, state.width)
-        log_probs = _action_log_probs(state, scaled, slots, action)
+        log_probs = _action_log_probs(state, settings, scaled, action)
         slot = law.shown_slot(action, parameters)
         token_log_prob = law.token_log_prob(action, slot, log_probs, parameters)
         # A drawn embedding is scored once it is drawn, beside the shown token.
@@ -138,13 +142,13 @@ def _draw(state: SoftState, scaled: Tensor, slots: Tensor, index: Tensor) -> _Dr
         if merged is None:
             merged = drawn
         else:
-            own = state.law[slots] == LAWS.number(name)
+            own = settings.has_law(name)
             merged = tuple(
                 torch.where(own[:, None] if new.dim() == 2 else own, new, old)
                 for new, old in zip(drawn, merged, strict=True)
             )
     ids, values, slot, log_prob, token_log_prob, bad = merged
-    return _Drawn(Action(ids=ids, values=values), slot, log_prob, token_log_prob, bad & (slots != state.trash))
+    return _Drawn(Action(ids=ids, values=values), slot, log_prob, token_log_prob, bad)
 
 
 def _in_slots(action: Action, width: int) -> Action:
@@ -155,17 +159,15 @@ def _in_slots(action: Action, width: int) -> Action:
     return Action(ids=pad(action.ids, (0, missing), value=NO_CANDIDATE), values=pad(action.values, (0, missing)))
 
 
-def _filtered(state: SoftState, scaled: Tensor, slots: Tensor) -> tuple[Candidates, Tensor]:
+def _filtered(state: SoftState, settings: RowSettings, scaled: Tensor) -> tuple[Candidates, Tensor]:
     """Candidates, and [N] bool: logits with a nan or +inf, or nothing but -inf, which leave no first candidate."""
-    candidates = select_candidates(
-        scaled, state.filter_parameters(slots), width=state.width, fetch=state.fetch, limited=state.limited
-    )
+    candidates = select_candidates(scaled, settings.filter, width=state.width, fetch=state.fetch, limited=state.limited)
     # Of logits that are not all numbers the largest is nan or infinite: no pass over the vocabulary is added.
     bad = ~candidates.log_probs[:, 0].isfinite()
     if state.normalisers_alive == {"candidates"}:
         return candidates, bad
     over_vocabulary = candidate_log_probs(scaled, candidates.ids, normalise_over="vocabulary")
-    own = state.over_vocabulary[slots][:, None]
+    own = settings.over_vocabulary[:, None]
     return Candidates(candidates.ids, torch.where(own, over_vocabulary, candidates.log_probs)), bad
 
 
@@ -176,14 +178,14 @@ def _whole_vocabulary(scaled: Tensor) -> tuple[Candidates, Tensor]:
     return Candidates(ids, scaled.masked_fill(bad[:, None], 0.0).log_softmax(-1)), bad
 
 
-def _action_log_probs(state: SoftState, scaled: Tensor, slots: Tensor, action: Action) -> Tensor:
+def _action_log_probs(state: SoftState, settings: RowSettings, scaled: Tensor, action: Action) -> Tensor:
     """l of the action's own candidates, computed exactly as training will compute it."""
     by_normaliser = {
         name: candidate_log_probs(scaled, action.ids, normalise_over=name) for name in sorted(state.normalisers_alive)
     }
     if len(by_normaliser) == 1:
         return next(iter(by_normaliser.values()))
-    own = state.over_vocabulary[slots][:, None]
+    own = settings.over_vocabulary[:, None]
     return torch.where(own, by_normaliser["vocabulary"], by_normaliser["candidates"])
 
 

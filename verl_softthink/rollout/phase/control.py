@@ -7,12 +7,14 @@ from verl_softthink.rollout.phase.history import phase_state
 from verl_softthink.rollout.phase.machine import DISCRETE, THINKING, PhaseParameters, PhaseStep, advance
 from verl_softthink.rollout.phase.markers import begun_tokens, ends_with
 from verl_softthink.rollout.phase.switching import SwitchParameters
-from verl_softthink.rollout.state import PHASE_SETTINGS, SoftState
+from verl_softthink.rollout.settings_table import RowSettings
+from verl_softthink.rollout.state import SoftState
 from verl_softthink.thinking import MAX_MARKER, MAX_TEXT_BYTES
 
 
 def control(
     state: SoftState,
+    settings: RowSettings,
     slots: Tensor,
     index: Tensor,
     shown: Tensor,
@@ -23,6 +25,7 @@ def control(
     """Decide a step for N rows.
 
     Args:
+        settings: of the N rows.
         slots, index: [N], as in ``soft_step``.
         shown: [N] int64, the token that the law's action would show.
         entropy: [N] float32 nats.
@@ -31,13 +34,12 @@ def control(
     Returns:
         the step, and how much of the marker had begun before it, [N] int64 tokens or bytes.
     """
-    settings = dict(zip(PHASE_SETTINGS, state.phase_settings[slots].unbind(-1), strict=True))
     row = state.phases.before(slots, index, state.switching)
     completes = completed = torch.zeros_like(bad_draw)
     begun = row["begun"]
     thinking = (row["phase"] == THINKING) | (row["phase"] == DISCRETE)
     if state.matches_tokens:
-        marker, length = state.marker[slots], settings["marker_length"]
+        marker, length = state.marker.index_select(0, slots), settings["marker_length"]
         by_tokens = settings["text_marker"] < 0
         recent = state.phases.recent(slots, index, MAX_MARKER)
         completes = by_tokens & ends_with(torch.cat((recent[:, 1:], shown[:, None]), dim=1), marker, length)
@@ -50,14 +52,14 @@ def control(
         begun = torch.where(thinking, state.markers.step(number, begun, row["shown"]), begun)
         completed = completed | state.markers.is_complete(number, begun)
         completes = completes | state.markers.is_complete(number, state.markers.step(number, begun, shown))
-    at = (slots, begun.clamp(max=MAX_TEXT_BYTES - 1))
+    at = slots * MAX_TEXT_BYTES + begun.clamp(max=MAX_TEXT_BYTES - 1)
     parameters = PhaseParameters(
         budget=settings["budget"],
-        cold_entropy=state.cold_entropy[slots],
+        cold_entropy=settings["cold_entropy"],
         cold_length=settings["cold_length"],
-        lead_in=state.lead_in[at].long(),
-        lead_in_length=state.lead_in_length[at].long(),
-        answer_prefix=state.answer_prefix[slots] if state.answer_prefixes else None,
+        lead_in=state.lead_in.flatten(0, 1).index_select(0, at).long(),
+        lead_in_length=state.lead_in_length.take(at).long(),
+        answer_prefix=state.answer_prefix.index_select(0, slots) if state.answer_prefixes else None,
         answer_prefix_length=settings["answer_prefix_length"],
         answer_budget=settings["answer_budget"] if state.answer_budgets else None,
         stop=settings["stop"],

@@ -48,6 +48,8 @@ class PhaseHistory:
         self._table = torch.zeros(rows, length, len(COLUMNS), dtype=torch.int32, device=device)
         self._table[..., SHOWN] = -1
         self._table[..., PHASE] = ANSWERING
+        #: Position by position; ``_at`` says where one is.
+        self._positions = self._table.view(rows * length, len(COLUMNS))
         self._trash = rows - 1
         start = {"shown": -1, "phase": THINKING}
         self._start = to_device(torch.tensor([start.get(name, 0) for name in COLUMNS], dtype=torch.int32), device)
@@ -60,18 +62,19 @@ class PhaseHistory:
         """The columns of the position before ``index`` [N], as [N] int64; the start of thinking before the first."""
         count = len(COLUMNS) if switching else _PLAIN
         first = (index == 0) & (slots != self._trash)
-        before = self._table[slots, (index - 1).clamp(min=0), :count]
-        row = torch.where(first[:, None], self._start[:count], before)
+        before = self._positions.index_select(0, self._at(slots, (index - 1).clamp(min=0)))
+        row = torch.where(first[:, None], self._start, before)[:, :count]
         return dict(zip(COLUMNS[:count], row.long().unbind(-1), strict=True))
 
     def recent(self, slots: Tensor, index: Tensor, count: int) -> Tensor:
         """[N, count] the shown tokens just before ``index``, most recent last; -1 before the first."""
-        at = index[:, None] - torch.arange(count, 0, -1, device=index.device)
-        return torch.where(at >= 0, self._table[slots[:, None], at.clamp(min=0), SHOWN], -1).long()
+        before = index[:, None] - torch.arange(count, 0, -1, device=index.device)
+        tokens = self._column(SHOWN, self._at(slots[:, None], before.clamp(min=0)))
+        return torch.where(before >= 0, tokens, -1).long()
 
     def soft(self, slots: Tensor, index: Tensor) -> Tensor:
         """[R] bool, whether a mixture was fed."""
-        return self._table[slots, index, SOFT].bool()
+        return self._column(SOFT, self._at(slots, index)).bool()
 
     def write(self, slots: Tensor, index: Tensor, step: PhaseStep, begun: Tensor) -> None:
         """Record a step, before which ``begun`` [N] of the marker stood there."""
@@ -80,11 +83,20 @@ class PhaseHistory:
         if switching is not None:
             columns += [switching.reference.float().view(torch.int32).long(), switching.steps, switching.switches]
         row = torch.stack(columns, dim=-1).int()
-        self._table[slots, index.clamp(max=self._length - 1), : len(columns)] = row
+        at = self._at(slots, index.clamp(max=self._length - 1))
+        self._positions[:, : len(columns)].index_copy_(0, at, row)
 
     def write_sampled(self, slots: Tensor, index: Tensor, token: Tensor) -> None:
         """Record the shown token [N] of positions that were left to the sampler."""
-        self._table[slots, index.clamp(max=self._length - 1), SHOWN] = token.int()
+        at = self._at(slots, index.clamp(max=self._length - 1))
+        self._positions[:, SHOWN].index_copy_(0, at, token.int())
+
+    def _at(self, slots: Tensor, index: Tensor) -> Tensor:
+        return slots * self._length + index
+
+    def _column(self, column: int, at: Tensor) -> Tensor:
+        """One column of positions ``at`` of any shape."""
+        return self._positions.take(at * len(COLUMNS) + column)
 
 
 def phase_state(row: dict[str, Tensor], index: Tensor, completed: Tensor, switching: bool) -> PhaseState:

@@ -18,7 +18,7 @@ from vllm.v1.outputs import AsyncModelRunnerOutput
 from vllm.v1.request import RequestStatus
 
 from verl_softthink.rollout.vllm.prefix_cache import remember_fed
-from verl_softthink.trace import FAILURES, failure_at
+from verl_softthink.trace import FAILURES, failure_of_row
 
 
 def attach_rows(output, rows: torch.Tensor, batch_rows: dict[int, int], copy_stream):
@@ -94,8 +94,8 @@ def install(scheduler_class: type) -> None:
                 for output in per_client.outputs:
                     if output.new_token_ids and output.request_id in rows:
                         output.routed_experts = rows[output.request_id]
-                        if failed := failure_at(output.routed_experts):
-                            failures[output.request_id] = f"softthink: {FAILURES[failed[1]]}"
+                        if failed := failure_of_row(output.routed_experts[0]):
+                            failures[output.request_id] = f"softthink: {FAILURES[failed]}"
         if failures:
             _finish(self, outputs, failures)
         return outputs

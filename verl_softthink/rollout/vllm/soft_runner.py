@@ -13,6 +13,7 @@ from vllm.v1.outputs import SamplerOutput
 
 from verl_softthink.rollout.embedding import mixture_embeddings
 from verl_softthink.rollout.input_positions import input_positions
+from verl_softthink.rollout.phase.machine import REASON_NONE, REASON_NOT_FED
 from verl_softthink.rollout.phase.markers import text_marker_table
 from verl_softthink.rollout.prefix import load_prefix
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY, SoftRequest
@@ -131,7 +132,8 @@ class SoftRunner:
     def step(self, logits: Tensor) -> StepResult:
         """The soft step on raw logits [N, V]; call it before the sampler, which scales them in place."""
         if self._fed is not None:
-            self.state.missed[self._fed] |= ~self.embedding.fed
+            reason = torch.where(self.embedding.fed, REASON_NONE, REASON_NOT_FED).expand_as(self._fed)
+            self.state.fault.scatter_reduce_(0, self._fed, reason, "amax")
         self._result = self._soft_step(self.state, logits, self.slots, self.index, self.embedding)
         return self._result
 
