@@ -200,6 +200,7 @@ def test_validation_feeds_the_targets_and_noise_goes_on(model_path, tmp_path, mo
     batch = batch_of(rows, tmp_path, False, {"own_probability": 1.0})
     for _ in range(2):
         train(engine, batch, partial(sft_loss, config=None))
+        engine.lr_scheduler_step()
     with engine.eval_mode():
         engine.infer_batch(batch, partial(sft_loss, config=None))
     assert len(passes) == 2 * 4 + 2
@@ -207,10 +208,25 @@ def test_validation_feeds_the_targets_and_noise_goes_on(model_path, tmp_path, mo
     targets = [target for row in rows for target in row.targets if target[0]]
     for (ids, weights), (target_ids, target_weights) in zip(passes[-2] + passes[-1], targets, strict=True):
         assert ids == target_ids and weights == pytest.approx(target_weights)
-    again = build(model_path("llama"), model_type=MODEL_TYPE)
-    first = watch(again, monkeypatch)
-    train(again, batch, partial(sft_loss, config=None))
-    assert first[0] == passes[0], "the same seed draws the same noise"
+
+
+def test_a_resumed_run_draws_what_the_whole_one_would_have_drawn(model_path, tmp_path, monkeypatch):
+    batch = batch_of(make_rows(), tmp_path, False, {})
+
+    def step(engine):
+        train(engine, batch, partial(sft_loss, config=None))
+        engine.lr_scheduler_step()
+
+    whole = build(model_path("llama"), model_type=MODEL_TYPE)
+    passes = watch(whole, monkeypatch)
+    step(whole)
+    whole.save_checkpoint(str(tmp_path / "checkpoint"), global_step=1)
+    step(whole)
+    resumed = build(model_path("llama"), model_type=MODEL_TYPE)
+    resumed.load_checkpoint(str(tmp_path / "checkpoint"))
+    again = watch(resumed, monkeypatch)
+    step(resumed)
+    assert len(passes) == 4 and again == passes[2:]
 
 
 def test_settings_and_rows_that_do_not_fit_are_refused(tmp_path):

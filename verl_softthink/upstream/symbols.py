@@ -139,7 +139,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol(_ENGINE, "FSDPEngine._gather_and_unpad_packed", "called: densities of all Ulysses ranks"),
     Symbol("verl.workers.rollout.utils", "get_vision_placeholder_token_ids", "called: what the rollout masks"),
     *_of("verl.workers.config.model", "HFModelConfig", "processor tokenizer", "read: what the rollout masks"),
-    *_of(_ENGINE, "FSDPEngine", "model_config module ulysses_device_mesh use_ulysses_sp", "read"),
+    *_of(_ENGINE, "FSDPEngine", "model_config module ulysses_device_mesh use_ulysses_sp lr_scheduler", "read"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_inputs", "overridden: feeds mixtures, shares prefixes"),
     Symbol(_ENGINE, "FSDPEngineWithLMHead.prepare_model_outputs", "overridden: scores drawn positions"),
     Symbol(_ENGINE, "FSDPEngine.optimizer_step", "overridden: gradient norm by group of parameters"),

@@ -10,6 +10,7 @@ feeds what the one before it predicted, so after p passes the first p thoughts o
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from tensordict import TensorDict
 from torch import Tensor
@@ -72,6 +73,7 @@ class SoftTargetTraining:
     """A mixin in front of ``likelihood.engine.SoftTraceLikelihood``, whose hooks on the input embedding it uses."""
 
     _noise: torch.Generator | None = None
+    _noise_step: int | None = None
     _thoughts: _Thoughts | None = None
     _trains: bool = False
 
@@ -124,11 +126,14 @@ class SoftTargetTraining:
         return model_output
 
     def _generator(self, device: torch.device) -> torch.Generator:
-        """The noise of this rank, one stream for the whole run; a resumed run begins it anew."""
-        if self._noise is None:
-            self._noise = torch.Generator(device).manual_seed(
-                self._thoughts.settings.seed + self.get_data_parallel_rank()
-            )
+        """The noise of this rank in the present step: a resumed run draws what the whole one would have drawn."""
+        # The scheduler counts steps, and its checkpoint the steps before it.
+        step = self.lr_scheduler.last_epoch
+        if self._noise_step != step:
+            stream = (self._thoughts.settings.seed, self.get_data_parallel_rank(), step)
+            (seed,) = np.random.SeedSequence(stream).generate_state(1, np.uint64)
+            self._noise = torch.Generator(device).manual_seed(int(seed >> 1))
+            self._noise_step = step
         return self._noise
 
 

@@ -35,7 +35,7 @@ class SoftSftSettings(Settings):
         own_probability: of each thought to be fed the model's own mixture.
         own_passes: forward passes without gradient that make these. After p of them the first p thoughts of a row are
             those of a rollout; later ones follow thoughts that were fed targets.
-        seed: of all noise; every data-parallel rank has its own stream.
+        seed: at least 0, of all noise; every step has its own stream on every data-parallel rank.
     """
 
     jitter: JitterSettings = JitterSettings()
@@ -43,7 +43,7 @@ class SoftSftSettings(Settings):
     filter: FilterSettings = FilterSettings(top_k=0, top_p=1.0, max_topk=32)
     own_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
     own_passes: Annotated[int, Field(ge=1)] = 1
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _feeds_mixtures(self) -> Self:
