@@ -10,7 +10,8 @@ rm -rf "$out"
 mkdir -p "$out"
 
 METHOD=soft_grpo OUT=$out bash recipes/soft_grpo/run_pocket_cpu.sh \
-    "trainer.total_training_steps=$steps" "trainer.test_freq=$steps" trainer.save_freq=-1 \
+    "trainer.total_training_steps=$steps" "trainer.test_freq=$steps" "trainer.save_freq=$steps" \
+    "actor_rollout_ref.actor.checkpoint.save_contents=[model,hf_model]" \
     "$@" >"$out/train.log" 2>&1 &
 training=$!
 trap 'kill "$training" 2>/dev/null || true' INT TERM
@@ -18,3 +19,7 @@ verl-softthink watch "$out/metrics.jsonl" --process "$training" --log "$out/trai
 wait "$training"
 
 verl-softthink summary "$out"
+
+# Whether what was learnt needs its mixtures: the same thoughts again, one-hot, shuffled and removed.
+verl-softthink audit "$out/checkpoints/global_step_$steps/actor/huggingface" --data "$out/data/val.parquet" \
+    --law gumbel --budget 56 --max-tokens 64 --max-prompt-length 32 --json "$out/audit.json" --plot "$out/audit.png"

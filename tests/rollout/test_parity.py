@@ -1,11 +1,12 @@
 """Soft rollouts of a real vLLM engine against a plain Hugging Face loop, preemption and chunked prefill included."""
 
 import random
+from typing import NamedTuple
 
 import pytest
 import torch
 from oracles.rollout import rollout, teacher_forced_logits
-from support.engine import CANDIDATES, RANKS, SMALL_CACHE
+from support.engine import CANDIDATES, RANKS, SMALL_CACHE, WIDEST_MIXTURE
 from support.parity import LOG_DENSITY_TOLERANCE, compare_draws, response_inputs
 from support.tiny_models import END_1, END_2, VOCABULARY, make_tiny_model
 from transformers import AutoModelForCausalLM
@@ -17,7 +18,13 @@ from verl_softthink.trace import unpack_rows
 
 pytestmark = pytest.mark.vllm
 
-MODELS = [("llama", False), ("llama", True), ("qwen2", True), ("qwen3", False)]
+#: Architecture, whether the head is tied to the table, and the engine's candidate slots.
+MODELS = [
+    ("llama", False, CANDIDATES),
+    ("llama", True, CANDIDATES),
+    ("qwen2", True, WIDEST_MIXTURE),
+    ("qwen3", False, CANDIDATES),
+]
 EMBEDDING_TOLERANCE = 1e-6
 MARKER = [END_1, END_2]
 watches_the_embedding = pytest.mark.skipif(RANKS > 1, reason="ranks feed their model in processes of their own")
@@ -43,7 +50,39 @@ LAW_SETTINGS = [
 ]
 
 
-def _settings(index: int) -> dict | None:
+class Run(NamedTuple):
+    """One generation.
+
+    Attributes:
+        width: candidate slots of the engine.
+        settings: of each request; None for an ordinary one.
+        fed: every mixture that entered the model, by request and output index.
+        refed: how many of them had been fed before.
+    """
+
+    model: torch.nn.Module
+    width: int
+    prompts: list[list[int]]
+    lengths: list[int]
+    settings: list[dict | None]
+    outputs: list
+    fed: dict[tuple[str, int], list[torch.Tensor]]
+    refed: int
+
+    def request(self, i: int):
+        """The resolved settings of a soft request."""
+        return resolve(
+            self.settings[i], max_tokens=self.lengths[i], width=self.width, carries_embeddings=True, tokenize=None
+        )
+
+    def inputs(self, i: int, trace):
+        """The embeddings that its response was fed, by its trace."""
+        table = self.model.get_input_embeddings().weight.detach()
+        tokens = self.outputs[i].outputs[0].token_ids
+        return response_inputs(table, trace, tokens, self.settings[i]["law"], self.request(i).seed)
+
+
+def _settings(index: int, width: int) -> dict | None:
     """A mixed batch: every fourth request is ordinary, the others go through the laws, filters and budgets."""
     if index % 4 == 3:
         return None
@@ -51,10 +90,10 @@ def _settings(index: int) -> dict | None:
     return {
         "law": law,
         "filter": {
-            "top_k": (5, 0, 12)[index % 3],
+            "top_k": (5, 0, 2 * width)[index % 3],
             "top_p": (0.95, 1.0, 0.8)[index % 3],
             "min_p": (0.0, 0.02)[index % 2],
-            "max_topk": (5, 3, CANDIDATES)[index % 3],
+            "max_topk": (5, 3, width)[index % 3],
             "temperature": (1.0, 0.8)[index % 2],
         },
         "phase": {"end_of_thinking": MARKER, "budget": (9, 25, 16)[index % 3]},
@@ -63,16 +102,12 @@ def _settings(index: int) -> dict | None:
     }
 
 
-def _request(settings: dict, max_tokens: int):
-    return resolve(settings, max_tokens=max_tokens, width=CANDIDATES, carries_embeddings=True, tokenize=None)
-
-
-@pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m[0]}-{'tied' if m[1] else 'untied'}")
+@pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m[0]}-{'tied' if m[1] else 'untied'}-{m[2]}")
 def run(request, tmp_path_factory, engine_factory):
     """One generation of 20 mixed requests, with every mixture that entered the model written down."""
-    architecture, tied = request.param
+    architecture, tied, width = request.param
     path = make_tiny_model(tmp_path_factory.mktemp("model") / architecture, architecture, tied=tied)
-    config = {"softthink": {"max_candidates": CANDIDATES, "carries_embeddings": True}}
+    config = {"softthink": {"max_candidates": width, "carries_embeddings": True}}
     llm = engine_factory(path, additional_config=config, **SMALL_CACHE)
     fed, refed = {}, 0
     mixture_embeddings = soft_runner.mixture_embeddings
@@ -91,68 +126,66 @@ def run(request, tmp_path_factory, engine_factory):
     rng = random.Random(7)
     prompts = [[rng.randrange(5, VOCABULARY) for _ in range(rng.randrange(3, 90))] for _ in range(20)]
     lengths = [(30, 45, 18)[i % 3] for i in range(20)]
+    settings = [_settings(i, width) for i in range(20)]
     params = [
         SamplingParams(
             max_tokens=lengths[i],
             temperature=0,
             logprobs=0,
             ignore_eos=True,
-            extra_args={"softthink": _settings(i)} if _settings(i) else None,
+            extra_args={"softthink": settings[i]} if settings[i] else None,
         )
         for i in range(20)
     ]
     outputs = llm.generate([{"prompt_token_ids": p} for p in prompts], params, use_tqdm=False)
     soft_runner.mixture_embeddings = mixture_embeddings
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
-    return model, prompts, lengths, outputs, fed, refed
+    return Run(model, width, prompts, lengths, settings, outputs, fed, refed)
 
 
 @watches_the_embedding
 def test_soft_positions_were_fed_again_after_preemption(run):
     """The control of the whole module: without preemption it would not test replay."""
-    assert run[-1] > 0
+    assert run.refed > 0
 
 
 def test_every_soft_request_returns_a_trace_of_its_length(run):
-    _, _, lengths, outputs, _, _ = run
-    for i, output in enumerate(outputs):
+    for i, output in enumerate(run.outputs):
         completion = output.outputs[0]
-        if _settings(i) is None:
+        if run.settings[i] is None:
             assert completion.routed_experts is None
         else:
             trace = unpack_rows(completion.routed_experts)
-            assert len(trace) == len(completion.token_ids) == lengths[i]
+            assert len(trace) == len(completion.token_ids) == run.lengths[i]
 
 
 @watches_the_embedding
 def test_embeddings_fed_are_those_of_the_trace(run):
     """Also those fed again after preemption."""
-    model, _, lengths, outputs, fed, _ = run
     checked = 0
-    for i, output in enumerate(outputs):
-        if _settings(i) is None:
+    for i, output in enumerate(run.outputs):
+        if run.settings[i] is None:
             continue
         trace = unpack_rows(output.outputs[0].routed_experts)
-        inputs = _inputs(model, trace, output.outputs[0].token_ids, i, lengths[i])
+        inputs = run.inputs(i, trace)
         for position in trace.soft.nonzero()[:-1, 0].tolist():
-            for mixed in fed[str(i), position]:
+            for mixed in run.fed[str(i), position]:
                 torch.testing.assert_close(mixed, inputs[position], rtol=0, atol=EMBEDDING_TOLERANCE)
                 checked += 1
     assert checked > 150
 
 
 def test_candidates_values_and_densities_match_the_teacher_forced_loop(run):
-    model, prompts, lengths, outputs, _, _ = run
     drawn = 0
-    table = model.get_input_embeddings().weight.detach()
-    for i, output in enumerate(outputs):
-        settings = _settings(i)
+    table = run.model.get_input_embeddings().weight.detach()
+    for i, output in enumerate(run.outputs):
+        settings = run.settings[i]
         if settings is None:
             continue
         completion = output.outputs[0]
         trace = unpack_rows(completion.routed_experts)
-        logits = teacher_forced_logits(model, prompts[i], _inputs(model, trace, completion.token_ids, i, lengths[i]))
-        compared = compare_draws(trace, completion.token_ids, logits, _request(settings, lengths[i]), table)
+        logits = teacher_forced_logits(run.model, run.prompts[i], run.inputs(i, trace))
+        compared = compare_draws(trace, completion.token_ids, logits, run.request(i), table)
         assert compared.largest_gap < LOG_DENSITY_TOLERANCE
         drawn += compared.positions
         for position in trace.drawn.nonzero()[:, 0].tolist():
@@ -163,12 +196,11 @@ def test_candidates_values_and_densities_match_the_teacher_forced_loop(run):
 
 def test_tokens_match_the_free_running_loop_before_rounding_is_amplified(run):
     """Soft rollouts are chaotic (a relative 1e-7 grows by about ten a step), so only the first positions can agree."""
-    model, prompts, lengths, outputs, _, _ = run
     steps = 4
-    for i, output in enumerate(outputs):
-        if _settings(i) is None:
+    for i, output in enumerate(run.outputs):
+        if run.settings[i] is None:
             continue
-        tokens, positions, soft = rollout(model, prompts[i], _request(_settings(i), lengths[i]), max_tokens=steps)
+        tokens, positions, soft = rollout(run.model, run.prompts[i], run.request(i), max_tokens=steps)
         assert list(output.outputs[0].token_ids[:steps]) == tokens
         trace = unpack_rows(output.outputs[0].routed_experts)
         assert trace.soft[:steps].tolist() == soft
@@ -176,10 +208,9 @@ def test_tokens_match_the_free_running_loop_before_rounding_is_amplified(run):
 
 
 def test_budget_forces_the_whole_marker_and_answers_are_greedy_afterwards(run):
-    model, prompts, lengths, outputs, _, _ = run
     budget_ends = answers = 0
-    for i, output in enumerate(outputs):
-        settings = _settings(i)
+    for i, output in enumerate(run.outputs):
+        settings = run.settings[i]
         if settings is None:
             continue
         completion = output.outputs[0]
@@ -187,12 +218,12 @@ def test_budget_forces_the_whole_marker_and_answers_are_greedy_afterwards(run):
         budget = settings["phase"]["budget"]
         if trace.end_reason == "budget":
             budget_ends += 1
-            stop = min(budget + 2, lengths[i])
+            stop = min(budget + 2, run.lengths[i])
             assert list(completion.token_ids[budget:stop]) == MARKER[: stop - budget]
             assert trace.forced.nonzero()[:, 0].tolist() == list(range(budget, stop))
             assert trace.soft[:budget].all()
             assert not trace.drawn[budget:].any()
-        logits = teacher_forced_logits(model, prompts[i], _inputs(model, trace, completion.token_ids, i, lengths[i]))
+        logits = teacher_forced_logits(run.model, run.prompts[i], run.inputs(i, trace))
         for position in range(len(trace)):
             if not trace.drawn[position] and not trace.forced[position]:
                 best = logits[position].topk(2)
@@ -204,21 +235,13 @@ def test_budget_forces_the_whole_marker_and_answers_are_greedy_afterwards(run):
 
 
 def test_entropy_is_recorded_where_asked_and_only_there(run):
-    model, prompts, lengths, outputs, _, _ = run
-    for i, output in enumerate(outputs):
-        settings = _settings(i)
+    for i, output in enumerate(run.outputs):
+        settings = run.settings[i]
         if settings is None:
             continue
         trace = unpack_rows(output.outputs[0].routed_experts)
-        logits = teacher_forced_logits(
-            model, prompts[i], _inputs(model, trace, output.outputs[0].token_ids, i, lengths[i])
-        ).double()
+        logits = teacher_forced_logits(run.model, run.prompts[i], run.inputs(i, trace)).double()
         log_probs = (logits / settings["filter"]["temperature"]).log_softmax(-1)
         expected = -(log_probs.exp() * log_probs).sum(-1)
         if settings["record_entropy"]:
             torch.testing.assert_close(trace.entropy.double(), expected, rtol=0, atol=1e-3)
-
-
-def _inputs(model, trace, token_ids, i, max_tokens):
-    table = model.get_input_embeddings().weight.detach()
-    return response_inputs(table, trace, token_ids, _settings(i)["law"], _request(_settings(i), max_tokens).seed)

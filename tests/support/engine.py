@@ -10,6 +10,8 @@ WITH_GRAPHS = os.environ.get("SOFTTHINK_TEST_GRAPHS") == "1"
 RANKS = int(os.environ.get("SOFTTHINK_TEST_RANKS", "1"))
 
 CANDIDATES = 6
+#: What a thought over all states of a task may hold.
+WIDEST_MIXTURE = 64
 # 12 blocks of 32 tokens (the least of vLLM 0.31 on a CPU) hold about three of the requests of a test: running eight at
 # once preempts.
 SMALL_CACHE = {"num_gpu_blocks_override": 12, "block_size": 32}
