@@ -167,12 +167,11 @@ class SoftState:
         # Rows without a soft request read the trash slot, whose top-k is 1.
         self.limited = all(request.top_k > 0 for request in alive)
         self.unit_temperature = all(request.temperature == 1 for request in alive)
-        self.needs_entropy = any(
-            request.record_entropy or request.cold_length > 0 or request.switches > 0 for request in alive
-        )
+        self.cold_stops = any(request.cold_length > 0 for request in alive)
+        self.switching = any(request.switches > 0 for request in alive)
+        self.needs_entropy = self.cold_stops or self.switching or any(request.record_entropy for request in alive)
         self.answer_prefixes = any(request.answer_prefix for request in alive)
         self.answer_budgets = any(request.answer_budget > 0 for request in alive)
-        self.switching = any(request.switches > 0 for request in alive)
         self.matches_tokens = any(not request.marker_text for request in alive)
         #: Texts that end thinking, of the requests that have one.
         self.texts_alive = {request.marker_text for request in alive if request.marker_text}

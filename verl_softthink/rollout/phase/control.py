@@ -56,7 +56,7 @@ def control(
     parameters = PhaseParameters(
         budget=settings["budget"],
         cold_entropy=settings["cold_entropy"],
-        cold_length=settings["cold_length"],
+        cold_length=settings["cold_length"] if state.cold_stops else None,
         lead_in=state.lead_in.flatten(0, 1).index_select(0, at).long(),
         lead_in_length=state.lead_in_length.take(at).long(),
         answer_prefix=state.answer_prefix.index_select(0, slots) if state.answer_prefixes else None,

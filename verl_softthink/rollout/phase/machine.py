@@ -41,7 +41,8 @@ class PhaseParameters:
     Attributes:
         budget: int64, thinking positions allowed before thinking is ended.
         cold_entropy: float32 nats; 0 turns the cold stop off.
-        cold_length: int64 consecutive cold steps that end thinking; 0 turns the cold stop off.
+        cold_length: int64 consecutive cold steps that end thinking; 0 turns the cold stop off. None where it is off in
+            every row.
         lead_in: [N, F] int64 token ids forced when thinking is cut short, right-aligned, -1 in front.
         lead_in_length: int64, how many of the F are real; at least 1.
         answer_prefix: [N, F] int64 token ids forced after thinking ended by itself, right-aligned; None where no
@@ -54,7 +55,7 @@ class PhaseParameters:
 
     budget: Tensor
     cold_entropy: Tensor
-    cold_length: Tensor
+    cold_length: Tensor | None
     lead_in: Tensor
     lead_in_length: Tensor
     answer_prefix: Tensor | None
@@ -131,15 +132,20 @@ def advance(
             ``REASON_NONE`` where it can.
         bad_draw: [N] bool, its draw, if it takes one, is not finite.
     """
-    was_discrete = state.phase == DISCRETE
-    ended_discrete = was_discrete & state.completed
-    thinking = ((state.phase == THINKING) | was_discrete) & ~ended_discrete
+    # What no row asks for is None and costs nothing: without switching, for one, no row is discrete.
+    thinking, was_discrete, ended_discrete = state.phase == THINKING, None, None
+    if parameters.switching is not None:
+        was_discrete = state.phase == DISCRETE
+        ended_discrete = was_discrete & state.completed
+        thinking = (thinking | was_discrete) & ~ended_discrete
 
     over_budget = thinking & (state.index >= parameters.budget)
-    cold = torch.where(thinking & (entropy < parameters.cold_entropy), state.cold + 1, 0)
-    freezing = thinking & ~over_budget & (parameters.cold_length > 0) & (cold >= parameters.cold_length)
-    ending = over_budget | freezing
-    discrete, switching, exhausted = was_discrete, None, None
+    ending, cold, freezing = over_budget, state.cold, None
+    if parameters.cold_length is not None:
+        cold = torch.where(thinking & (entropy < parameters.cold_entropy), state.cold + 1, 0)
+        freezing = thinking & ~over_budget & (parameters.cold_length > 0) & (cold >= parameters.cold_length)
+        ending = over_budget | freezing
+    discrete, switching, exhausted = None, None, None
     if parameters.switching is not None:
         running = thinking & ~ending
         discrete, switching, exhausted = switch(parameters.switching, state.switching, was_discrete, entropy, running)
@@ -147,21 +153,24 @@ def advance(
 
     leading = ending | (state.phase == FORCING)
     in_thought = thinking & ~ending
-    broken = (bad != REASON_NONE) | (bad_draw & in_thought & ~discrete) | (state.phase == BROKEN)
-    in_thought = in_thought & ~broken
-    drawn = in_thought & ~discrete
+    drawing = in_thought if discrete is None else in_thought & ~discrete
+    was_broken = state.phase == BROKEN
+    broken = (bad != REASON_NONE) | (bad_draw & drawing) | was_broken
+    drawn = drawing & ~broken
     completes = drawn & completes
     token = torch.where(leading, _listed(parameters.lead_in, parameters.lead_in_length, state.forced), shown)
-    phase = torch.where(discrete, DISCRETE, THINKING)
+    phase = torch.full_like(state.phase, THINKING) if discrete is None else torch.where(discrete, DISCRETE, THINKING)
     listed, list_length = leading, parameters.lead_in_length
-    answering = (state.phase == ANSWERING) | ended_discrete
+    answering = _either(state.phase == ANSWERING, ended_discrete)
     if parameters.answer_prefix is None:
-        phase = torch.where(completes, ANSWERING, phase)
+        phase = phase.masked_fill(completes, ANSWERING)
         listing = FORCING
     else:
         prefix, prefix_length = parameters.answer_prefix, parameters.answer_prefix_length
         has_prefix = prefix_length > 0
-        prefixing = (ended_discrete & has_prefix) | (state.phase == PREFIXING)
+        prefixing = state.phase == PREFIXING
+        if ended_discrete is not None:
+            prefixing = prefixing | (ended_discrete & has_prefix)
         answering = answering & ~prefixing
         token = torch.where(prefixing, _listed(prefix, prefix_length, state.forced), token)
         phase = torch.where(completes, torch.where(has_prefix, PREFIXING, ANSWERING), phase)
@@ -176,24 +185,22 @@ def advance(
         answered = answered + answering
     token = torch.where(stopped, parameters.stop, token)
 
-    forced = torch.where(listed, state.forced + 1, 0)
+    forced = (state.forced + 1) * listed
     phase = torch.where(listed, listing, phase)
-    phase = torch.where(answering | (listed & (forced >= list_length)), ANSWERING, phase)
-    phase = torch.where(broken, BROKEN, phase)
+    phase = phase.masked_fill(answering | (listed & (forced >= list_length)), ANSWERING).masked_fill(broken, BROKEN)
 
-    reason = torch.where(completes | ended_discrete, REASON_MARKER, REASON_NONE)
-    reason = torch.where(over_budget, REASON_BUDGET, reason)
-    reason = torch.where(freezing, REASON_COLD, reason)
-    if exhausted is not None:
-        reason = torch.where(exhausted, REASON_SWITCHES, reason)
-    failure = torch.where(bad == REASON_NONE, REASON_BAD_DRAW, bad)
-    reason = torch.where(broken, torch.where(state.phase == BROKEN, REASON_NONE, failure), reason)
+    reason = torch.where(_either(completes, ended_discrete), REASON_MARKER, REASON_NONE)
+    for ended, why in ((over_budget, REASON_BUDGET), (freezing, REASON_COLD), (exhausted, REASON_SWITCHES)):
+        if ended is not None:
+            reason = reason.masked_fill(ended, why)
+    failure = bad.masked_fill(bad == REASON_NONE, REASON_BAD_DRAW).masked_fill(was_broken, REASON_NONE)
+    reason = torch.where(broken, failure, reason)
     return PhaseStep(
         token=token,
         drawn=drawn,
         soft=drawn & ~completes,
         forced=listed | stopped,
-        discrete=in_thought & discrete,
+        discrete=torch.zeros_like(broken) if discrete is None else in_thought & discrete & ~broken,
         cut=cut,
         after=PhaseState(
             index=state.index,
@@ -206,6 +213,10 @@ def advance(
         ),
         reason=reason,
     )
+
+
+def _either(first: Tensor, second: Tensor | None) -> Tensor:
+    return first if second is None else first | second
 
 
 def _listed(tokens: Tensor, length: Tensor, forced: Tensor) -> Tensor:
