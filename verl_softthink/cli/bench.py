@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from verl_softthink.cli import problem_options as options
+from verl_softthink.config.settings import MOST_CANDIDATES
 from verl_softthink.standalone import choose_platform
 
 bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, interleaved; medians.")
@@ -29,7 +30,10 @@ def bench_rollout(
     batch: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 32,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens per response.")] = 128,
     repeats: Annotated[int, typer.Option(min=1)] = 5,
-    compile_step: Annotated[bool, typer.Option(help="Fuse the soft step with torch.compile; for a GPU.")] = False,
+    candidates: Annotated[int, typer.Option(min=1, max=MOST_CANDIDATES, help="Candidates of a mixture.")] = 5,
+    compile_step: Annotated[
+        bool, typer.Option(help="Fuse the soft step with torch.compile; a CPU needs a C++ compiler, and a minute.")
+    ] = False,
     json: JsonPath = None,
 ) -> None:
     """Throughput of soft over ordinary requests in one vLLM engine."""
@@ -39,7 +43,13 @@ def bench_rollout(
     from verl_softthink.pocket import checkpoint_path
 
     result = rollout.run(
-        model or checkpoint_path(), law=law, batch=batch, tokens=tokens, repeats=repeats, compile_step=compile_step
+        model or checkpoint_path(),
+        law=law,
+        batch=batch,
+        tokens=tokens,
+        repeats=repeats,
+        candidates=candidates,
+        compile_step=compile_step,
     )
     report(result, json)
 
