@@ -49,8 +49,8 @@ def convert(
         except ValueError as error:
             if not skip:
                 raise ValueError(
-                    f"{origin or name}: record {count}: {error}; mend the file, or leave such records out with "
-                    "--skip-unreadable"
+                    f"{origin or name}: record {count}: {error}; mend the file, leave such records out with "
+                    "--skip-unreadable, or give a file of another form to verl-softthink data own"
                 ) from error
             unreadable += 1
             continue

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from verl_softthink.data.answer_place import BOX, MARKER, last_boxed
+from verl_softthink.data.guarded_reward import answer_text
 
 #: Instructions that published prompts add to the problem; ours are added instead (``prompts.py``).
 _INSTRUCTIONS = (
@@ -24,7 +25,7 @@ def after_marker(answer: object) -> str:
     Raises:
         ValueError: when the marker is missing.
     """
-    _, marker, number = str(answer).rpartition(MARKER)
+    _, marker, number = answer_text(answer).rpartition(MARKER)
     if not marker:
         raise ValueError(f"no {MARKER} in {number[-80:]!r}")
     return number.strip().replace(",", "")
@@ -36,9 +37,10 @@ def boxed_answer(solution: object) -> str:
     Raises:
         ValueError: when there is none.
     """
-    answer = last_boxed(str(solution))
+    text = answer_text(solution)
+    answer = last_boxed(text)
     if answer is None:
-        raise ValueError(f"no complete \\boxed{{...}} in {str(solution)[-80:]!r}")
+        raise ValueError(f"no complete \\boxed{{...}} in {text[-80:]!r}")
     return answer
 
 
@@ -52,7 +54,7 @@ def plain(answer: object) -> str:
         if len(answer) != 1:
             raise ValueError(f"{len(answer)} answers {answer!r}, where a reward needs one")
         (answer,) = answer
-    return str(answer).strip()
+    return answer_text(answer)
 
 
 def of_any_form(answer: object) -> str:
