@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,35 @@ def test_requirements_are_found(text, found):
 @pytest.mark.parametrize("requirement", ["verl-softthink[maths]", ".[gpus]", "flash-attention", "dist/x.whl[maths]"])
 def test_what_does_not_exist_is_seen(requirement):
     assert problem(requirement) is not None
+
+
+def pins_of_verl() -> dict[str, str]:
+    """What the extra that the package's own ``gpu`` takes asks for: name to the one version."""
+    (gpu,) = (Requirement(line) for line in EXTRAS["gpu"])
+    (extra,) = gpu.extras
+    asked = [Requirement(line) for line in requires(gpu.name)]
+    asked = [one for one in asked if one.marker and one.marker.evaluate({"extra": extra})]
+    return {one.name: pin.version for one in asked for pin in one.specifier if pin.operator == "=="}
+
+
+def test_the_container_and_the_tested_release_are_what_verl_pins():
+    pins = pins_of_verl()
+    container = (ROOT / "examples" / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^FROM (\S+)$", container, re.M) == [f"vllm/vllm-openai:v{pins['vllm']}"]
+    assert set(re.findall(r"vllm==([\d.]+)", container)) == {pins["vllm"]}
+    (python,) = re.findall(r"Python ([\d.]+)", container)
+    assert f"Programming Language :: Python :: {python}" in PROJECT["classifiers"]
+    (torch,) = re.findall(r"torch (\d[\d.]*\d)", container)
+    assert pins["torch"].startswith(f"{torch}.")
+    versions = (ROOT / "tests" / "vllm_versions.sh").read_text(encoding="utf-8")
+    (tested,) = (line for line in versions.splitlines() if "what verl" in line)
+    assert {name: pins[name] for name in ("vllm", "torch", "transformers")} == dict(
+        re.findall(r"(vllm|torch|transformers)=([\d.]+)", tested)
+    )
+
+
+def test_what_verl_pins_is_what_the_package_takes():
+    taken = {one.name: one.specifier for one in map(Requirement, PROJECT["dependencies"])}
+    pins = pins_of_verl()
+    assert {name for name in pins if name in taken} >= {"torch", "transformers"}
+    assert [name for name, pin in pins.items() if name in taken and pin not in taken[name]] == []

@@ -12,6 +12,7 @@ from verl_softthink.cli import app
 from verl_softthink.data import reasoning_gym
 from verl_softthink.data.math_reward import compute_score
 from verl_softthink.data.prepare import prepare
+from verl_softthink.data.read_number import read_number
 from verl_softthink.data.sources import SOURCES, bare_question
 
 DAPO = (
@@ -60,6 +61,17 @@ PUBLISHED = {
     ),
     "aime24": ("test", ".parquet", [{"id": 60, "problem": "p?", "solution": "s", "answer": "204"}], ["204"]),
     "aime25": ("test", ".jsonl", [{"problem": "q?", "answer": 70, "id": "0"}], ["70"]),
+    "own": (
+        "train",
+        ".jsonl",
+        [
+            {"question": "a?", "answer": "12"},
+            {"question": "b?", "answer": 1.5},
+            {"question": "c?", "answer": "Five and two.\n#### 7"},
+            {"question": "d?", "answer": "So \\boxed{3}."},
+        ],
+        ["12", "1.5", "7", "3"],
+    ),
 }
 
 
@@ -89,7 +101,7 @@ def test_published_files_become_verls_schema(tmp_path, name):
     for row in rows:
         assert row["prompt"][-1]["role"] == "user" and row["extra_info"]["question"] in row["prompt"][-1]["content"]
         truth = row["reward_model"]["ground_truth"]
-        grader = "number" if SOURCES[name].number else "math_verify"
+        grader = "math_verify" if read_number(truth) is None else "number"
         for answer, score in ((truth, 1.0), (f"7{truth}", 0.0)):
             for response in (f"#### {answer}", f"\\boxed{{{answer}}}"):
                 assert compute_score(row["data_source"], response, truth, grader=grader)["score"] == score
@@ -182,6 +194,26 @@ def test_the_command(tmp_path):
     ):
         run = CliRunner().invoke(app, ["data", "gsm8k", "--out", str(tmp_path), *arguments])
         assert run.exit_code == 2 and message in run.output, run.output
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_only_what_is_true_of_the_given_file_is_said(tmp_path, caplog, name):
+    """Neither the publisher's licence nor the kind of its answers is that of somebody's file."""
+    source = SOURCES[name]
+    split = next(iter(source.splits))
+    for answer, are_numbers in (("7", True), ("\\frac{x}{2}", False)):
+        form = {"gsm8k": "#### {}", "math": "\\boxed{{{}}}"}.get(name, "{}")
+        record = {source.question[0]: "q?", source.answer[0]: form.format(answer)}
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            prepare(name, tmp_path / "out", files={split: write(tmp_path / "f.jsonl", [record])})
+        assert "1 problems" in caplog.text and "(MIT)" not in caplog.text and "Apache" not in caplog.text
+        assert ("grader=math_verify" not in caplog.text) == are_numbers
+
+
+def test_without_a_file_of_ones_own_the_option_is_named(tmp_path):
+    run = CliRunner().invoke(app, ["data", "own", "--out", str(tmp_path)])
+    assert run.exit_code == 2 and "give your file, --file train=FILE" in run.output
 
 
 def test_without_a_network_the_file_to_give_is_named(tmp_path, monkeypatch):

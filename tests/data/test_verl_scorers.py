@@ -27,10 +27,11 @@ def rows(name, tmp_path):
     return pyarrow.parquet.read_table(path).to_pylist()
 
 
-def test_every_data_set_but_one_is_known_to_verl(default_compute_score):
-    assert set(SOURCES) - set(KNOWN) == {"deepscaler"}
+@pytest.mark.parametrize("name", ["deepscaler", "own"])
+def test_two_data_sets_have_no_scorer_in_verl(default_compute_score, name):
+    assert name not in KNOWN and len(KNOWN) == len(SOURCES) - 2
     with pytest.raises(NotImplementedError):
-        default_compute_score(SOURCES["deepscaler"].data_source, "", "1")
+        default_compute_score(SOURCES[name].data_source, "", "1")
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -53,10 +54,11 @@ def test_no_text_ends_a_run_in_verls_scorers(default_compute_score, name, text):
 
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_which_rewards_fit_is_said(name, prompt):
+@pytest.mark.parametrize("numbers", [True, False])
+def test_which_rewards_fit_is_said(name, prompt, numbers):
     source = SOURCES[name]
-    text = " ".join(describe(source, prompt))
+    text = " ".join(describe(source, prompt, numbers=numbers))
     assert source.data_source in text and f"--prompt {prompt} asks" in text and asks_for(prompt) in text
     assert ("with nothing to set" in text) == (source.scorer_reads == asks_for(prompt))
     assert ("does not ask for: take --prompt" in text) == (source.scorer_reads not in (None, asks_for(prompt)))
-    assert ("grader=math_verify" in text) == (not source.number)
+    assert ("grader=math_verify" in text) == (not numbers)

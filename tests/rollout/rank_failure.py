@@ -1,7 +1,10 @@
-"""Two tensor-parallel processes, of which the second alone cannot take a request in: that request ends on both.
+"""Two tensor-parallel processes, of which the second alone fails: to take a request in, which ends it on both, or in a
+step, which ends the engine.
 
 Not collected by itself: ``test_tensor_parallel.py`` runs it.
 """
+
+import time
 
 import pytest
 from support.engine import CANDIDATES
@@ -15,9 +18,32 @@ pytestmark = pytest.mark.vllm
 
 SEED_THAT_FAILS = 2
 REASON = "no memory is left on this device"
+#: Prompt chunks and soft positions lie before it and after it.
+STEP_THAT_FAILS = 5
+#: vLLM's grace for its workers and the signals after it, of which nothing depends on the step; alone it takes 300.
+LIMIT_SECONDS = 120
 
 
-def test_the_request_ends_on_both_with_the_reason_and_others_go_on(engine_factory, tmp_path_factory, monkeypatch):
+def ask(llm, *seeds):
+    params = [
+        SamplingParams(
+            max_tokens=12,
+            temperature=0,
+            ignore_eos=True,
+            extra_args={"softthink": {"phase": {"end_of_thinking": [3, 4], "budget": 8}, "seed": seed}},
+        )
+        for seed in seeds
+    ]
+    prompt = {"prompt_token_ids": [5 + i % (VOCABULARY - 5) for i in range(70)]}
+    return [output.outputs[0] for output in llm.generate([prompt] * len(seeds), params, use_tqdm=False)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "llama", "llama", tied=False)
+
+
+def test_the_request_ends_on_both_with_the_reason_and_others_go_on(engine_factory, model, monkeypatch):
     add = SoftRunner.add
 
     def add_unless(self, request_id, values, prompt):
@@ -27,23 +53,28 @@ def test_the_request_ends_on_both_with_the_reason_and_others_go_on(engine_factor
 
     # The ranks are forked from this process.
     monkeypatch.setattr(SoftRunner, "add", add_unless)
-    path = make_tiny_model(tmp_path_factory.mktemp("model") / "llama", "llama", tied=False)
-    llm = engine_factory(path, additional_config={"softthink": {"max_candidates": CANDIDATES}})
-
-    def tokens_of(*seeds):
-        params = [
-            SamplingParams(
-                max_tokens=12,
-                temperature=0,
-                ignore_eos=True,
-                extra_args={"softthink": {"phase": {"end_of_thinking": [3, 4], "budget": 8}, "seed": seed}},
-            )
-            for seed in seeds
-        ]
-        prompt = {"prompt_token_ids": [5 + i % (VOCABULARY - 5) for i in range(70)]}
-        return [output.outputs[0] for output in llm.generate([prompt] * len(seeds), params, use_tqdm=False)]
-
-    before = tokens_of(1, 3)
-    first, failed, last = tokens_of(1, SEED_THAT_FAILS, 3)
+    llm = engine_factory(model, additional_config={"softthink": {"max_candidates": CANDIDATES}})
+    before = ask(llm, 1, 3)
+    first, failed, last = ask(llm, 1, SEED_THAT_FAILS, 3)
     assert (failed.finish_reason, failed.stop_reason) == ("error", f"softthink: {REASON}")
     assert [first.token_ids, last.token_ids] == [one.token_ids for one in before]
+
+
+@pytest.mark.parametrize("part", ["prepare", "step"])
+def test_a_step_that_fails_ends_the_engine_at_once(part, engine_factory, model, monkeypatch):
+    """Before it, the other rank served mixtures without this one's part, or waited until vLLM's own limit."""
+    sound, calls = getattr(SoftRunner, part), 0
+
+    def fail_once(self, *args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls == STEP_THAT_FAILS and get_tp_group().rank_in_group == 1:
+            raise RuntimeError(REASON)
+        return sound(self, *args, **kwargs)
+
+    monkeypatch.setattr(SoftRunner, part, fail_once)
+    llm = engine_factory(model, additional_config={"softthink": {"max_candidates": CANDIDATES}})
+    began = time.monotonic()
+    with pytest.raises(RuntimeError):
+        ask(llm, 1)
+    assert time.monotonic() - began < LIMIT_SECONDS

@@ -3,7 +3,7 @@
 The ranks draw without a word to each other: vLLM gathers the logits of all shards on every rank, and the noise is a
 function of seed, index and token. Each mixes the embeddings of its own shard, and the sums are reduced. A rank that
 drew differently would put another request's part into that sum, which the teacher-forced loop sees. What one of them
-cannot take in, none serves.
+cannot take in, none serves, and a step that one fails ends the engine.
 """
 
 import os
@@ -27,8 +27,9 @@ def test_parity_holds_on_two_ranks(runner):
     assert ("Using V2 Model Runner" in output) == (runner == "v2")
 
 
-def test_what_one_rank_cannot_take_in_ends_on_both():
-    assert "1 passed" in on_two_ranks("v1", "tests/rollout/rank_failure.py")
+def test_what_fails_on_one_rank_ends_on_both():
+    output = on_two_ranks("v1", "tests/rollout/rank_failure.py")
+    assert "3 passed" in output and output.count("rank 1 failed a step and ends the engine") == 2
 
 
 def on_two_ranks(runner: str, *arguments: str) -> str:

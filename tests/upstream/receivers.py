@@ -83,6 +83,11 @@ RECEIVERS: dict[str, dict[str, str]] = {
         "worker_class": _WORKER,
     },
     "rollout/vllm/prefix_cache.py": {"request": "vllm.v1.request:Request", "block_pool": "vllm.v1.core.block_pool"},
+    "rollout/vllm/rank_failure.py": {
+        "worker_class": _WORKER,
+        "self._worker": _WORKER,
+        "group": "vllm.distributed.parallel_state:GroupCoordinator",
+    },
     "rollout/vllm/return_path.py": {
         "scheduler_class": "vllm.v1.core.sched.scheduler:Scheduler",
         "self": "vllm.v1.core.sched.scheduler:Scheduler",

@@ -1,4 +1,4 @@
-"""``verl-softthink data ...``: one command per data set of the hub, and the generated ones."""
+"""``verl-softthink data ...``: one command per data set of the hub, your own files, and the generated ones."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ def _add_source(name: str, summary: str) -> None:
         out: Out = Path("outputs/data"),
         file: Annotated[
             list[str] | None,
-            typer.Option(help="SPLIT=FILE: a published .jsonl, .json or .parquet instead of the hub; repeat for more."),
+            typer.Option(help="SPLIT=FILE: a .jsonl, .json or .parquet instead of the hub; repeat for more."),
         ] = None,
         prompt: Prompt = None,
         limit: Annotated[int | None, typer.Option(min=1, help="At most so many problems of each split.")] = None,
@@ -36,6 +36,7 @@ for _name, _summary in (
     ("dapo", "DAPO-Math: 17 thousand training problems with integer answers."),
     ("aime24", "AIME 2024: 30 test problems."),
     ("aime25", "AIME 2025: 30 test problems."),
+    ("own", "Your questions and answers: --file train=FILE, and --file test=FILE."),
 ):
     _add_source(_name, _summary)
 

@@ -15,6 +15,8 @@ import inspect
 import logging
 import math
 from collections.abc import Callable
+from decimal import Decimal
+from numbers import Integral, Real
 from types import ModuleType
 from typing import Any, Self
 
@@ -40,17 +42,33 @@ def no_answer(truth: object) -> bool:
     return str(truth).strip().lower() in ("", "none", "null", "nan")
 
 
+def answer_text(truth: object) -> str:
+    """A right answer as text, without white space around it.
+
+    Raises:
+        ValueError: it is neither a text nor a finite number, or says that there is none.
+    """
+    number = isinstance(truth, Real | Decimal) and not isinstance(truth, bool)
+    if not (isinstance(truth, str) or (number and (isinstance(truth, Integral) or math.isfinite(truth)))):
+        raise ValueError(f"the answer is {truth!r:.200}, neither a text nor a finite number")
+    if no_answer(truth):
+        raise ValueError(f"the answer is {truth!r}, which is none")
+    return str(truth).strip()
+
+
 def check_ground_truth(truth: object) -> str:
     """The right answer as text.
 
     Raises:
         RewardSetupError: there is none.
     """
-    if no_answer(truth):
+    try:
+        return answer_text(truth)
+    except ValueError as error:
         raise RewardSetupError(
-            f"reward_model.ground_truth is {truth!r}, which is no answer: give the row one, or leave it out of the data"
-        )
-    return str(truth).strip()
+            f"reward_model.ground_truth is {truth!r:.200}, which is no answer: give the row one, or leave it out of "
+            "the data"
+        ) from error
 
 
 def report_failure(answer: str, reason: str) -> None:

@@ -2,6 +2,7 @@
 
     verl-softthink data gsm8k --out outputs/data
     verl-softthink data gsm8k --out outputs/data --file test=gsm8k_test.jsonl
+    verl-softthink data own --out outputs/data --file train=questions.jsonl
     python -m verl_softthink.data.prepare gsm8k outputs/data      (scripts, with an interpreter of their own)
 
 Writes ``OUT/<name>-<split>.parquet``.
@@ -17,6 +18,7 @@ from rich.progress import track
 
 from verl_softthink.data.parquet import training_row, write_rows
 from verl_softthink.data.prompts import PROMPTS, asks_for
+from verl_softthink.data.read_number import read_number
 from verl_softthink.data.records import question_and_answer, read_records
 from verl_softthink.data.sources import SOURCES, Source
 
@@ -47,8 +49,8 @@ def convert(
         except ValueError as error:
             if not skip:
                 raise ValueError(
-                    f"{origin or name}: record {count}: {error}; mend the file, or leave such records out with "
-                    "--skip-unreadable"
+                    f"{origin or name}: record {count}: {error}; mend the file, leave such records out with "
+                    "--skip-unreadable, or give a file of another form to verl-softthink data own"
                 ) from error
             unreadable += 1
             continue
@@ -91,7 +93,7 @@ def prepare(
         ConnectionError: the hub is out of reach; the message names the file to give instead.
     """
     source = _known(name, prompt, files or {})
-    written = []
+    written, numbers = [], True
     for split in files or source.splits:
         origin = str(files[split]) if files else source.splits[split].path
         records = read_records(files[split]) if files else _from_hub(name, split)
@@ -100,19 +102,27 @@ def prepare(
         path = out / f"{name}-{split}.parquet"
         rows = convert(progress, name, split, prompt=prompt, origin=origin, skip=skip)
         write_rows(rows, path)
-        logger.info("wrote %s: %d problems (%s)", path, len(rows), source.licence)
+        # What the publisher says of a licence is said of what is on the hub.
+        licence = "" if files else f" ({source.licence})"
+        logger.info("wrote %s: %d problems%s", path, len(rows), licence)
         written.append(path)
-    for sentence in describe(source, prompt or source.prompt):
+        numbers = numbers and all(read_number(row["reward_model"]["ground_truth"]) is not None for row in rows)
+    for sentence in describe(source, prompt or source.prompt, numbers=numbers):
         logger.info("%s: %s", name, sentence)
     return written
 
 
-def describe(source: Source, prompt: str) -> list[str]:
-    """What the rows of a data set hold, and which reward functions grade them, in sentences."""
+def describe(source: Source, prompt: str, *, numbers: bool) -> list[str]:
+    """What rows that were written hold, and which reward functions grade them, in sentences.
+
+    Args:
+        prompt: one of ``PROMPTS``.
+        numbers: whether every answer is a number, which our default grader needs.
+    """
     place = asks_for(prompt)
     ours = "reward.custom_reward_function.path=pkg://verl_softthink.data.math_reward"
-    if not source.number:
-        ours += " +reward.custom_reward_function.reward_kwargs.grader=math_verify (answers are expressions)"
+    if not numbers:
+        ours += " +reward.custom_reward_function.reward_kwargs.grader=math_verify (not every answer is a number)"
     if source.scorer_reads is None:
         graders = f"verl has no scorer of its own for {source.data_source}: set {ours}"
     elif source.scorer_reads == place:
@@ -139,6 +149,8 @@ def _known(name: str, prompt: str | None, files: dict[str, Path]) -> Source:
     for split in files:
         if split not in SOURCES[name].splits:
             raise ValueError(f"--file {split}=...: {name} has the splits {', '.join(SOURCES[name].splits)}")
+    if not files and None in SOURCES[name].splits.values():
+        raise ValueError(f"data {name} has nothing on the hub: give your file, --file train=FILE")
     return SOURCES[name]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from verl_softthink.data.answer_place import BOX, MARKER, last_boxed
+from verl_softthink.data.guarded_reward import answer_text
 
 #: Instructions that published prompts add to the problem; ours are added instead (``prompts.py``).
 _INSTRUCTIONS = (
@@ -24,7 +25,7 @@ def after_marker(answer: object) -> str:
     Raises:
         ValueError: when the marker is missing.
     """
-    _, marker, number = str(answer).rpartition(MARKER)
+    _, marker, number = answer_text(answer).rpartition(MARKER)
     if not marker:
         raise ValueError(f"no {MARKER} in {number[-80:]!r}")
     return number.strip().replace(",", "")
@@ -36,9 +37,10 @@ def boxed_answer(solution: object) -> str:
     Raises:
         ValueError: when there is none.
     """
-    answer = last_boxed(str(solution))
+    text = answer_text(solution)
+    answer = last_boxed(text)
     if answer is None:
-        raise ValueError(f"no complete \\boxed{{...}} in {str(solution)[-80:]!r}")
+        raise ValueError(f"no complete \\boxed{{...}} in {text[-80:]!r}")
     return answer
 
 
@@ -52,7 +54,20 @@ def plain(answer: object) -> str:
         if len(answer) != 1:
             raise ValueError(f"{len(answer)} answers {answer!r}, where a reward needs one")
         (answer,) = answer
-    return str(answer).strip()
+    return answer_text(answer)
+
+
+def of_any_form(answer: object) -> str:
+    """An answer by itself, or at the end of a solution as MATH's and GSM8K's have it: in a box, or after ``####``.
+
+    Raises:
+        ValueError: several answers, or none.
+    """
+    text = plain(answer)
+    boxed = last_boxed(text)
+    if boxed is not None:
+        return boxed.strip()
+    return after_marker(text) if MARKER in text else text
 
 
 def bare_question(text: str) -> str:
@@ -78,25 +93,23 @@ class Source:
     Attributes:
         data_source: its name in the rows, by which verl chooses one of its own scorers
             (``verl.utils.reward_score.default_compute_score``).
-        licence: as its publisher states it.
-        splits: our name of each split, and where it is.
+        licence: as the publisher states it of what is on the hub; None where nothing is.
+        splits: our name of each split, and where it is on the hub; None where it comes from a file alone.
         question, answer: columns that may hold them, the first that is there wins.
         read_answer: from the answer's column to the answer.
         scorer_reads: where verl's own scorer for ``data_source`` looks for the answer, the box or ``####``; None where
             verl has no scorer for these data.
         prompt: how questions are asked by default, one of ``prompts.PROMPTS``.
-        number: whether every answer is a number, which the default grader needs.
     """
 
     data_source: str
-    licence: str
-    splits: dict[str, HubSplit]
+    licence: str | None
+    splits: dict[str, HubSplit | None]
     question: tuple[str, ...] = ("problem", "question", "prompt")
     answer: tuple[str, ...] = ("answer", "solution")
     read_answer: Callable[[object], str] = field(default=plain)
     scorer_reads: str | None = BOX
     prompt: str = "boxed"
-    number: bool = False
 
 
 SOURCES: dict[str, Source] = {
@@ -110,7 +123,6 @@ SOURCES: dict[str, Source] = {
         read_answer=after_marker,
         scorer_reads=MARKER,
         prompt="worked_examples",
-        number=True,
     ),
     # Hendrycks et al. 2021, arXiv 2103.03874
     "math": Source(
@@ -143,20 +155,26 @@ SOURCES: dict[str, Source] = {
         licence="Apache-2.0",
         splits={"train": HubSplit("open-r1/DAPO-Math-17k-Processed", "train", "en")},
         question=("prompt", "problem"),
-        number=True,
     ),
     "aime24": Source(
         data_source="aime24",
         licence="Apache-2.0",
         splits={"test": HubSplit("HuggingFaceH4/aime_2024", "train")},
         answer=("answer",),
-        number=True,
     ),
     "aime25": Source(
         data_source="aime25",
         licence="Apache-2.0",
         splits={"test": HubSplit("math-ai/aime25", "test")},
         answer=("answer",),
-        number=True,
+    ),
+    # Anybody's questions and answers.
+    "own": Source(
+        data_source="own",
+        licence=None,
+        splits={"train": None, "test": None},
+        question=("question", "problem", "prompt"),
+        read_answer=of_any_form,
+        scorer_reads=None,
     ),
 }

@@ -25,6 +25,7 @@ from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from verl_softthink.data.guarded_reward import answer_text
 from verl_softthink.data.parquet import Message
 from verl_softthink.data.records import ground_truth_of, messages_of, read_records
 from verl_softthink.data.sft_rows import TOKEN, SftRow, Target, write_sft_rows
@@ -120,7 +121,7 @@ def worked(record: dict, marker: str, ask: Callable[[str], list[Message]]) -> tu
     texts = [record[name] for name in _SOLUTIONS if isinstance(record.get(name), str)]
     extra = record.get("extra_info")
     if "reward_model" in record and isinstance(extra, dict) and isinstance(extra.get("solution"), str):
-        texts.append(f"{extra['solution']}{marker}{ground_truth_of(record)}")
+        texts.append(f"{extra['solution']}{marker}{answer_text(ground_truth_of(record))}")
     if not texts:
         raise ValueError(f"no solution among the columns {', '.join(record)}; name it {' or '.join(_SOLUTIONS)}")
     text = next((text for text in texts if marker in text), None)

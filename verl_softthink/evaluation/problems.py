@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verl_softthink.data.answer_place import last_boxed
-from verl_softthink.data.guarded_reward import no_answer
+from verl_softthink.data.guarded_reward import answer_text
 from verl_softthink.data.parquet import Message
 from verl_softthink.data.records import ground_truth_of, messages_of, read_records
 from verl_softthink.data.sources import after_marker
@@ -74,10 +74,12 @@ def _problem(path: Path, index: int, record: dict, prompt: Callable[[str], list[
             f"no question among the columns {', '.join(record)}; a row needs question and answer, "
             "problem and answer, or verl's prompt and reward_model"
         )
+    if not isinstance(question, str):
+        raise ValueError(f"the question is {question!r:.200}, not a text")
     return EvaluationProblem(
         index=index,
         source=path.stem,
-        messages=tuple(prompt(str(question))),
+        messages=tuple(prompt(question)),
         answers=_texts(_answer(lowered)),
     )
 
@@ -93,11 +95,11 @@ def _answer(record: dict) -> object:
 
 def _texts(answer: object) -> tuple[str, ...]:
     """One answer, or a list of accepted ones, as texts."""
-    answers = answer if isinstance(answer, list) else [answer]
-    texts = tuple(str(one).strip() for one in answers if one is not None)
-    if not texts or any(map(no_answer, texts)):
+    answers = [one for one in (answer if isinstance(answer, list) else [answer]) if one is not None]
+    try:
+        return tuple(map(answer_text, answers or [None]))
+    except ValueError as error:
         raise ValueError(
             f"the answer is {answer!r:.200}; give it as `answer`, as reward_model.ground_truth, or as "
             "the \\boxed{...} of a solution"
-        )
-    return texts
+        ) from error

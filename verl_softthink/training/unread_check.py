@@ -12,6 +12,8 @@ from verl_softthink.config.settings import SoftThinkSettings
 from verl_softthink.likelihood.checks import STRATEGIES
 
 _ACTOR, _ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+#: Seconds: verl's default of a key that it does not read.
+DEFAULT_TIMEOUT = 600
 #: Where keys of earlier releases are now; the longest that begins a key decides, None: nothing reads it any more.
 MOVED = {
     "custom_reward_function": "reward.custom_reward_function",
@@ -72,8 +74,22 @@ def _clips_elsewhere(value: object, config: DictConfig) -> bool:
     return value not in (FSDPActorConfig.grad_clip, config.actor_rollout_ref.actor.optim.clip_grad)
 
 
+def _critic_clips_elsewhere(value: object, config: DictConfig) -> bool:
+    from verl.workers.config import FSDPCriticConfig
+
+    return value not in (FSDPCriticConfig.grad_clip, config.critic.optim.clip_grad)
+
+
 def _adapts_other_engine(value: object, config: DictConfig) -> bool:
     return (value or 0) > 0 and config.actor_rollout_ref.actor.strategy in STRATEGIES
+
+
+def _is_set(value: object, config: DictConfig) -> bool:
+    return bool(value)
+
+
+def _other_timeout(value: object, config: DictConfig) -> bool:
+    return value != DEFAULT_TIMEOUT
 
 
 def _warms_no_critic(value: object, config: DictConfig) -> bool:
@@ -93,18 +109,23 @@ UNREAD = (
         f"verl's FSDP engine reads {_ACTOR}.optim.clip_grad; set that",
     ),
     Unread(
+        "critic.grad_clip",
+        _critic_clips_elsewhere,
+        "verl's FSDP engine reads critic.optim.clip_grad; set that",
+    ),
+    Unread(
         f"{_ROLLOUT}.over_sample_rate",
-        lambda value, config: bool(value),
+        _is_set,
         "verl's V1 trainer does not read it; set it to 0",
     ),
     Unread(
         f"{_ACTOR}.use_prefix_grouper",
-        lambda value, config: bool(value),
+        _is_set,
         "verl's V1 trainer does not read it; set it to False",
     ),
     Unread(
         "actor_rollout_ref.model.tiled_mlp.enabled",
-        lambda value, config: bool(value),
+        _is_set,
         "verl's FSDP engine does not read it; set it to False",
     ),
     Unread(
@@ -138,6 +159,42 @@ UNREAD = (
         "trainer.critic_warmup",
         _warms_no_critic,
         "there is no critic to warm up, and no step before that one would train the actor; set it to 0",
+    ),
+    Unread(
+        f"{_ACTOR}.freeze_vision_tower",
+        _is_set,
+        "nothing in verl reads it, and the tower would be trained; set it to False",
+    ),
+    Unread(
+        f"{_ROLLOUT}.multi_stage_wake_up",
+        _is_set,
+        "nothing in verl reads it; set it to False",
+    ),
+    Unread(
+        f"{_ROLLOUT}.multi_turn.num_repeat_rollouts",
+        _is_set,
+        f"nothing in verl reads it; {_ROLLOUT}.n says how many responses a prompt gets, set this one to null",
+    ),
+    Unread(
+        "data.return_raw_input_ids",
+        _is_set,
+        "nothing in verl reads it; set it to False",
+    ),
+    Unread(
+        "actor_rollout_ref.nccl_timeout",
+        _other_timeout,
+        f"nothing in verl reads it; set it to {DEFAULT_TIMEOUT}",
+    ),
+    Unread(
+        "trainer.balance_batch",
+        _false,
+        "verl's V1 trainer balances every batch; set it to True",
+    ),
+    Unread(
+        "trainer.esi_redundant_time",
+        _is_set,
+        "verl's V1 trainer does not read it, and saves nothing when the machine is about to be taken away; set it to "
+        "0, and trainer.save_freq",
     ),
 )
 

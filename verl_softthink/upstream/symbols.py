@@ -109,6 +109,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("verl.utils.config", "validate_config", "wrapped: checks the softthink node; called by the doctor"),
     *_of("verl.workers.config.actor", "ActorConfig", "clip_ratio clip_ratio_low clip_ratio_high", "read: defaults"),
     Symbol("verl.workers.config.actor", "FSDPActorConfig.grad_clip", "read: its default"),
+    Symbol("verl.workers.config.critic", "FSDPCriticConfig.grad_clip", "read: its default"),
     Symbol("verl.utils.tracking", "Tracking.supported_backend", "read: known names"),
     *(
         Symbol("vllm.engine.arg_utils", name, "its fields are read from the source: known settings")
@@ -231,8 +232,8 @@ SYMBOLS: tuple[Symbol, ...] = (
     ),
     Symbol("vllm.config.vllm", "get_current_vllm_config", "called: rows of a batch"),
     Symbol("vllm.distributed.communication_op", "tensor_model_parallel_all_reduce", "called: sums of ranks' shards"),
-    Symbol("vllm.distributed.parallel_state", "get_tp_group", "called: requests that a rank could not take in"),
-    *_of("vllm.distributed.parallel_state", "GroupCoordinator", "cpu_group world_size", "read"),
+    Symbol("vllm.distributed.parallel_state", "get_tp_group", "called: what fails on one rank"),
+    *_of("vllm.distributed.parallel_state", "GroupCoordinator", "cpu_group rank_in_group world_size", "read"),
     # rollout/vllm/: the V1 model runner; cpu/seeded_requests.py
     Symbol(_V1, "GPUModelRunner._update_states", "wrapped: soft requests"),
     Symbol(_V1, "GPUModelRunner._preprocess", "wrapped: soft rows"),
@@ -284,6 +285,7 @@ SYMBOLS: tuple[Symbol, ...] = (
     Symbol("vllm.v1.worker.gpu_worker", "Worker.determine_available_memory", "wrapped: reserves the history"),
     Symbol("vllm.v1.worker.cpu_worker", "CPUWorker.determine_available_memory", "wrapped: reserves the history"),
     *_of("vllm.v1.worker.gpu_worker", "Worker", "device model_runner", "read: where the history is kept"),
+    *_of("vllm.v1.worker.gpu_worker", "Worker", "execute_model sample_tokens", "wrapped: a rank that fails"),
     Symbol("vllm.v1.worker.worker_base", "WorkerBase.vllm_config", "read: the size of the history"),
     Symbol("vllm.config.model", "ModelConfig.dtype", "read: the size of the history"),
     Symbol(_OUTPUTS, "AsyncModelRunnerOutput.get_output", "overridden: adds the rows"),

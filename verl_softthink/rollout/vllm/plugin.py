@@ -15,9 +15,11 @@ InputProcessor.process_inputs    wrapped               requests are checked and 
 GPUModelRunner.sample_tokens     wrapped on a CPU      seeded requests in chunks (cpu.seeded_requests)
 Worker.determine_available_memory, CPUWorker.determine_available_memory
                                  wrapped               memory of soft requests is reserved (memory)
+Worker.execute_model, sample_tokens
+                                 wrapped               a rank that fails ends the engine (rank_failure)
 
 ``VERL_SOFTTHINK_DISABLE=1`` turns all of it off. An engine without soft requests behaves as before,
-but for the last one: on a CPU vLLM dies of such a request.
+but that on a CPU it serves seeded requests whose prompt is computed in chunks, of which vLLM dies.
 """
 
 import os
@@ -40,7 +42,16 @@ def register() -> None:
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
     from verl_softthink.cpu import seeded_requests
-    from verl_softthink.rollout.vllm import embedding, frontend, memory, prefix_cache, return_path, runner_v1, runner_v2
+    from verl_softthink.rollout.vllm import (
+        embedding,
+        frontend,
+        memory,
+        prefix_cache,
+        rank_failure,
+        return_path,
+        runner_v1,
+        runner_v2,
+    )
     from verl_softthink.upstream.hooks import when_imported
 
     PluggableLayer.register_oot(name="VocabParallelEmbedding")(embedding.SoftVocabParallelEmbedding)
@@ -56,4 +67,5 @@ def register() -> None:
     frontend.install(InputProcessor)
     # Only a worker's process imports its worker.
     when_imported("vllm.v1.worker.gpu_worker")(lambda module: memory.install(module.Worker))
+    when_imported("vllm.v1.worker.gpu_worker")(lambda module: rank_failure.install(module.Worker))
     when_imported("vllm.v1.worker.cpu_worker")(lambda module: memory.install(module.CPUWorker))

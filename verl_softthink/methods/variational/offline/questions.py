@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_softthink.data.answer_place import last_boxed
-from verl_softthink.data.guarded_reward import no_answer
+from verl_softthink.data.guarded_reward import answer_text, no_answer
 from verl_softthink.data.records import ground_truth_of, messages_of, read_records
 from verl_softthink.errors import FileError, about_file
 
@@ -94,7 +94,7 @@ def _question(index: int, row: Mapping[str, Any]) -> Question | None:
         return Question(
             index=index,
             messages=messages_of(row),
-            answer=str(truth),
+            answer=answer_text(truth),
             solution=solution,
             thought=None,
             source=str(row.get("data_source") or ""),
