@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Trainer(Protocol):
-    """What a stage may use of the trainer, which is verl's synchronous one with soft traces.
+    """What a stage may use of the trainer, which is one of verl's with soft traces.
 
     Attributes:
         config: verl's whole configuration.
