@@ -155,8 +155,8 @@ ROWS = (
     ),
     MetricDoc(
         "lag_*/log_prob_gap",
-        "mean absolute difference of log-density between the step's policy and the one that drew the position, in nats, "
-        "over positions in the loss",
+        "mean absolute difference of log-density between the step's policy and the one that drew the position, "
+        "in nats, over positions in the loss",
         "lag_0 as log_prob_gap/mean; growing with the lag, well below 1",
         "above 1: algorithm.rollout_correction (rollout_is, rollout_rs), a lower learning rate, or a lower lag",
     ),
