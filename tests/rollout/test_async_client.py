@@ -29,7 +29,7 @@ TOKENS = 22
 TOKEN_MARKER = {"end_of_thinking": [END_1, END_2]}
 #: Stands for the two tokens that the response shows here, where nothing ends it: the law draws its own marker.
 DRAWN_AT = 7
-#: What a response passes through: a thought that never ends, one that ends by itself or is cut short, a text marker with
+#: What a response passes through: a thought without an end, one that ends by itself or is cut short, a text marker with
 #: a lead-in, a cold stop, an answer prefix and a budget of the answer, blocks of ordinary tokens.
 CASES = {
     "gumbel": ({"name": "gumbel", "tau": 0.5}, TOKEN_MARKER | {"budget": 9}),
