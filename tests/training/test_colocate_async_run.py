@@ -29,6 +29,9 @@ def run(tmp_path_factory):
         tmp_path_factory.mktemp("colocate_async"),
         *small_batch(prompts=8, responses=4, micro_batch=32),
         *("trainer.v1.trainer_mode=colocate_async", f"trainer.total_training_steps={STEPS}"),
+        # Fewer than the two batches that are under way, so that some are when the first is complete.
+        "actor_rollout_ref.rollout.max_num_seqs=24",
+        "algorithm.rollout_correction.rollout_is=token",
         *("data.max_response_length=80", "softthink.phase.budget=72", "actor_rollout_ref.actor.optim.lr=3e-4"),
         *("trainer.val_before_train=False", "trainer.test_freq=-1", "trainer.save_freq=-1"),
         METHOD="soft_grpo_repro",
@@ -49,6 +52,8 @@ def test_resumed_responses_are_trained(run):
     for data in run.metrics.values():
         assert data["actor/grad_norm"] > 0 and data["softthink/repro/scored"] > 0.9
         assert data["softthink/versions/max"] == data["training/off_policy/trajectory_spans/max"]
+        # verl's importance weights of stale positions, from the log-densities of those who drew them.
+        assert 0.5 < data["rollout_corr/rollout_is_mean"] < 1.5
     assert any(name.endswith("lag_1/share") for name in run.metrics[2])
 
 
