@@ -37,9 +37,6 @@ def test_without_an_override_a_recipe_is_synchronous():
     assert modes.verl_mode(configuration("soft_grpo")) == "sync"
 
 
-VARIATIONAL = "actor_rollout_ref.actor.loss_scale_factor=64"
-
-
 @pytest.mark.parametrize(
     "taken",
     [
@@ -48,7 +45,8 @@ VARIATIONAL = "actor_rollout_ref.actor.loss_scale_factor=64"
         ("soft_grpo", "softthink.law.name=multiplex", "softthink.rollout.validation=discrete"),
         ("repro",),
         ("[soft_grpo,repro]",),
-        ("variational", VARIATIONAL),
+        ("repro", "algorithm.adv_estimator=variational"),
+        ("soft_tokens", "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla", "softthink.phase.budget=32"),
         ("soft_grpo", "algorithm.rollout_correction.rollout_is=token"),
         ("soft_grpo", "algorithm.rollout_correction.bypass_mode=true"),
     ],
@@ -60,9 +58,10 @@ def test_an_asynchronous_trainer_takes(taken):
 @pytest.mark.parametrize(
     ("refused", "message"),
     [
-        (("attnrl",), "softthink.attnrl, which decides itself what is rolled out"),
+        (("attnrl",), "softthink.attnrl, which needs responses that the policy of a step"),
         (("attnrl", "trainer.v1.trainer_mode=softthink_colocate_async"), "leave out the recipe attnrl"),
-        (("variational", VARIATIONAL, "softthink.variational.posterior_every=2"), "set posterior_every=0"),
+        (("variational",), "softthink.variational, which needs responses that the policy of a step"),
+        (("soft_tokens",), "loss_mode='reinforce_sum', which has no ratio to the older policies"),
         (
             (
                 "soft_grpo",

@@ -1,9 +1,9 @@
 """A response that is drawn in several attempts, each behind what the earlier ones have drawn.
 
 An attempt sends the tokens so far at the end of its prompt. At soft positions these are not what the model was fed, so
-the rows of the earlier attempts go along as a soft prefix (``rollout.prefix``). Noise is a function of the request's seed
-and of the position: while the weights stay, and but for the rounding of a prefix that is computed at once, the response
-is the one that a single attempt would have drawn.
+the rows of the earlier attempts go along as a soft prefix (``rollout.prefix``). Noise is a function of the request's
+seed and of the position: while the weights stay, and but for the rounding of a prefix that is computed at once, the
+response is the one that a single attempt would have drawn.
 
 A seed of answer tokens (``softthink.rollout.seed_answers``) begins anew with every attempt, so each has its own.
 """

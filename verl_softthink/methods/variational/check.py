@@ -51,13 +51,6 @@ def problems(config: DictConfig, settings) -> list[str]:
             f"softthink.variational.model_share={method.model_share} of actor_rollout_ref.rollout.n={rollout.n} "
             f"responses is not a whole number; use a multiple of {1 / rollout.n:g}"
         )
-    mode = config.trainer.v1.trainer_mode
-    if method.posterior_every and "async" in mode:
-        found.append(
-            f"trainer.v1.trainer_mode={mode!r} with softthink.variational.posterior_every={method.posterior_every}: a "
-            "step of an asynchronous trainer mixes responses that were sent in several, and what they are drawn for "
-            "depends on the step; set posterior_every=0, or the mode to sync"
-        )
     if method.cuts_thoughts and OmegaConf.select(config, "reward.reward_model.enable"):
         found.append(
             "reward.reward_model.enable=True: answers after a cut thought are scored by the reward function, in the "
