@@ -10,7 +10,7 @@ from support.composing import composed
 
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 from verl_softthink.training.check import check_config
-from verl_softthink.training.trainer_sync import SoftThinkSync
+from verl_softthink.training.trainer_modes import SoftThinkSync
 
 PUBLISHED = Path(__file__).parent / "published"
 SCRIPTS = ("grpo_qwen3", "dapo", "grpo_lora")

@@ -125,7 +125,7 @@ RECEIVERS: dict[str, dict[str, str]] = {
     "rollout/vllm/soft_runner.py:_check_model_state": {"runner": _V2},
     "rollout/vllm/soft_runner.py:override": {"output": "vllm.v1.worker.gpu.sample.output:SamplerOutput"},
     "standalone.py": {"llm.llm_engine.engine_core": "vllm.v1.engine.core_client:EngineCoreClient"},
-    "training/trainer_colocate_async.py": {"self.llm_server_manager": _MANAGER},
+    "training/trainer_modes.py": {"self.llm_server_manager": _MANAGER},
     "training/trainer.py": {"self.llm_server_manager": _MANAGER, "replica": _REPLICA, "server": _SERVER},
 }
 

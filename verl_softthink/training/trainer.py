@@ -21,13 +21,13 @@ from verl_softthink.batch import real_keys
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import dump_path, write_dump
 from verl_softthink.laws import DISCRETE
-from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
+from verl_softthink.likelihood.fields import SETTINGS
 from verl_softthink.liveness import guard
 from verl_softthink.liveness.weight_sync import BoundedCheckpointEngineManager
 from verl_softthink.methods import registry
 from verl_softthink.methods.stage import Stage
 from verl_softthink.report.metric_doc import PREFIX
-from verl_softthink.rollout.fields import FORCED, VERSION
+from verl_softthink.rollout.fields import VERSION
 from verl_softthink.rollout.replica_registry import ROLLOUT_NAME
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.training import collect, modes
@@ -37,7 +37,7 @@ from verl_softthink.training.check import check_config
 from verl_softthink.training.data_check import too_few_rows
 from verl_softthink.training.dump_folder import dump_folder
 from verl_softthink.training.first_step import FirstStep
-from verl_softthink.training.metrics import RENAMED, grader_failures, soft_metrics
+from verl_softthink.training.metrics import FIELDS, RENAMED, grader_failures, soft_metrics
 from verl_softthink.training.mini_batches import mini_batches_of
 from verl_softthink.training.ray_slots import STARTING, check_cluster
 from verl_softthink.training.rewards import move_rewards
@@ -234,7 +234,7 @@ class SoftThinkTrainer(PPOTrainer):
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict, rollout_data_dir: str) -> None:
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)
         law = self.softthink.law
-        extra = tuple(name for stage in self.stages for name in stage.dumped) + tuple(self._version_fields)
+        extra = (*(name for stage in self.stages for name in stage.dumped), *self._version_fields)
         scored = not OmegaConf.select(self.config, "algorithm.rollout_correction.bypass_mode", default=False)
         names = collect.field_names(soft=law is not None, scored=scored, extra=extra)
         keys = real_keys(batch)
@@ -244,18 +244,7 @@ class SoftThinkTrainer(PPOTrainer):
         write_dump(responses, drawn_with, dump_path(Path(rollout_data_dir), self.global_steps))
 
     def _soft_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
-        names = [
-            SOFT,
-            DRAWN,
-            FORCED,
-            IDS,
-            VALUES,
-            "response_mask",
-            "rollout_log_probs",
-            "old_log_probs",
-            "extra_fields",
-        ]
-        names += self._version_fields
+        names = [*FIELDS, *self._version_fields]
         data = tq.kv_batch_get(keys=real_keys(batch), partition_id=batch.partition_id, select_fields=names)
         metrics = soft_metrics(data, self.softthink.law)
         return metrics | (version_metrics(data, self.global_steps) if self._version_fields else {})
