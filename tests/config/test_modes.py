@@ -11,6 +11,13 @@ MODEL = [f"actor_rollout_ref.model.path={checkpoint_path()}", "data.max_response
 ASYNC = "trainer.v1.trainer_mode=colocate_async"
 
 
+#: The pocket reasoner answers with a digit: nothing begins an answer, and nothing follows one.
+POCKET = (
+    *("softthink.phase.end_of_thinking='</think>'", "softthink.phase.budget=32"),
+    *(f"softthink.phase.{key}=null" for key in ("answer_prefix", "lead_in", "answer_budget")),
+)
+
+
 def configuration(recipe, *overrides):
     return composed([f"+softthink={recipe}", *MODEL], *overrides)
 
@@ -45,8 +52,8 @@ def test_without_an_override_a_recipe_is_synchronous():
         ("soft_grpo", "softthink.law.name=multiplex", "softthink.rollout.validation=discrete"),
         ("repro",),
         ("[soft_grpo,repro]",),
-        ("repro", "algorithm.adv_estimator=variational"),
-        ("soft_tokens", "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla", "softthink.phase.budget=32"),
+        ("soft_grpo", "algorithm.adv_estimator=variational"),
+        ("soft_tokens", *POCKET, "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"),
         ("soft_grpo", "algorithm.rollout_correction.rollout_is=token"),
         ("soft_grpo", "algorithm.rollout_correction.bypass_mode=true"),
     ],
@@ -61,7 +68,7 @@ def test_an_asynchronous_trainer_takes(taken):
         (("attnrl",), "softthink.attnrl, which needs responses that the policy of a step"),
         (("attnrl", "trainer.v1.trainer_mode=softthink_colocate_async"), "leave out the recipe attnrl"),
         (("variational",), "softthink.variational, which needs responses that the policy of a step"),
-        (("soft_tokens",), "loss_mode='reinforce_sum', which has no ratio to the older policies"),
+        (("soft_tokens", *POCKET), "loss_mode='reinforce_sum', which has no ratio to the older policies"),
         (
             (
                 "soft_grpo",
