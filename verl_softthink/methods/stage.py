@@ -91,7 +91,7 @@ class Stage:
         return {}
 
     def submit(self) -> int | None:
-        """Send off what this step rolls out, in place of verl's own batch of prompts.
+        """Send off what this step rolls out, in place of verl's own batch of prompts (``registry.ON_POLICY``).
 
         Returns:
             Prompts to wait for, in verl's sense: uids that were registered. None leaves it to verl.
