@@ -52,6 +52,7 @@ RECEIVERS: dict[str, dict[str, str]] = {
     "methods/variational/other_prompt.py:score": {"workers": "verl.workers.engine_workers:ActorRolloutRefWorker"},
     "methods/variational/stage.py": _STAGE,
     "training/soft_sft/engine.py": {"class SoftTargetTraining": _ENGINE},
+    "rollout/async_client.py": {"output": "verl.workers.rollout.replica:TokenOutput"},
     "rollout/vllm/embedding.py": {
         "config": _CONFIG,
         "config.scheduler_config": _SCHEDULING,
