@@ -1,4 +1,4 @@
-"""vLLM's V2 model runner: the parity suite, its controls, continuations and resumed responses, in a process of their own.
+"""vLLM's V2 model runner: parity and its controls, continuations, resumed responses, in a process of their own.
 
 Which runner an engine has is decided when vLLM is imported, so the tests themselves are those of V1.
 """
