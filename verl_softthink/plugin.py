@@ -42,8 +42,8 @@ REGISTRATIONS: tuple[After, ...] = (
     ("verl.trainer.ppo.reward", "verl_softthink.data.guarded_reward:register"),
     # Agent loop softthink_agent, before those of methods, which import it.
     ("verl.experimental.agent_loop.single_turn_agent_loop", "verl_softthink.rollout.agent_loop:register"),
-    # Trainer mode softthink_sync.
-    ("verl.trainer.ppo.v1.trainer_sync", "verl_softthink.training.trainer:register"),
+    # Trainer modes softthink_sync and softthink_colocate_async.
+    ("verl.trainer.ppo.v1.trainer_sync", "verl_softthink.training.trainer_modes:register"),
     # A cluster with too few slots for it is named.
     ("verl.trainer.ppo.v1", "verl_softthink.training.ray_slots:register"),
     # Engine softthink_language_model, with the mixins of methods.

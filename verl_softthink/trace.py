@@ -62,6 +62,7 @@ class SoftTrace:
             None if dropped.
         fed: [T, H] float32, the drawn embeddings; None where the trace does not carry them.
         seed: [T] int64, noise seed of the request that drew each position; None where nothing is rebuilt from it.
+        version: [T] int64, training step of the weights that drew each position; None where one policy drew them all.
     """
 
     soft: Tensor
@@ -77,6 +78,7 @@ class SoftTrace:
     scale: Tensor | None = None
     fed: Tensor | None = None
     seed: Tensor | None = None
+    version: Tensor | None = None
 
     def __len__(self) -> int:
         return self.soft.shape[0]

@@ -19,8 +19,8 @@ def problems(recipe, *overrides):
 
 @pytest.mark.parametrize("recipe", ["repro", "attnrl", "variational", "soft_grpo", "soft_tokens", "[cpu,repro]"])
 def test_no_recipe_trains_in_another_trainer(recipe):
-    sentences = problems(recipe, "trainer.v1.trainer_mode=sync", "trainer.use_v1=false")
-    assert "trainer.v1.trainer_mode='sync': this recipe needs 'softthink_sync'; remove the override" in sentences
+    sentences = problems(recipe, "trainer.v1.trainer_mode=separate_async", "trainer.use_v1=false")
+    assert "trainer.v1.trainer_mode='separate_async': recipes have the modes sync and colocate_async" in sentences
     assert "trainer.use_v1=False: this recipe needs True" in sentences
 
 

@@ -33,10 +33,9 @@ CACHE = f"{VLLM}.kv_cache_memory_bytes"
 NO_TEXTS = [f"softthink.phase.{key}=null" for key in ("answer_prefix", "lead_in", "answer_budget")]
 #: Recipes, and overrides of a sound command line.
 REFUSED = [
-    ("repro", "trainer.v1.trainer_mode=sync"),
-    ("attnrl", "trainer.v1.trainer_mode=sync"),
+    ("repro", "trainer.v1.trainer_mode=separate_async"),
+    ("attnrl", "trainer.v1.trainer_mode=colocate_async"),
     ("variational", "trainer.use_v1=false"),
-    ("soft_grpo", "trainer.v1.trainer_mode=colocate_async"),
     ("soft_grpo", f"{LOSS}=dppo_tv"),
     ("soft_grpo", f"{LOSS}=kl_cov"),
     ("soft_grpo", f"{LOSS}=vanila"),
@@ -72,6 +71,8 @@ TAKEN = [
     ("attnrl", "data.gen_batch_size=1"),
     ("soft_grpo,repro",),
     ("soft_grpo", "trainer.v1.trainer_mode=softthink_sync"),
+    ("repro", "trainer.v1.trainer_mode=sync"),
+    ("soft_grpo", "trainer.v1.trainer_mode=colocate_async"),
     ("soft_grpo", f"{LOSS}=gspo"),
     ("repro", f"{LOSS}=dppo_tv"),
     ("soft_grpo", "algorithm.adv_estimator=rloo"),

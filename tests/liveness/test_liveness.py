@@ -131,10 +131,10 @@ def queue(cluster):
     transfer_queue.close()
 
 
-def sample(queue, watch, statuses: list[str], **options):
+def sample(queue, watch, statuses: list[str], mode: str = "sync", **options):
     """Let verl's replay buffer sample a batch of prompts with these statuses, one trajectory for each finished one."""
     import torch
-    from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+    from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
     from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
     from verl_softthink.liveness import guard
@@ -149,7 +149,8 @@ def sample(queue, watch, statuses: list[str], **options):
             queue.kv_batch_put(
                 keys=[f"{prompt}_0_0"], partition_id=partition, fields=fields, tags=[{"status": "success"}]
             )
-    stock = ReplayBuffer("sync", {}, max_off_policy_threshold=None, max_off_policy_strategy="drop", sampler_kwargs={})
+    kind = ReplayBuffer if mode == "sync" else ReplayBufferAsync
+    stock = kind(mode, {}, max_off_policy_threshold=None, max_off_policy_strategy="drop", sampler_kwargs={})
     buffer = guard.watched(stock, watch, poll_interval_s=0.05, **options)
     return buffer.sample(global_steps=1, partition_id=partition, batch_size=len(statuses))
 
@@ -160,11 +161,13 @@ def test_complete_rollout_is_sampled_as_before(queue):
 
 
 @pytest.mark.parametrize("statuses", [["failure", "failure"], ["finished", "failure"]])
-def test_failed_sessions_end_the_run_with_their_number(queue, statuses):
+@pytest.mark.parametrize("mode", ["sync", "colocate_async"])
+def test_failed_sessions_end_the_run_with_their_number(queue, mode, statuses):
+    """verl's asynchronous trainer would replace them, and wait for ever where all that it sends fail."""
     from verl_softthink.liveness.watch import RolloutLost
 
     with pytest.raises(RolloutLost, match=f"{statuses.count('failure')} of 2 prompts .* have failed sessions"):
-        sample(queue, watch_over(), statuses)
+        sample(queue, watch_over(), statuses, mode)
 
 
 def test_failed_sessions_can_be_tolerated(queue):

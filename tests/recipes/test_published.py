@@ -10,7 +10,7 @@ from support.composing import composed
 
 from verl_softthink.pocket import OVERTHINKING, checkpoint_path
 from verl_softthink.training.check import check_config
-from verl_softthink.training.trainer import SoftThinkTrainer
+from verl_softthink.training.trainer_modes import SoftThinkSync
 
 PUBLISHED = Path(__file__).parent / "published"
 SCRIPTS = ("grpo_qwen3", "dapo", "grpo_lora")
@@ -54,7 +54,7 @@ def test_the_trainer_takes_the_server_of_ours_where_there_is_a_law(scripts, sele
     from verl.workers.rollout.replica import get_rollout_replica_class
 
     config = composed([f"+softthink=[cpu,{selection}]"], *scripts["grpo_qwen3"], *needed(selection))
-    trainer = SoftThinkTrainer(config)
+    trainer = SoftThinkSync(config)
     assert get_rollout_replica_class(trainer.config.actor_rollout_ref.rollout.name).__name__ == server
 
 

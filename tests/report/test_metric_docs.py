@@ -7,6 +7,7 @@ import torch
 from support.written_metrics import written_names
 from tensordict import NonTensorStack, TensorDict
 from training.test_metrics import LAW, batch, jagged
+from training.test_version_metrics import batch as versions
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
@@ -25,6 +26,7 @@ from verl_softthink.pocket import checkpoint_path
 from verl_softthink.report.metric_doc import PREFIX
 from verl_softthink.training.metric_docs import documentation, metrics
 from verl_softthink.training.metrics import RENAMED, grader_failures, soft_metrics
+from verl_softthink.training.version_metrics import version_metrics
 
 
 def repro_metrics() -> dict[str, float]:
@@ -98,7 +100,7 @@ def emitted() -> set[str]:
     profile = profile_metrics(torch.ones(2), torch.ones(2, dtype=torch.int64), [0])
     trees = (*branching.tree_metrics([], [], []), branching.LOG_PROB_LAG)
     failures = grader_failures([{"reward_extra_info": {FAILURE: 0.0}}])
-    soft = (*soft_metrics(batch(), LAW), *RENAMED.values(), *profile, *failures)
+    soft = (*soft_metrics(batch(), LAW), *RENAMED.values(), *profile, *failures, *version_metrics(versions(), step=4))
     return {*soft, *repro_metrics(), *variational_metrics(), *trees, KL}
 
 

@@ -1,4 +1,4 @@
-"""vLLM's V2 model runner: the parity suite, its controls and continuations, in a process of their own.
+"""vLLM's V2 model runner: parity and its controls, continuations, resumed responses, in a process of their own.
 
 Which runner an engine has is decided when vLLM is imported, so the tests themselves are those of V1.
 """
@@ -17,8 +17,10 @@ LIMIT_SECONDS = 840
 
 
 def test_parity_and_its_controls_hold_on_the_v2_runner():
-    tests = [f"tests/rollout/{name}.py" for name in ("test_parity", "v2_controls", "test_continuation")]
-    chosen = "llama-untied or v2_controls or continuations_draw or both_parts"
+    tests = [
+        f"tests/rollout/{name}.py" for name in ("test_parity", "v2_controls", "test_continuation", "test_async_client")
+    ]
+    chosen = "llama-untied or v2_controls or continuations_draw or both_parts or aborted"
     command = [sys.executable, "-m", "pytest", "-q", *tests, "-k", chosen]
     result = subprocess.run(
         command,
@@ -29,4 +31,4 @@ def test_parity_and_its_controls_hold_on_the_v2_runner():
         timeout=LIMIT_SECONDS,
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
-    assert "12 passed" in result.stdout
+    assert "16 passed" in result.stdout

@@ -52,6 +52,7 @@ RECEIVERS: dict[str, dict[str, str]] = {
     "methods/variational/other_prompt.py:score": {"workers": "verl.workers.engine_workers:ActorRolloutRefWorker"},
     "methods/variational/stage.py": _STAGE,
     "training/soft_sft/engine.py": {"class SoftTargetTraining": _ENGINE},
+    "rollout/async_client.py": {"output": "verl.workers.rollout.replica:TokenOutput"},
     "rollout/vllm/embedding.py": {
         "config": _CONFIG,
         "config.scheduler_config": _SCHEDULING,
@@ -130,6 +131,7 @@ RECEIVERS: dict[str, dict[str, str]] = {
     "rollout/vllm/soft_runner.py:_check_model_state": {"runner": _V2},
     "rollout/vllm/soft_runner.py:override": {"output": "vllm.v1.worker.gpu.sample.output:SamplerOutput"},
     "standalone.py": {"llm.llm_engine.engine_core": "vllm.v1.engine.core_client:EngineCoreClient"},
+    "training/trainer_modes.py": {"self.llm_server_manager": _MANAGER},
     "training/trainer.py": {"self.llm_server_manager": _MANAGER, "replica": _REPLICA, "server": _SERVER},
 }
 

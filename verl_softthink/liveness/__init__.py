@@ -7,5 +7,5 @@
     watch.py            vLLM servers and agent workers while the trainer waits for a rollout
     guard.py            the watch in verl's replay buffer
 
-The last three act in trainers that use them: mode ``softthink_sync`` does.
+The last three act in trainers that use them: those of ``training`` do.
 """

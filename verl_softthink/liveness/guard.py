@@ -9,6 +9,8 @@ and may call ``watch.require_alive()`` before it sends weights, so that a dead e
 silent receiver.
 """
 
+from collections import Counter
+
 from ray.actor import ActorHandle
 from transfer_queue import KVBatchMeta
 from verl.experimental.agent_loop import AgentLoopManager
@@ -74,6 +76,14 @@ class WatchedSampling:
         if not self.tolerate_failed_prompts:
             self._require_no_failures(global_steps, partition_id, batch_size)
         return sampled
+
+    def _evict_terminal_groups(
+        self, global_steps: int, partition_id: str, eviction_reasons: tuple[set[str], set[str], set[str], Counter]
+    ) -> tuple[set[str], int, int, dict]:
+        """verl's, of an asynchronous trainer: it would replace failed prompts by others, for ever if all fail."""
+        if eviction_reasons[2] and self.trainer_mode != "sync" and not self.tolerate_failed_prompts:
+            self._require_no_failures(global_steps, partition_id, len(self.prompt_global_steps[partition_id]))
+        return super()._evict_terminal_groups(global_steps, partition_id, eviction_reasons)
 
     def _require_no_failures(
         self, global_steps: int, partition_id: str, batch_size: int, cause: RuntimeError | None = None

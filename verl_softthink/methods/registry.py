@@ -21,8 +21,9 @@ from verl_softthink.installed import Installed
 logger = logging.getLogger(__name__)
 
 GROUP = "verl_softthink.methods"
-#: What a method may need of a forward pass: sequences that are whole on one rank, logits of all positions at once.
-WHOLE_SEQUENCES, ALL_LOGITS = "whole sequences", "all logits"
+#: What a method may need: of a forward pass, sequences that are whole on one rank and logits of all positions at once;
+#: of a trainer, that a step trains on what its own policy has drawn for it (as where ``Stage.submit`` sends it off).
+WHOLE_SEQUENCES, ALL_LOGITS, ON_POLICY = "whole sequences", "all logits", "on policy"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Method:
         metrics: tuple of ``report.metric_doc.MetricDoc``.
         page: class of what it adds to the page of traces, derived from ``report.page_parts.PageParts``.
         commands: function that adds to the command line, given its groups of commands by name.
-        needs: of ``WHOLE_SEQUENCES`` and ``ALL_LOGITS``.
+        needs: of ``WHOLE_SEQUENCES``, ``ALL_LOGITS`` and ``ON_POLICY``.
         recipe: "package:file" of the YAML file that ``+softthink=<group>`` selects; the recipes of this package's own
             methods stand in ``training/recipes``.
     """
@@ -83,7 +84,7 @@ METHODS: tuple[Method, ...] = (
         metrics=f"{_HERE}.attnrl.metrics:ROWS",
         page=f"{_HERE}.attnrl.page:Trees",
         commands=f"{_HERE}.attnrl.cli:add_to",
-        needs=frozenset({WHOLE_SEQUENCES}),
+        needs=frozenset({WHOLE_SEQUENCES, ON_POLICY}),
     ),
     Method(
         "repro",
@@ -113,6 +114,7 @@ METHODS: tuple[Method, ...] = (
         outcome_estimators=("variational", "rejection_sampling"),
         metrics=f"{_HERE}.variational.metrics:ROWS",
         commands=f"{_HERE}.variational.cli:add_to",
+        needs=frozenset({ON_POLICY}),
     ),
     Method(
         "thought_anchor",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Trainer(Protocol):
-    """What a stage may use of the trainer, which is verl's synchronous one with soft traces.
+    """What a stage may use of the trainer, which is one of verl's with soft traces.
 
     Attributes:
         config: verl's whole configuration.
@@ -91,7 +91,7 @@ class Stage:
         return {}
 
     def submit(self) -> int | None:
-        """Send off what this step rolls out, in place of verl's own batch of prompts.
+        """Send off what this step rolls out, in place of verl's own batch of prompts (``registry.ON_POLICY``).
 
         Returns:
             Prompts to wait for, in verl's sense: uids that were registered. None leaves it to verl.

@@ -3,16 +3,25 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import torch
 from pydantic import ConfigDict
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
 from verl_softthink.config.base import ParsedOnce
 from verl_softthink.config.settings import LawSettings, SoftThinkSettings
-from verl_softthink.rollout.fields import OCCURRENCE, ROWS_FIELD, to_extra_fields, to_fields, with_seed
+from verl_softthink.rollout.fields import (
+    OCCURRENCE,
+    ROWS_FIELD,
+    VERSIONS_FIELD,
+    to_extra_fields,
+    to_fields,
+    with_seed,
+)
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
 from verl_softthink.trace import SoftTrace, unpack_rows
 
@@ -33,7 +42,7 @@ class SoftAgentLoopOutput(AgentLoopOutput):
         """verl's fields, [T] ``softthink_{soft,drawn,forced,discrete,entropy}`` and [T, K] ``softthink_{ids,values}``.
 
         Where the law draws embeddings also [T] ``softthink_scale``, with [T, H] ``softthink_fed`` or [T]
-        ``softthink_seed``.
+        ``softthink_seed``; under an asynchronous trainer [T] ``softthink_version``.
         """
         output = super().as_dict()
         del output["trace"], output["law"]
@@ -94,6 +103,8 @@ def attach_trace(output: AgentLoopOutput, law: LawSettings, seed: int) -> SoftAg
             f"{sum(output.response_mask)} of them generated: the tokenizer's chat template adds tokens after an "
             "assistant turn; use a template without them"
         )
+    if VERSIONS_FIELD in output.extra_fields:
+        trace = replace(trace, version=torch.tensor(output.extra_fields.pop(VERSIONS_FIELD)))
     fields = {name: getattr(output, name) for name in output.model_fields_set}
     return SoftAgentLoopOutput(**fields, trace=with_seed(trace.truncated(length), law, seed), law=law)
 

@@ -11,10 +11,14 @@ from verl_softthink.trace import SoftTrace
 
 #: Key of ``TokenOutput.extra_fields`` that carries packed rows [T, 4 + 2K + H] int32 from the server to the agent loop.
 ROWS_FIELD = "softthink_rows"
+#: The same for the training steps of the weights that drew each position, T integers; of asynchronous trainers alone.
+VERSIONS_FIELD = "softthink_versions"
 #: Column of the prompts: how many rows of the same step had the same prompt before this one.
 OCCURRENCE = "softthink_occurrence"
 #: Per-position fields of a trajectory beside those that the likelihood engine reads.
 ENTROPY, FORCED, DISCRETE = "softthink_entropy", "softthink_forced", "softthink_discrete"
+#: The one that rows of asynchronous trainers have.
+VERSION = "softthink_version"
 #: Keys of a trajectory's ``extra_fields``: why thinking ended; whether the answer was cut at its budget; how many
 #: positions of thinking were ordinary tokens.
 END_REASON, ANSWER_CUT, DISCRETE_POSITIONS = (
@@ -22,7 +26,8 @@ END_REASON, ANSWER_CUT, DISCRETE_POSITIONS = (
     "softthink_answer_cut",
     "softthink_discrete_positions",
 )
-#: All per-position fields that a trace may have in the queue; those of drawn embeddings only where the law draws them.
+#: All per-position fields that a trace of one policy may have in the queue; those of drawn embeddings only where the
+#: law draws them.
 TRACE_ROW_FIELDS = (SOFT, DRAWN, FORCED, DISCRETE, IDS, VALUES, ENTROPY, SCALE, FED, SEED)
 
 
@@ -41,7 +46,7 @@ def to_fields(trace: SoftTrace, law: LawSettings) -> dict[str, Tensor]:
         fields |= {SCALE: trace.scale, FED: trace.fed}
     elif law.rebuilds_embedding:
         fields |= {SCALE: trace.scale, SEED: trace.seed}
-    return fields
+    return fields if trace.version is None else fields | {VERSION: trace.version}
 
 
 def to_extra_fields(trace: SoftTrace) -> dict[str, object]:
@@ -69,6 +74,7 @@ def from_row(row: dict) -> SoftTrace:
         scale=row.get(SCALE),
         fed=row.get(FED),
         seed=row.get(SEED),
+        version=row.get(VERSION),
     )
 
 

@@ -20,6 +20,7 @@ from verl_softthink.training import (
     data_check,
     extern_check,
     late_check,
+    modes,
     reinforce_sum,
     rollout_check,
     unread_check,
@@ -31,7 +32,6 @@ Check = Callable[[DictConfig, SoftThinkSettings], list[str]]
 #: What every recipe selects; changing one of these by hand breaks the chain silently.
 SELECTIONS = {
     "trainer.use_v1": True,
-    "trainer.v1.trainer_mode": "softthink_sync",
     "actor_rollout_ref.model.model_type": "softthink_language_model",
     "actor_rollout_ref.rollout.mode": "async",
 }
@@ -42,6 +42,7 @@ SOFT_SELECTIONS = {
 }
 #: Of every recipe.
 COMMON: tuple[Check, ...] = (
+    modes.problems,
     unread_check.problems,
     rollout_check.common_problems,
     compatibility_check.problems,
@@ -221,6 +222,7 @@ def register(config_utils: ModuleType) -> None:
     def validate_with_softthink(config, *args, **kwargs):
         if "softthink" in config:
             check_config(config)
+            modes.select(config)
             forward(config)
         validate_config(config, *args, **kwargs)
 

@@ -154,7 +154,7 @@ CHOICES: tuple[Choice, ...] = (
     ),
     Choice(
         "trainer.v1.sampler.max_off_policy_strategy",
-        _all("drop raise", _REMARK, "read by verl's asynchronous trainers only, which soft recipes refuse"),
+        _all("drop wait", _REMARK, "read by verl's asynchronous trainers only; chooses prompts by their age"),
     ),
     Choice(
         "actor_rollout_ref.rollout.full_determinism",

@@ -135,6 +135,32 @@ ROWS = (
         "ratios spread less",
     ),
     MetricDoc(
+        "versions/*",
+        "by how many policies the positions of a response were drawn: mean and largest; of asynchronous trainers",
+        "mean below 2",
+        "many: responses are long beside a step; raise data.train_batch_size, or lower "
+        "trainer.v1.colocate_async.num_warmup_batches",
+    ),
+    MetricDoc(
+        "resumed_responses",
+        "responses of the step that were aborted and went on under newer weights, from what they had thought",
+        "0 in the first step, then a part of the batch",
+        "0 in every step: nothing is under way when a step begins to train, so the synchronous mode is as fast",
+    ),
+    MetricDoc(
+        "lag_*/share",
+        "share of positions that were drawn by weights so many updates behind the step's",
+        "mostly lag_0 and lag_1",
+        "high lags: lower trainer.v1.sampler.max_off_policy_threshold or num_warmup_batches",
+    ),
+    MetricDoc(
+        "lag_*/log_prob_gap",
+        "mean absolute difference of log-density between the step's policy and the one that drew the position, "
+        "in nats, over positions in the loss",
+        "lag_0 as log_prob_gap/mean; growing with the lag, well below 1",
+        "above 1: algorithm.rollout_correction (rollout_is, rollout_rs), a lower learning rate, or a lower lag",
+    ),
+    MetricDoc(
         "log_density_k3",
         "verl's KL loss: k3 of the log-density at soft positions, of token probabilities elsewhere; no KL of token "
         "distributions",

@@ -9,9 +9,23 @@ from torch import Tensor
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.data.guarded_reward import FAILURE
 from verl_softthink.laws import LAWS, Action
+from verl_softthink.likelihood.fields import DRAWN, IDS, SOFT, VALUES
 from verl_softthink.likelihood.parameter_groups import METRICS as GRADIENT_NORMS
+from verl_softthink.rollout.fields import FORCED
 from verl_softthink.trace import END_REASONS
 
+#: Fields of a row that ``soft_metrics`` reads.
+FIELDS = (
+    SOFT,
+    DRAWN,
+    FORCED,
+    IDS,
+    VALUES,
+    "response_mask",
+    "rollout_log_probs",
+    "old_log_probs",
+    "extra_fields",
+)
 #: Metrics of verl's actor, and of our engine with verl's "actor/" in front, under names that say what they are here.
 RENAMED = {
     "actor/kl_loss": "softthink/log_density_k3",
@@ -27,30 +41,30 @@ def soft_metrics(data: TensorDict, law: LawSettings) -> dict[str, float]:
         data: jagged trace fields, ``response_mask``, ``rollout_log_probs``, ``old_log_probs`` and ``extra_fields``.
         law: the law that drew the traces.
     """
-    soft = _flat(data["softthink_soft"])
-    drawn = _flat(data["softthink_drawn"])
+    soft = _flat(data[SOFT])
+    drawn = _flat(data[DRAWN])
     mask = _flat(data["response_mask"]).bool()
-    lengths = torch.tensor([len(row) for row in data["softthink_soft"]], dtype=torch.float32)
-    thinking = torch.tensor([int(row.sum()) for row in data["softthink_drawn"]], dtype=torch.float32)
+    lengths = torch.tensor([len(row) for row in data[SOFT]], dtype=torch.float32)
+    thinking = torch.tensor([int(row.sum()) for row in data[DRAWN]], dtype=torch.float32)
     metrics = {
         "softthink/soft_fraction": float(soft.float().mean()),
         "softthink/thinking_length/mean": float(thinking.mean()),
         "softthink/thinking_length/max": float(thinking.max()),
         "softthink/answer_length/mean": float((lengths - thinking).mean()),
-        "softthink/forced_fraction": float(_flat(data["softthink_forced"]).float().mean()),
+        "softthink/forced_fraction": float(_flat(data[FORCED]).float().mean()),
     }
     # A list of dictionaries, whichever container the storage back end wraps it in.
     records = [getattr(fields, "data", fields) for fields in list(data["extra_fields"])]
     reasons = [record["softthink_end_reason"] for record in records]
     discrete = torch.tensor([record["softthink_discrete_positions"] for record in records])
-    forced = torch.tensor([int(row.sum()) for row in data["softthink_forced"]])
+    forced = torch.tensor([int(row.sum()) for row in data[FORCED]])
     metrics["softthink/answer_cut_fraction"] = sum(record["softthink_answer_cut"] for record in records) / len(records)
     metrics["softthink/no_answer_fraction"] = float((lengths - thinking - discrete - forced <= 0).float().mean())
     metrics["softthink/discrete_fraction"] = float(discrete.sum() / lengths.sum())
     for reason in END_REASONS:
         metrics[f"softthink/end_reason/{reason}"] = reasons.count(reason) / len(reasons)
     if soft.any():
-        action = Action(ids=_flat(data["softthink_ids"])[soft].long(), values=_flat(data["softthink_values"])[soft])
+        action = Action(ids=_flat(data[IDS])[soft].long(), values=_flat(data[VALUES])[soft])
         mixture = LAWS[law.name].mixture(action, law.columns(len(action.ids)))
         metrics["softthink/single_candidate_fraction"] = float((mixture.tokens == 1).float().mean())
         metrics |= noise_metrics(action, law)

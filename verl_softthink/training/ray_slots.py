@@ -9,6 +9,8 @@ from types import ModuleType
 import ray
 from omegaconf import DictConfig, OmegaConf
 
+from verl_softthink.training.modes import MODES
+
 #: The TransferQueue's controller, and one for whatever starts next; other actors hold none once they run.
 CONTROLLER, STARTING = 1, 1
 _CPU = "CPU"
@@ -65,12 +67,10 @@ def check_cluster(workers: int, nodes: int, rest: int) -> None:
 
 def register(v1: ModuleType) -> None:
     """``verl.trainer.ppo.v1``: whoever asks for our trainer, before the TransferQueue starts, has slots for both."""
-    from verl_softthink.training.trainer import TRAINER_MODE
-
     get_trainer_cls = v1.get_trainer_cls
 
     def get_with_slots(name: str):
-        if name == TRAINER_MODE:
+        if name in MODES.values():
             # One FSDP worker and one storage unit, the least of all runs; the trainer compares its own numbers.
             check_cluster(workers=1, nodes=1, rest=CONTROLLER + 1 + STARTING)
         return get_trainer_cls(name)

@@ -1,4 +1,4 @@
-"""Trainer mode ``softthink_sync``: verl's synchronous trainer, with soft traces in every pass over the model.
+"""What every trainer mode of a recipe has beside verl's: soft traces in every pass over the model.
 
 It adds what stock verl cannot know: which law scores the traces (sent with each batch), metrics under ``softthink/``,
 which agent loop validates, a start-up probe that the plugin works in every process of the run, and the stages of the
@@ -9,44 +9,43 @@ import logging
 import math
 from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
 
 import ray
 import transfer_queue as tq
 from omegaconf import DictConfig, OmegaConf, open_dict
 from transfer_queue import KVBatchMeta
 from verl.experimental.agent_loop import AgentLoopManager
-from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
 from verl_softthink.batch import real_keys
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.dump import dump_path, write_dump
 from verl_softthink.laws import DISCRETE
-from verl_softthink.likelihood.fields import DRAWN, IDS, SETTINGS, SOFT, VALUES
+from verl_softthink.likelihood.fields import SETTINGS
 from verl_softthink.liveness import guard
 from verl_softthink.liveness.weight_sync import BoundedCheckpointEngineManager
 from verl_softthink.methods import registry
 from verl_softthink.methods.stage import Stage
 from verl_softthink.report.metric_doc import PREFIX
-from verl_softthink.rollout.fields import FORCED
+from verl_softthink.rollout.fields import VERSION
 from verl_softthink.rollout.replica_registry import ROLLOUT_NAME
 from verl_softthink.rollout.request import EXTRA_ARGS_KEY
-from verl_softthink.training import collect
+from verl_softthink.training import collect, modes
 from verl_softthink.training.agent_column import check_loaded
 from verl_softthink.training.agents import Agents
 from verl_softthink.training.check import check_config
 from verl_softthink.training.data_check import too_few_rows
 from verl_softthink.training.dump_folder import dump_folder
 from verl_softthink.training.first_step import FirstStep
-from verl_softthink.training.metrics import RENAMED, grader_failures, soft_metrics
+from verl_softthink.training.metrics import FIELDS, RENAMED, grader_failures, soft_metrics
 from verl_softthink.training.mini_batches import mini_batches_of
 from verl_softthink.training.ray_slots import STARTING, check_cluster
 from verl_softthink.training.rewards import move_rewards
 from verl_softthink.training.stage_states import load_states, save_states
+from verl_softthink.training.version_metrics import version_metrics
 
 logger = logging.getLogger(__name__)
 
-TRAINER_MODE = "softthink_sync"
 #: Seconds between two looks at whether the batch is complete; verl's 2 s would dominate short steps.
 POLL_SECONDS = 0.1
 #: verl's agent loop of discrete tokens.
@@ -55,16 +54,16 @@ PLAIN_LOOP = "single_turn_agent"
 MEANINGLESS_FOR_DENSITIES = ("training/rollout_probs_diff", "training/rollout_actor_probs_pearson_corr")
 
 
-class SoftThinkTrainer(PPOTrainerSync):
-    """Training on soft or discrete rollouts, with the stages of the chosen methods."""
+class SoftThinkTrainer(PPOTrainer):
+    """Training on soft or discrete rollouts, with the stages of the chosen methods; goes in front of a verl trainer."""
 
     def __init__(self, config: DictConfig):
         self.softthink = check_config(config)
         #: Held as long as this process lives: no other run writes to it.
         self.dumps = dump_folder(config, self.softthink)
         with open_dict(config):
-            # Anything but "sync" is treated as asynchronous by the base class.
-            config.trainer.v1.trainer_mode = "sync"
+            # The base class looks its mode's settings up, and takes anything but "sync" for asynchronous.
+            config.trainer.v1.trainer_mode = modes.verl_mode(config)
             if self.softthink.law is not None:
                 # Workers and servers are started by this name; a script says "vllm".
                 config.actor_rollout_ref.rollout.name = ROLLOUT_NAME
@@ -235,7 +234,7 @@ class SoftThinkTrainer(PPOTrainerSync):
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict, rollout_data_dir: str) -> None:
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)
         law = self.softthink.law
-        extra = tuple(name for stage in self.stages for name in stage.dumped)
+        extra = (*(name for stage in self.stages for name in stage.dumped), *self._version_fields)
         scored = not OmegaConf.select(self.config, "algorithm.rollout_correction.bypass_mode", default=False)
         names = collect.field_names(soft=law is not None, scored=scored, extra=extra)
         keys = real_keys(batch)
@@ -245,21 +244,12 @@ class SoftThinkTrainer(PPOTrainerSync):
         write_dump(responses, drawn_with, dump_path(Path(rollout_data_dir), self.global_steps))
 
     def _soft_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
-        names = [
-            SOFT,
-            DRAWN,
-            FORCED,
-            IDS,
-            VALUES,
-            "response_mask",
-            "rollout_log_probs",
-            "old_log_probs",
-            "extra_fields",
-        ]
+        names = [*FIELDS, *self._version_fields]
         data = tq.kv_batch_get(keys=real_keys(batch), partition_id=batch.partition_id, select_fields=names)
-        return soft_metrics(data, self.softthink.law)
+        metrics = soft_metrics(data, self.softthink.law)
+        return metrics | (version_metrics(data, self.global_steps) if self._version_fields else {})
 
-
-def register(trainer_sync: ModuleType) -> None:
-    """``verl.trainer.ppo.v1.trainer_sync``: add trainer mode ``softthink_sync``."""
-    trainer_sync.register_trainer(TRAINER_MODE)(SoftThinkTrainer)
+    @property
+    def _version_fields(self) -> list[str]:
+        """What rows tell of the weights that drew them: nothing where all have the step's."""
+        return [] if self.trainer_mode == "sync" or self.softthink.law is None else [VERSION]
