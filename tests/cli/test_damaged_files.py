@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+# Its log handler keeps the stderr that stands when it is imported: not that of a runner, which is closed behind it.
+import transformers  # noqa: F401
 import typer
 from support import sound_files
 from support.damage import damage
