@@ -12,6 +12,8 @@ sigma = gamma * RMS with RMS = sqrt(mean over all entries of E^2), per coordinat
 the length of an embedding. T is the filter's temperature: 0.5 is the paper's "soft", 1e-4 its "fuzzy"; gamma 0 is
 greedy, for inference only.
 
+With ``covariance="candidates"`` the noise is not a sphere's: ``candidate_noise`` has its draw and its density.
+
 The shown token, by which thinking ends, is the argmax of p, certain given the logits: its log-probability is 0. With
 ``shown="sampled"`` it is drawn from p among the candidates, independently of z, and its log-probability is added at
 every drawn position: it decides whether there is a next one. So the end of thinking varies between the responses of a
@@ -27,6 +29,7 @@ from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.base import Law, finite
+from verl_softthink.laws.candidate_noise import perturbed_weights, weight_noise
 from verl_softthink.laws.noise import gumbel, normal
 from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
 
@@ -37,7 +40,8 @@ _RATIO_TOLERANCE = 1e-3
 #: The default is the paper's, which reports a collapse at 3.
 GAMMA = Parameter(
     "gamma",
-    "length of the noise in lengths of an embedding; 0 feeds the mean, for evaluation only",
+    "size of the noise: its length in lengths of an embedding, or with covariance=candidates the standard deviation in "
+    "those of a drawn candidate; 0 feeds the mean, for evaluation only",
     default=0.33,
     at_least=0,
     at_most=10,
@@ -58,6 +62,14 @@ SHOWN = Parameter(
     dtype=torch.int64,
     choices=("likeliest", "sampled"),
 )
+COVARIANCE = Parameter(
+    "covariance",
+    "of the noise: isotropic over the coordinates of the embedding, or that of a candidate's embedding drawn by its "
+    "probability, which spans only what the model can steer (needs fed=seed and the mean over the candidates)",
+    default="isotropic",
+    dtype=torch.int64,
+    choices=("isotropic", "candidates"),
+)
 
 
 class GaussianLaw(Law):
@@ -67,9 +79,14 @@ class GaussianLaw(Law):
     name = "gaussian"
     draws_embedding = True
     normalisers = ("vocabulary", "candidates")
-    parameters = (GAMMA, FED, SHOWN)
+    parameters = (GAMMA, FED, SHOWN, COVARIANCE)
 
     def problem(self, values: Mapping[str, ParameterValue], normalise_over: str) -> str | None:
+        if self.draws_weights(values) and (self.carries_embedding(values) or normalise_over != "candidates"):
+            return (
+                "law.covariance='candidates' is noise on the candidates' weights, rebuilt from the seed in the trace; set "
+                "law.fed=seed and law.normalise_over=candidates, or law.covariance=isotropic"
+            )
         if self.carries_embedding(values) or normalise_over == "candidates":
             return None
         return (
@@ -94,6 +111,9 @@ class GaussianLaw(Law):
     def carries_embedding(self, values: Mapping[str, ParameterValue]) -> bool:
         return values["fed"] == "embedding"
 
+    def draws_weights(self, values: Mapping[str, ParameterValue]) -> bool:
+        return values["covariance"] == "candidates"
+
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         """The mean's candidates, the shown one first; ``perturb`` draws once the mean embedding is known."""
         sampled = _is_sampled(parameters)[:, None]
@@ -111,7 +131,7 @@ class GaussianLaw(Law):
 
     def weights(self, action: Action, parameters: LawParameters) -> Tensor:
         """The mean's weights among the action's candidates; all of the mean only if it is over the candidates."""
-        return action.values.masked_fill(~action.mask, -torch.inf).softmax(-1)
+        return mean_weights(action)
 
     def log_prob(
         self, action: Action, log_probs: Tensor, parameters: LawParameters, embeddings: Tensor | None = None
@@ -140,6 +160,33 @@ class GaussianLaw(Law):
         # A row without candidates has no distribution among them.
         among = log_probs.masked_fill(~action.mask.any(-1, keepdim=True), 0.0).log_softmax(-1)
         return torch.where(_is_sampled(parameters), among.gather(-1, slot[:, None])[:, 0], 0.0)
+
+
+def is_among_candidates(parameters: LawParameters) -> Tensor:
+    """[N] bool, rows whose noise has the candidates' covariance."""
+    return parameters[COVARIANCE.name] == COVARIANCE.number("candidates")
+
+
+def drawn_weights(
+    action: Action, seed: Int64[Tensor, " rows"], index: Int64[Tensor, " rows"], parameters: LawParameters
+) -> Float[Tensor, "rows slots"]:
+    """[N, K] weights of the candidates in what is fed: the mean's, and noisy in rows that have their noise there.
+
+    The same arithmetic at the draw, in every replay and in training.
+
+    Args:
+        action: [N, K], with its scale.
+        seed, index: [N] int64, of each row's request and position.
+        parameters: [N] parameters.
+    """
+    weights = mean_weights(action)
+    noisy = perturbed_weights(weights, action.scale, weight_noise(seed, index, action.ids))
+    return torch.where(is_among_candidates(parameters)[:, None], noisy, weights)
+
+
+def mean_weights(action: Action) -> Float[Tensor, "rows slots"]:
+    """[N, K] weights of the candidates in the mean over them; a row without candidates mixes nothing."""
+    return torch.where(action.mask, action.values.masked_fill(~action.mask, -torch.inf).softmax(-1), 0.0)
 
 
 def _is_sampled(parameters: LawParameters) -> Tensor:
