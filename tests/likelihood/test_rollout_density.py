@@ -38,6 +38,13 @@ LAWS = {
         "fed": "seed",
         "shown": "sampled",
     },
+    "gaussian among the candidates": {
+        "name": "gaussian",
+        "normalise_over": "candidates",
+        "fed": "seed",
+        "covariance": "candidates",
+        "gamma": 1.0,
+    },
     "gumbel": {"name": "gumbel", "tau": 0.5},
 }
 

@@ -40,6 +40,7 @@ LAW_SETTINGS = [
     {"name": "dirichlet", "concentration": 0.3},
     {"name": "concrete", "tau": 0.1},
     {"name": "gaussian", "shown": "sampled"},
+    {"name": "gaussian", "normalise_over": "candidates", "fed": "seed", "covariance": "candidates", "shown": "sampled"},
 ]
 
 

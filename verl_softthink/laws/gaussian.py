@@ -29,7 +29,7 @@ from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.base import Law, finite
-from verl_softthink.laws.candidate_noise import perturbed_weights, weight_noise
+from verl_softthink.laws.candidate_noise import COVARIANCE, mean_weights
 from verl_softthink.laws.noise import gumbel, normal
 from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
 
@@ -62,14 +62,6 @@ SHOWN = Parameter(
     dtype=torch.int64,
     choices=("likeliest", "sampled"),
 )
-COVARIANCE = Parameter(
-    "covariance",
-    "of the noise: isotropic over the coordinates of the embedding, or that of a candidate's embedding drawn by its "
-    "probability, which spans only what the model can steer (needs fed=seed and the mean over the candidates)",
-    default="isotropic",
-    dtype=torch.int64,
-    choices=("isotropic", "candidates"),
-)
 
 
 class GaussianLaw(Law):
@@ -84,8 +76,8 @@ class GaussianLaw(Law):
     def problem(self, values: Mapping[str, ParameterValue], normalise_over: str) -> str | None:
         if self.draws_weights(values) and (self.carries_embedding(values) or normalise_over != "candidates"):
             return (
-                "law.covariance='candidates' is noise on the candidates' weights, rebuilt from the seed in the trace; set "
-                "law.fed=seed and law.normalise_over=candidates, or law.covariance=isotropic"
+                "law.covariance='candidates' is noise on the candidates' weights, rebuilt from the seed in the trace; "
+                "set law.fed=seed and law.normalise_over=candidates, or law.covariance=isotropic"
             )
         if self.carries_embedding(values) or normalise_over == "candidates":
             return None
@@ -160,33 +152,6 @@ class GaussianLaw(Law):
         # A row without candidates has no distribution among them.
         among = log_probs.masked_fill(~action.mask.any(-1, keepdim=True), 0.0).log_softmax(-1)
         return torch.where(_is_sampled(parameters), among.gather(-1, slot[:, None])[:, 0], 0.0)
-
-
-def is_among_candidates(parameters: LawParameters) -> Tensor:
-    """[N] bool, rows whose noise has the candidates' covariance."""
-    return parameters[COVARIANCE.name] == COVARIANCE.number("candidates")
-
-
-def drawn_weights(
-    action: Action, seed: Int64[Tensor, " rows"], index: Int64[Tensor, " rows"], parameters: LawParameters
-) -> Float[Tensor, "rows slots"]:
-    """[N, K] weights of the candidates in what is fed: the mean's, and noisy in rows that have their noise there.
-
-    The same arithmetic at the draw, in every replay and in training.
-
-    Args:
-        action: [N, K], with its scale.
-        seed, index: [N] int64, of each row's request and position.
-        parameters: [N] parameters.
-    """
-    weights = mean_weights(action)
-    noisy = perturbed_weights(weights, action.scale, weight_noise(seed, index, action.ids))
-    return torch.where(is_among_candidates(parameters)[:, None], noisy, weights)
-
-
-def mean_weights(action: Action) -> Float[Tensor, "rows slots"]:
-    """[N, K] weights of the candidates in the mean over them; a row without candidates mixes nothing."""
-    return torch.where(action.mask, action.values.masked_fill(~action.mask, -torch.inf).softmax(-1), 0.0)
 
 
 def _is_sampled(parameters: LawParameters) -> Tensor:

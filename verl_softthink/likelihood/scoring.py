@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from verl_softthink.laws import NO_CANDIDATE, Action, candidate_log_probs
-from verl_softthink.laws.candidate_noise import weights_log_density
-from verl_softthink.laws.gaussian import drawn_weights, mean_weights
+from verl_softthink.laws.candidate_noise import drawn_weights, mean_weights, weights_log_density
 from verl_softthink.likelihood.fields import ScoringSettings
 from verl_softthink.likelihood.positions import DrawnPositions
 from verl_softthink.likelihood.soft_inputs import DrawnEmbeddings, Mixtures

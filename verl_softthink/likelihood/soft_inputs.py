@@ -18,7 +18,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from verl_softthink.laws import Action, Law
-from verl_softthink.laws.gaussian import coordinate_noise, drawn_weights, mean_embedding, perturb
+from verl_softthink.laws.candidate_noise import drawn_weights
+from verl_softthink.laws.gaussian import coordinate_noise, mean_embedding, perturb
 from verl_softthink.likelihood.fields import ScoringSettings
 from verl_softthink.likelihood.positions import DrawnPositions
 

@@ -10,15 +10,12 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from verl_softthink.laws import LAWS, Action, LawParameters
-from verl_softthink.laws.candidate_noise import weights_log_density
+from verl_softthink.laws.candidate_noise import drawn_weights, is_among_candidates, mean_weights, weights_log_density
 from verl_softthink.laws.gaussian import (
     GAMMA,
     coordinate_noise,
-    drawn_weights,
-    is_among_candidates,
     log_density,
     mean_embedding,
-    mean_weights,
     perturb,
     root_mean_square,
 )
