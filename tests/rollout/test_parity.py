@@ -18,6 +18,8 @@ from verl_softthink.trace import unpack_rows
 pytestmark = pytest.mark.vllm
 
 MODELS = [("llama", False), ("llama", True), ("qwen2", True), ("qwen3", False)]
+#: Every fourth is ordinary, so that each of the laws below has one.
+REQUESTS = 24
 EMBEDDING_TOLERANCE = 1e-6
 MARKER = [END_1, END_2]
 watches_the_embedding = pytest.mark.skipif(RANKS > 1, reason="ranks feed their model in processes of their own")
@@ -70,7 +72,7 @@ def _request(settings: dict, max_tokens: int):
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m[0]}-{'tied' if m[1] else 'untied'}")
 def run(request, tmp_path_factory, engine_factory):
-    """One generation of 20 mixed requests, with every mixture that entered the model written down."""
+    """One generation of mixed requests, with every mixture that entered the model written down."""
     architecture, tied = request.param
     path = make_tiny_model(tmp_path_factory.mktemp("model") / architecture, architecture, tied=tied)
     config = {"softthink": {"max_candidates": CANDIDATES, "carries_embeddings": True}}
@@ -90,8 +92,8 @@ def run(request, tmp_path_factory, engine_factory):
 
     soft_runner.mixture_embeddings = recording
     rng = random.Random(7)
-    prompts = [[rng.randrange(5, VOCABULARY) for _ in range(rng.randrange(3, 90))] for _ in range(20)]
-    lengths = [(30, 45, 18)[i % 3] for i in range(20)]
+    prompts = [[rng.randrange(5, VOCABULARY) for _ in range(rng.randrange(3, 90))] for _ in range(REQUESTS)]
+    lengths = [(30, 45, 18)[i % 3] for i in range(REQUESTS)]
     params = [
         SamplingParams(
             max_tokens=lengths[i],
@@ -100,7 +102,7 @@ def run(request, tmp_path_factory, engine_factory):
             ignore_eos=True,
             extra_args={"softthink": _settings(i)} if _settings(i) else None,
         )
-        for i in range(20)
+        for i in range(REQUESTS)
     ]
     outputs = llm.generate([{"prompt_token_ids": p} for p in prompts], params, use_tqdm=False)
     soft_runner.mixture_embeddings = mixture_embeddings
