@@ -48,8 +48,8 @@ GAMMA = Parameter(
 )
 FED = Parameter(
     "fed",
-    "what the trace carries of the fed embedding: itself, H numbers a position, or the seed that rebuilds it (mean over "
-    "the candidates; with isotropic noise also one update a batch and no reference model)",
+    "what the trace carries of the fed embedding: itself, H numbers a position, or the seed that rebuilds it (mean "
+    "over the candidates; with isotropic noise also one update a batch and no reference model)",
     default="embedding",
     dtype=None,
     choices=("embedding", "seed"),
