@@ -58,8 +58,8 @@ class SoftTrace:
         entropy: [T] float32, entropy in nats of the tempered, unfiltered next-token distribution; nan if not asked for.
         end_reason: why thinking ended, one of ``END_REASONS``.
         cut: the answer went over its budget and was stopped.
-        scale: [T] float32, standard deviation of the noise on each coordinate of a drawn embedding; 0 elsewhere.
-            None if dropped.
+        scale: [T] float32, standard deviation of the noise on each coordinate of a drawn embedding, or in those of a
+            drawn candidate; 0 elsewhere. None if dropped.
         fed: [T, H] float32, the drawn embeddings; None where the trace does not carry them.
         seed: [T] int64, noise seed of the request that drew each position; None where nothing is rebuilt from it.
         version: [T] int64, training step of the weights that drew each position; None where one policy drew them all.

@@ -23,6 +23,8 @@ ON_POLICY = [
         ["softthink.law.name=multiplex", "softthink.law.draws=4", "softthink.law.weighting=probability"],
         ["softthink.law.name=dirichlet", "softthink.law.concentration=2"],
         [*SEED, *ON_POLICY],
+        # Weights are rebuilt from the trace alone, whatever table scores them.
+        [*SEED, "softthink.law.covariance=candidates", "actor_rollout_ref.actor.ppo_epochs=2"],
         ["softthink.phase.answer_prefix=[5]", "softthink.phase.match=text"],
         ["softthink.likelihood.positions_at_once=512"],
     ],
@@ -42,6 +44,10 @@ def test_what_fits_together_passes(overrides):
         (["softthink.law.name=gaussian", "softthink.law.gamma=0"], "softthink.law.gamma=0 feeds the mean embedding"),
         (["softthink.law.name=gaussian", "softthink.law.gamma=-1"], "softthink.law.gamma=-1"),
         (["softthink.law.name=gaussian", "softthink.law.fed=seed"], "law.fed='seed' rebuilds the fed embedding"),
+        (
+            ["softthink.law.name=gaussian", "softthink.law.covariance=candidates"],
+            "set law.fed=seed and law.normalise_over=candidates, or law.covariance=isotropic",
+        ),
         (["softthink.law.name=dirichlet", "softthink.law.concentration=0.001"], "softthink.law.concentration=0.001"),
         (["softthink.law.name=dirichlet", "softthink.law.normalise_over=vocabulary"], "remove law.normalise_over"),
         (["softthink.law.name=multiplex", "softthink.law.normalise_over=candidates"], "remove law.normalise_over"),

@@ -22,13 +22,14 @@ def configuration(recipes, *overrides):
     [
         ("soft_tokens", "gaussian", 0.5),
         ("[soft_tokens,soft_tokens_fuzzy]", "gaussian", 1e-4),
+        ("[soft_tokens,soft_tokens_candidates]", "gaussian", 1.0),
         ("[soft_tokens,soft_tokens_hard]", "discrete", 1.0),
     ],
 )
 def test_modes_pass(recipes, law, temperature):
     settings = check_config(configuration(recipes))
     assert (settings.law.name, settings.filter.temperature) == (law, temperature)
-    assert settings.law.normaliser == "vocabulary"
+    assert settings.law.normaliser == ("candidates" if "candidates" in recipes else "vocabulary")
 
 
 @pytest.mark.parametrize(

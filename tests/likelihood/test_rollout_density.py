@@ -9,6 +9,7 @@ from verl.workers.rollout.vllm_rollout.utils import monkey_patch_compute_logits
 
 from verl_softthink.config.settings import LawSettings
 from verl_softthink.laws.gaussian import coordinate_noise
+from verl_softthink.laws.noise import normal
 from verl_softthink.likelihood.fields import FED, SCALE, SEED
 from verl_softthink.likelihood.unsampled import Unsampled
 from verl_softthink.rollout.embedding import TableEmbedding, mixture_embeddings
@@ -37,6 +38,13 @@ LAWS = {
         "normalise_over": "candidates",
         "fed": "seed",
         "shown": "sampled",
+    },
+    "gaussian among the candidates": {
+        "name": "gaussian",
+        "normalise_over": "candidates",
+        "fed": "seed",
+        "covariance": "candidates",
+        "gamma": 1.0,
     },
     "gumbel": {"name": "gumbel", "tau": 0.5},
 }
@@ -191,6 +199,49 @@ def test_gaussian_gradients_hold_the_draw(shared_engine, model, law):
             else:
                 log_prob = (logits[position] / 0.8).log_softmax(-1)[sample.response[position]]
             total = total + advantages[position] * log_prob
+    total.backward()
+    for name, parameter in double.named_parameters():
+        size = float(parameter.grad.abs().max())
+        difference = float((gradients[name].double() - parameter.grad).abs().max())
+        assert difference < 1e-4 * max(1.0, size), name
+
+
+def test_gradients_of_noisy_weights_reach_the_table_through_the_inputs(shared_engine, model):
+    """With the weights held: through p, and through the embeddings that the weights mix, as of any mixture.
+
+    Written out once more in float64, the weights from the formula and the noise of their counters.
+    """
+    law = LAWS["gaussian among the candidates"]
+    samples, traces = roll_out(model, law, PROMPTS, length=9)
+    batch = batch_of(law, samples, traces, packed=False)
+    _, gradients = train(shared_engine(False), batch, weighted_log_probs)
+    double = AutoModelForCausalLM.from_pretrained(
+        model.config._name_or_path, dtype=torch.float64, attn_implementation="eager"
+    )
+    table, total, mixed = double.get_input_embeddings().weight, 0.0, 0
+    for row, (sample, (trace, seed)) in enumerate(zip(samples, traces, strict=True)):
+        inputs, scored = list(table[torch.tensor(sample.prompt + sample.response)]), {}
+        for position in trace.soft.nonzero()[:, 0].tolist():
+            ids = trace.ids[position][trace.ids[position] >= 0].long()
+            p = trace.values[position, : len(ids)].double().softmax(-1)
+            noise = normal(torch.tensor([seed]), torch.tensor([position]), ids[None])[0].double()
+            drawn = p + law["gamma"] * (p.sqrt() * noise - p * (p.sqrt() * noise).sum())
+            inputs[len(sample.prompt) + position] = drawn @ table[ids]
+            scored[position] = ids, p, drawn
+            mixed += len(ids) > 1
+        logits = double(inputs_embeds=torch.stack(inputs)[None]).logits[0, len(sample.prompt) - 1 : -1]
+        advantages = batch["advantages"].unbind()[row].double()
+        for position in range(len(trace)):
+            if position in scored:
+                ids, p, drawn = scored[position]
+                difference = drawn - (logits[position][ids] / TEMPERATURE).softmax(-1)
+                log_prob = -(difference**2 / p).sum() / (2 * law["gamma"] ** 2)
+            elif trace.drawn[position]:
+                log_prob = torch.zeros(())
+            else:
+                log_prob = (logits[position] / 0.8).log_softmax(-1)[sample.response[position]]
+            total = total + advantages[position] * log_prob
+    assert mixed > 10
     total.backward()
     for name, parameter in double.named_parameters():
         size = float(parameter.grad.abs().max())

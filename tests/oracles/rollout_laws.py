@@ -40,6 +40,10 @@ def _uniforms(request: SoftRequest, index: int, lanes: list[int]) -> list[float]
     return uniform(torch.tensor(request.seed), torch.tensor(index), torch.tensor(lanes)).tolist()
 
 
+def _normals(request: SoftRequest, index: int, lanes: list[int]) -> Tensor:
+    return torch.special.ndtri(torch.tensor(_uniforms(request, index, lanes), dtype=torch.float64))
+
+
 def multiplex(probs: Tensor, request: SoftRequest, index: int) -> ReferencePosition:
     """Independent draws by inversion of the cumulative distribution."""
     by_probability = request.parameters["weighting"] == "probability"
@@ -114,15 +118,29 @@ def gaussian(
         mean = probs @ table
     else:
         mean = sum(weight * table[token] for weight, token in zip(weights, kept, strict=True))
-    sigma = request.parameters["gamma"] * float(table.square().mean().sqrt())
-    lanes = _uniforms(request, index, list(range(table.shape[1])))
-    noise = torch.special.ndtri(torch.tensor(lanes, dtype=torch.float64))
-    density = -float(noise.square().sum()) / 2 if sigma > 0 else 0.0
+    if request.parameters["covariance"] == "candidates":
+        fed, density = noise_among_candidates(kept, weights, request, index, table)
+    else:
+        sigma = request.parameters["gamma"] * float(table.square().mean().sqrt())
+        noise = _normals(request, index, list(range(table.shape[1])))
+        fed, density = mean + sigma * noise, -float(noise.square().sum()) / 2 if sigma > 0 else 0.0
     if request.parameters["shown"] == "likeliest":
-        return ReferencePosition(kept, log_probs, weights, density, 0.0, kept[0], mean + sigma * noise)
+        return ReferencePosition(kept, log_probs, weights, density, 0.0, kept[0], fed)
     gumbels = [-math.log(-math.log(uniform)) for uniform in _uniforms(request, index, [-1 - token for token in kept])]
     winner = max(range(len(kept)), key=lambda slot: log_probs[slot] + gumbels[slot])
     order = [winner, *range(1, winner), 0, *range(winner + 1, len(kept))] if winner else list(range(len(kept)))
     of_token = math.log(weights[winner] / sum(weights))
     ids, values, weights = ([each[slot] for slot in order] for each in (kept, log_probs, weights))
-    return ReferencePosition(ids, values, weights, density + of_token, of_token, ids[0], mean + sigma * noise)
+    return ReferencePosition(ids, values, weights, density + of_token, of_token, ids[0], fed)
+
+
+def noise_among_candidates(
+    kept: list[int], weights: list[float], request: SoftRequest, index: int, table: Tensor
+) -> tuple[Tensor, float]:
+    """The mean with noise of covariance gamma^2 (diag p - p p^T) on its weights, and the density of that noise."""
+    roots = torch.tensor(weights, dtype=torch.float64).sqrt()
+    roots = roots / roots.norm()
+    noise, gamma = _normals(request, index, kept), request.parameters["gamma"]
+    off_mean = noise - roots * float(roots @ noise)
+    drawn = roots**2 + gamma * roots * off_mean
+    return drawn @ table[torch.tensor(kept)], -float(off_mean.square().sum()) / 2 if gamma > 0 else 0.0

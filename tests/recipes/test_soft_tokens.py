@@ -9,9 +9,13 @@ from verl_softthink.methods.settings import parse_node
 
 RECIPE = RECIPES / "soft_tokens"
 RUNS = {"pocket": "run_pocket_cpu.sh", "smollm2": "run_smollm2_cpu.sh", "llama": "run_llama_gpu.sh"}
-MODES = ("soft", "fuzzy", "hard")
+MODES = ("soft", "fuzzy", "hard", "candidates")
 #: Written by the modes' recipes; the start-up check refuses what does not fit together.
 MODE_KEYS = {"softthink.law.name", "softthink.filter.temperature", "trainer.experiment_name"}
+#: Of the noise among the candidates.
+CANDIDATES_KEYS = {f"softthink.law.{key}" for key in ("covariance", "gamma", "normalise_over", "fed")} | {
+    f"softthink.filter.{key}" for key in ("top_k", "max_topk")
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,9 @@ def configs(tmp_path_factory) -> dict[tuple[str, str], dict]:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_modes_differ_in_the_law_alone(configs, run):
-    soft, fuzzy, hard = (flat(configs[run, mode]) for mode in MODES)
+    soft, fuzzy, hard, candidates = (flat(configs[run, mode]) for mode in MODES)
+    assert differences(soft, candidates) <= MODE_KEYS | CANDIDATES_KEYS
+    assert candidates["softthink.law.covariance"] == "candidates" and candidates["softthink.law.gamma"] == 1.0
     for other in (fuzzy, hard):
         # The pocket reasoner needs more noise, which tokens do not have.
         assert differences(soft, other) <= MODE_KEYS | ({"softthink.law.gamma"} if run == "pocket" else set())
@@ -95,7 +101,7 @@ def test_every_arm_has_the_same_budget_and_seed(configs, run):
 
 
 def test_wrong_names_are_refused(tmp_path):
-    with pytest.raises(RuntimeError, match="METHOD=ppo is unknown; use soft or fuzzy or hard or soft_grpo or grpo"):
+    with pytest.raises(RuntimeError, match="METHOD=ppo is unknown; use soft or fuzzy or candidates or hard or soft"):
         overrides("soft_tokens/run_pocket_cpu.sh", tmp_path, METHOD="ppo")
     with pytest.raises(RuntimeError, match="DATASET=math500 is unknown; use gsm8k, math or deepscaler"):
         overrides("soft_tokens/run_llama_gpu.sh", tmp_path, DATASET="math500")
@@ -105,5 +111,5 @@ def test_readme_names_existing_scripts_and_the_recipes_values():
     text = (RECIPE / "README.md").read_text()
     for script in re.findall(r"recipes/soft_tokens/(\w+\.sh)", text):
         assert (RECIPE / script).exists()
-    for mode in ("soft_tokens_fuzzy", "soft_tokens_hard"):
+    for mode in ("soft_tokens_fuzzy", "soft_tokens_candidates", "soft_tokens_hard"):
         assert mode in text and (ROOT / "verl_softthink/training/recipes" / f"{mode}.yaml").exists()

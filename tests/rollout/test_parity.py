@@ -25,6 +25,8 @@ MODELS = [
     ("qwen2", True, WIDEST_MIXTURE),
     ("qwen3", False, CANDIDATES),
 ]
+#: Every fourth is ordinary, so that each of the laws below has one.
+REQUESTS = 24
 EMBEDDING_TOLERANCE = 1e-6
 MARKER = [END_1, END_2]
 watches_the_embedding = pytest.mark.skipif(RANKS > 1, reason="ranks feed their model in processes of their own")
@@ -47,6 +49,7 @@ LAW_SETTINGS = [
     {"name": "dirichlet", "concentration": 0.3},
     {"name": "concrete", "tau": 0.1},
     {"name": "gaussian", "shown": "sampled"},
+    {"name": "gaussian", "normalise_over": "candidates", "fed": "seed", "covariance": "candidates", "shown": "sampled"},
 ]
 
 
@@ -104,7 +107,7 @@ def _settings(index: int, width: int) -> dict | None:
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m[0]}-{'tied' if m[1] else 'untied'}-{m[2]}")
 def run(request, tmp_path_factory, engine_factory):
-    """One generation of 20 mixed requests, with every mixture that entered the model written down."""
+    """One generation of mixed requests, with every mixture that entered the model written down."""
     architecture, tied, width = request.param
     path = make_tiny_model(tmp_path_factory.mktemp("model") / architecture, architecture, tied=tied)
     config = {"softthink": {"max_candidates": width, "carries_embeddings": True}}
@@ -124,9 +127,9 @@ def run(request, tmp_path_factory, engine_factory):
 
     soft_runner.mixture_embeddings = recording
     rng = random.Random(7)
-    prompts = [[rng.randrange(5, VOCABULARY) for _ in range(rng.randrange(3, 90))] for _ in range(20)]
-    lengths = [(30, 45, 18)[i % 3] for i in range(20)]
-    settings = [_settings(i, width) for i in range(20)]
+    prompts = [[rng.randrange(5, VOCABULARY) for _ in range(rng.randrange(3, 90))] for _ in range(REQUESTS)]
+    lengths = [(30, 45, 18)[i % 3] for i in range(REQUESTS)]
+    settings = [_settings(i, width) for i in range(REQUESTS)]
     params = [
         SamplingParams(
             max_tokens=lengths[i],
@@ -135,7 +138,7 @@ def run(request, tmp_path_factory, engine_factory):
             ignore_eos=True,
             extra_args={"softthink": settings[i]} if settings[i] else None,
         )
-        for i in range(20)
+        for i in range(REQUESTS)
     ]
     outputs = llm.generate([{"prompt_token_ids": p} for p in prompts], params, use_tqdm=False)
     soft_runner.mixture_embeddings = mixture_embeddings

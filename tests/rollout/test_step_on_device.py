@@ -36,6 +36,9 @@ def request(law: dict, **phase):
 REQUESTS = {
     "all_laws": [request({"name": name}) for name in LAWS],
     "over_candidates": [request({"name": "gaussian", "normalise_over": "candidates", "fed": "seed"})],
+    "noise_among_candidates": [
+        request({"name": "gaussian", "normalise_over": "candidates", "fed": "seed", "covariance": "candidates"})
+    ],
     "answers": [request({"name": "gumbel"}, answer_prefix=[7, 8], answer_budget=4)],
     "cold_and_switching": [
         request({"name": "concrete"}, cold_entropy=0.1, cold_length=2, switches=3, switch_window=2),

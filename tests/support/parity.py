@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import torch
 from oracles.rollout import draw
+from oracles.rollout_laws import noise_among_candidates
 from torch import Tensor
 
 from verl_softthink.config.settings import LawSettings
@@ -67,9 +69,21 @@ def response_inputs(table: Tensor, trace: SoftTrace, token_ids: Sequence[int], l
         inputs[position] = (weights[position, : len(ids), None] * table[ids]).sum(0)
     if settings.carries_embedding:
         return torch.where(trace.soft[:, None], trace.fed, inputs)
+    if settings.parameters.get("covariance") == "candidates":
+        return _with_noisy_weights(table, trace, inputs, settings, seed)
     if settings.rebuilds_embedding:
         noise = coordinate_noise(torch.full((len(trace),), seed), torch.arange(len(trace)), table.shape[1])
         return torch.where(trace.soft[:, None], inputs + trace.scale[:, None] * noise, inputs)
+    return inputs
+
+
+def _with_noisy_weights(table: Tensor, trace: SoftTrace, inputs: Tensor, settings: LawSettings, seed: int) -> Tensor:
+    """The inputs of a response that fed mixtures with noisy weights, one position at a time."""
+    inputs, request = inputs.clone(), SimpleNamespace(seed=seed, parameters=settings.parameters)
+    for position in trace.soft.nonzero()[:, 0].tolist():
+        ids = _ids(trace, position)
+        weights = trace.values[position, : len(ids)].softmax(-1).tolist()
+        inputs[position], _ = noise_among_candidates(ids.tolist(), weights, request, position, table.double())
     return inputs
 
 

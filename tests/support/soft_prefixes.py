@@ -23,6 +23,7 @@ CASES = [
     ({"name": "concrete", "tau": 1.0}, 11),
     ({"name": "gaussian"}, 9),
     ({"name": "gaussian", "normalise_over": "candidates", "fed": "seed"}, 20),
+    ({"name": "gaussian", "normalise_over": "candidates", "fed": "seed", "covariance": "candidates"}, 20),
     ({"name": "dirichlet", "concentration": 2.0}, 7),
     ({"name": "multiplex", "draws": 3}, 20),
     ({"name": "mixture_of_inputs"}, 20),

@@ -34,7 +34,7 @@ class Action:
         ids: [N, K] int64 candidate ids, ``NO_CANDIDATE`` in unused slots.
         values: [N, K] float32, whose meaning is the law's (perturbed scores, log-weights ...); 0 in unused slots.
         fed: [N, H] the input embedding itself, for a law whose draw is an embedding (``Law.draws_embedding``).
-        scale: [N] float32, standard deviation of each of its coordinates.
+        scale: [N] float32, standard deviation of each of its coordinates, or in those of a drawn candidate.
     """
 
     ids: Tensor

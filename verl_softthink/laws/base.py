@@ -88,6 +88,10 @@ class Law(ABC):
         """Whether the trace carries the drawn embedding, rather than the seed that rebuilds it."""
         return self.draws_embedding
 
+    def draws_weights(self, values: Mapping[str, ParameterValue]) -> bool:
+        """Whether a drawn embedding is a mixture with noisy weights, which may be negative: see ``candidate_noise``."""
+        return False
+
     def score_noise(self, values: Mapping[str, ParameterValue]) -> float | None:
         """Standard deviation, in nats, of the noise in the difference of two candidates' values.
 

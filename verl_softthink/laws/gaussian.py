@@ -12,6 +12,8 @@ sigma = gamma * RMS with RMS = sqrt(mean over all entries of E^2), per coordinat
 the length of an embedding. T is the filter's temperature: 0.5 is the paper's "soft", 1e-4 its "fuzzy"; gamma 0 is
 greedy, for inference only.
 
+With ``covariance="candidates"`` the noise is not a sphere's: ``candidate_noise`` has its draw and its density.
+
 The shown token, by which thinking ends, is the argmax of p, certain given the logits: its log-probability is 0. With
 ``shown="sampled"`` it is drawn from p among the candidates, independently of z, and its log-probability is added at
 every drawn position: it decides whether there is a next one. So the end of thinking varies between the responses of a
@@ -27,6 +29,7 @@ from torch import Tensor
 
 from verl_softthink.laws.action import Action, Candidates
 from verl_softthink.laws.base import Law, finite
+from verl_softthink.laws.candidate_noise import COVARIANCE, mean_weights
 from verl_softthink.laws.noise import gumbel, normal
 from verl_softthink.laws.parameters import LawParameters, Parameter, ParameterValue
 
@@ -37,15 +40,16 @@ _RATIO_TOLERANCE = 1e-3
 #: The default is the paper's, which reports a collapse at 3.
 GAMMA = Parameter(
     "gamma",
-    "length of the noise in lengths of an embedding; 0 feeds the mean, for evaluation only",
+    "size of the noise: its length in lengths of an embedding, or with covariance=candidates the standard deviation in "
+    "those of a drawn candidate; 0 feeds the mean, for evaluation only",
     default=0.33,
     at_least=0,
     at_most=10,
 )
 FED = Parameter(
     "fed",
-    "what the trace carries of the fed embedding: itself, H numbers a position, or the seed that rebuilds it (one "
-    "update a batch, no reference model, mean over the candidates)",
+    "what the trace carries of the fed embedding: itself, H numbers a position, or the seed that rebuilds it (mean "
+    "over the candidates; with isotropic noise also one update a batch and no reference model)",
     default="embedding",
     dtype=None,
     choices=("embedding", "seed"),
@@ -67,9 +71,14 @@ class GaussianLaw(Law):
     name = "gaussian"
     draws_embedding = True
     normalisers = ("vocabulary", "candidates")
-    parameters = (GAMMA, FED, SHOWN)
+    parameters = (GAMMA, FED, SHOWN, COVARIANCE)
 
     def problem(self, values: Mapping[str, ParameterValue], normalise_over: str) -> str | None:
+        if self.draws_weights(values) and (self.carries_embedding(values) or normalise_over != "candidates"):
+            return (
+                "law.covariance='candidates' is noise on the candidates' weights, rebuilt from the seed in the trace; "
+                "set law.fed=seed and law.normalise_over=candidates, or law.covariance=isotropic"
+            )
         if self.carries_embedding(values) or normalise_over == "candidates":
             return None
         return (
@@ -94,6 +103,9 @@ class GaussianLaw(Law):
     def carries_embedding(self, values: Mapping[str, ParameterValue]) -> bool:
         return values["fed"] == "embedding"
 
+    def draws_weights(self, values: Mapping[str, ParameterValue]) -> bool:
+        return values["covariance"] == "candidates"
+
     def sample(self, candidates: Candidates, parameters: LawParameters, noise: Tensor) -> Action:
         """The mean's candidates, the shown one first; ``perturb`` draws once the mean embedding is known."""
         sampled = _is_sampled(parameters)[:, None]
@@ -111,7 +123,7 @@ class GaussianLaw(Law):
 
     def weights(self, action: Action, parameters: LawParameters) -> Tensor:
         """The mean's weights among the action's candidates; all of the mean only if it is over the candidates."""
-        return action.values.masked_fill(~action.mask, -torch.inf).softmax(-1)
+        return mean_weights(action)
 
     def log_prob(
         self, action: Action, log_probs: Tensor, parameters: LawParameters, embeddings: Tensor | None = None

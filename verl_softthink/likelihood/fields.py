@@ -86,6 +86,11 @@ class ScoringSettings:
         return self.law.carries_embedding(self.parameters)
 
     @property
+    def draws_weights(self) -> bool:
+        """Whether drawn embeddings are mixtures with noisy weights."""
+        return self.law.draws_weights(self.parameters)
+
+    @property
     def trace_fields(self) -> tuple[str, ...]:
         """The fields that the law's traces have."""
         if not self.law.draws_embedding:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from verl_softthink.laws import NO_CANDIDATE, Action, candidate_log_probs
+from verl_softthink.laws.candidate_noise import drawn_weights, mean_weights, weights_log_density
 from verl_softthink.likelihood.fields import ScoringSettings
 from verl_softthink.likelihood.positions import DrawnPositions
 from verl_softthink.likelihood.soft_inputs import DrawnEmbeddings, Mixtures
@@ -48,7 +49,11 @@ def log_density(
         soft, token = positions.soft.nonzero()[:, 0], (~positions.soft).nonzero()[:, 0]
         scores = logits.new_zeros(len(rows), dtype=torch.float32)
         if law.draws_embedding:
-            density = _of_embeddings(logits, rows[soft], settings, fed) if len(soft) else scores[:0]
+            density = scores[:0]
+            if len(soft) and settings.draws_weights:
+                density = _of_weights(logits, rows[soft], positions[soft], settings)
+            elif len(soft):
+                density = _of_embeddings(logits, rows[soft], settings, fed)
             scores = scores.index_copy(0, soft, density)
             if not law.draws_shown(settings.parameters):
                 # The shown token is certain given the logits.
@@ -104,6 +109,14 @@ def _of_embeddings(logits: Tensor, rows: Tensor, settings: ScoringSettings, fed:
     return torch.cat(
         [checkpoint(density, part, fed.embeddings, drawn, scale, use_reentrant=False) for part, drawn, scale in pieces]
     )
+
+
+def _of_weights(logits: Tensor, rows: Tensor, positions: DrawnPositions, settings: ScoringSettings) -> Tensor:
+    """[M] density of noisy weights, differentiable in the logits."""
+    action = positions.action
+    scored = _candidate_log_probs(logits, rows, action.ids, settings).exp()
+    drawn = drawn_weights(action, positions.seed, positions.index, settings.columns(rows))
+    return weights_log_density(drawn, mean_weights(action), scored, action.scale)
 
 
 def _candidate_log_probs(logits: Tensor, rows: Tensor, ids: Tensor, settings: ScoringSettings) -> Tensor:

@@ -2,6 +2,7 @@
 
     e = sum_i w_i E[k_i],   w = law.weights(action)         a law that mixes tokens
     e = the embedding drawn at rollout                      a law that draws one (``gaussian``)
+    e = sum_i w_i E[k_i],   w rebuilt from the seed         one that is a mixture with noisy weights
 
 The candidates' ids are appended to the ids that the module is called with, and its output is split again. So the
 lookup is the module's own: sharded weights are gathered when FSDP gathers them, tied weights stay tied, a scale that
@@ -17,6 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from verl_softthink.laws import Action, Law
+from verl_softthink.laws.candidate_noise import drawn_weights
 from verl_softthink.laws.gaussian import coordinate_noise, mean_embedding, perturb
 from verl_softthink.likelihood.fields import ScoringSettings
 from verl_softthink.likelihood.positions import DrawnPositions
@@ -107,8 +109,11 @@ def soft_inputs(
         settings: the law.
         vocabulary: V, rows of the table, all of which a mean over the vocabulary takes.
     """
-    action = soft.action
-    weights = settings.law.weights(action, settings.columns(index))
+    action, columns = soft.action, settings.columns(index)
+    if settings.draws_weights:
+        weights = drawn_weights(action, soft.seed, soft.index, columns)
+        return Mixtures(index, action.ids, weights, settings.detach_inputs)
+    weights = settings.law.weights(action, columns)
     if not settings.law.draws_embedding:
         return Mixtures(index, action.ids, weights, settings.detach_inputs)
     if settings.normalise_over == "vocabulary":

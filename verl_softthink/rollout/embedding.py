@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from verl_softthink.laws import LAWS, Action
+from verl_softthink.laws import LAWS, Action, LawParameters
+from verl_softthink.laws.candidate_noise import drawn_weights, is_among_candidates, mean_weights, weights_log_density
 from verl_softthink.laws.gaussian import (
     GAMMA,
     coordinate_noise,
@@ -86,17 +87,23 @@ def draw_embedding(
     Returns:
         the action with ``fed`` [N, H] in the table's dtype and ``scale`` [N], 0 in other rows; and the density [N].
     """
-    own = _draws_embedding(settings)
+    own, parameters = _draws_embedding(settings), settings.parameters
+    gamma = parameters[GAMMA.name]
+    unit = torch.where(is_among_candidates(parameters), 1.0, embedding.root_mean_square())
+    scale = torch.where(own, gamma * unit, 0.0)
+    action = Action(ids=action.ids, values=action.values, scale=scale)
     mean = None
     if "candidates" in state.means_alive:
-        mean = embedding.mean(action.ids.clamp(min=0), _mean_weights(action))
+        weights, certain = drawn_weights(action, settings["seed"], index, parameters), mean_weights(action)
+        mean = embedding.mean(action.ids.clamp(min=0), weights)
+        # Equal where the noise is isotropic: their difference has density 1.
+        log_prob = log_prob + weights_log_density(weights, certain, certain, scale)
     if "vocabulary" in state.means_alive:
         whole = embedding.vocabulary_mean(scaled.softmax(-1))
         mean = whole if mean is None else torch.where(settings.over_vocabulary[:, None], whole, mean)
-    gamma = settings.parameters[GAMMA.name]
-    scale = torch.where(own, gamma * embedding.root_mean_square(), 0.0)
-    fed = _draw(mean, scale, settings["seed"], index, embedding)
-    log_prob = log_prob + torch.where(own, log_density(fed, mean, scale), 0.0)
+    isotropic = _isotropic_scale(scale, parameters)
+    fed = _draw(mean, isotropic, settings["seed"], index, embedding)
+    log_prob = log_prob + log_density(fed, mean, isotropic)
     return Action(ids=action.ids, values=action.values, fed=fed, scale=scale), log_prob
 
 
@@ -143,8 +150,10 @@ def _embedding_of_history(
     """[R, H] the embeddings that were drawn at already generated positions: kept, or rebuilt from mean and seed."""
     fed = None
     if state.rebuilds_embeddings:
-        mean = embedding.mean(action.ids.clamp(min=0), _mean_weights(action))
-        fed = _draw(mean, state.scale.take(at), state.seeds.take(at), index, embedding)
+        seed, parameters = state.seeds.take(at), settings.parameters
+        action = Action(ids=action.ids, values=action.values, scale=state.scale.take(at))
+        mean = embedding.mean(action.ids.clamp(min=0), drawn_weights(action, seed, index, parameters))
+        fed = _draw(mean, _isotropic_scale(action.scale, parameters), seed, index, embedding)
     if state.carries_embeddings:
         kept = state.fed.flatten(0, 1).index_select(0, at)
         fed = kept if fed is None else torch.where(settings["carries_embedding"].bool()[:, None], kept, fed)
@@ -161,7 +170,6 @@ def _draws_embedding(settings: RowSettings) -> Tensor:
     return settings["law"] == _EMBEDDING_LAW
 
 
-def _mean_weights(action: Action) -> Tensor:
-    weights = action.values.masked_fill(~action.mask, -torch.inf).softmax(-1)
-    # A row without candidates has nan weights and mixes nothing.
-    return torch.where(action.mask, weights, 0.0)
+def _isotropic_scale(scale: Tensor, parameters: LawParameters) -> Tensor:
+    """[N] scale of the noise on every coordinate: none where it is on the weights."""
+    return torch.where(is_among_candidates(parameters), 0.0, scale)

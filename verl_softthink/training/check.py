@@ -97,7 +97,7 @@ def _law(config: DictConfig, settings: SoftThinkSettings) -> list[str]:
         )
     if problem := law.training_problem(settings.law.parameters):
         problems.append(problem)
-    if settings.law.rebuilds_embedding:
+    if settings.law.rebuilds_embedding and not law.draws_weights(settings.law.parameters):
         problems += _rebuilt_embeddings(config)
     return problems
 
