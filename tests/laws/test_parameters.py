@@ -62,7 +62,7 @@ def test_columns_are_the_laws_parameters_with_their_defaults():
     assert {name: column.tolist() for name, column in columns.items()} == {"tau": [1.0] * 3, "noise_scale": [1.0] * 3}
     assert {column.dtype for column in columns.values()} == {torch.float32}
     # What the trace carries is no row of the law's formulas.
-    assert LAWS["gaussian"].columns(1).keys() == {"gamma", "shown"}
+    assert LAWS["gaussian"].columns(1).keys() == {"gamma", "shown", "covariance"}
     with pytest.raises(ValueError, match="tau=-1: it must be"):
         LAWS["gumbel"].columns(1, tau=-1)
     with pytest.raises(TypeError, match="the law 'gumbel' has no parameter gamma"):

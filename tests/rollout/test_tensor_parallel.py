@@ -50,4 +50,4 @@ def on_two_ranks(runner: str, *arguments: str) -> str:
         timeout=LIMIT_SECONDS,
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
-    return result.stdout
+    return result.stdout + result.stderr
