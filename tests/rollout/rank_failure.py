@@ -60,10 +60,9 @@ def test_the_request_ends_on_both_with_the_reason_and_others_go_on(engine_factor
     assert [first.token_ids, last.token_ids] == [one.token_ids for one in before]
 
 
-@pytest.mark.parametrize("part", ["prepare", "step"])
-def test_a_step_that_fails_ends_the_engine_at_once(part, engine_factory, model, monkeypatch):
+def test_a_step_that_fails_ends_the_engine_at_once(engine_factory, model, monkeypatch):
     """Before it, the other rank served mixtures without this one's part, or waited until vLLM's own limit."""
-    sound, calls = getattr(SoftRunner, part), 0
+    sound, calls = SoftRunner.step, 0
 
     def fail_once(self, *args, **kwargs):
         nonlocal calls
@@ -72,7 +71,7 @@ def test_a_step_that_fails_ends_the_engine_at_once(part, engine_factory, model, 
             raise RuntimeError(REASON)
         return sound(self, *args, **kwargs)
 
-    monkeypatch.setattr(SoftRunner, part, fail_once)
+    monkeypatch.setattr(SoftRunner, "step", fail_once)
     llm = engine_factory(model, additional_config={"softthink": {"max_candidates": CANDIDATES}})
     began = time.monotonic()
     with pytest.raises(RuntimeError):
