@@ -1,7 +1,10 @@
 """Two tensor-parallel processes, of which the second alone fails: to take a request in, which ends it on both, or in a
 step, which ends the engine.
 
-Not collected by itself: ``test_tensor_parallel.py`` runs it.
+Not collected by itself: ``test_tensor_parallel.py`` runs the first. The second by hand, as vLLM's sockets sometimes
+wait for ever when an engine that lost a rank is shut down in the process of the test:
+
+    SOFTTHINK_TEST_RANKS=2 VLLM_HOST_IP=127.0.0.1 GLOO_SOCKET_IFNAME=lo python -m pytest tests/rollout/rank_failure.py
 """
 
 import time
