@@ -21,5 +21,5 @@ wait "$training"
 verl-softthink summary "$out"
 
 # Whether what was learnt needs its mixtures: the same thoughts again, one-hot, shuffled and removed.
-verl-softthink audit "$out/checkpoints/global_step_$steps/actor/huggingface" --data "$out/data/val.parquet" \
+VLLM_LOGGING_LEVEL=ERROR verl-softthink audit "$out/checkpoints/global_step_$steps/actor/huggingface" --data "$out/data/val.parquet" \
     --law gumbel --budget 56 --max-tokens 64 --max-prompt-length 32 --json "$out/audit.json" --plot "$out/audit.png"
