@@ -21,5 +21,6 @@ wait "$training"
 verl-softthink summary "$out"
 
 # Whether what was learnt needs its mixtures: the same thoughts again, one-hot, shuffled and removed.
-VLLM_LOGGING_LEVEL=ERROR verl-softthink audit "$out/checkpoints/global_step_$steps/actor/huggingface" --data "$out/data/val.parquet" \
-    --law gumbel --budget 56 --max-tokens 64 --max-prompt-length 32 --json "$out/audit.json" --plot "$out/audit.png"
+checkpoint=$out/checkpoints/global_step_$steps/actor/huggingface
+VLLM_LOGGING_LEVEL=ERROR verl-softthink audit "$checkpoint" --data "$out/data/val.parquet" --law gumbel --budget 56 \
+    --max-tokens 64 --max-prompt-length 32 --json "$out/audit.json" --plot "$out/audit.png"
