@@ -45,7 +45,7 @@ def continued(r: SoftRequest, steps, cut, shown, sampled, entropies):
     tokens = [token for token, *_ in steps[:cut]]
     r = SoftRequest.from_dict(r.as_dict() | {"prefix": encode_prefix(prefix, LawSettings(name=r.law))})
     # What an earlier request has left in the slot.
-    state.phases._table[0] = 7
+    state.phases._positions[: state.length] = 7
     state.add("r", r)
     load_prefix(state, state.slot("r"), r, [5, 6, *tokens])
     return decisions(state, shown, sampled, entropies, [False] * len(shown), first=cut)

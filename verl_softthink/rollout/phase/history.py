@@ -45,18 +45,18 @@ class PhaseHistory:
 
     def __init__(self, rows: int, length: int, device: torch.device):
         self._length = length
-        self._table = torch.zeros(rows, length, len(COLUMNS), dtype=torch.int32, device=device)
-        self._table[..., SHOWN] = -1
-        self._table[..., PHASE] = ANSWERING
-        #: Position by position; ``_at`` says where one is.
-        self._positions = self._table.view(rows * length, len(COLUMNS))
+        #: Position by position, request by request; ``_at`` says where one is.
+        self._positions = torch.zeros(rows * length, len(COLUMNS), dtype=torch.int32, device=device)
+        self._positions[:, SHOWN] = -1
+        self._positions[:, PHASE] = ANSWERING
         self._trash = rows - 1
         start = {"shown": -1, "phase": THINKING}
         self._start = to_device(torch.tensor([start.get(name, 0) for name in COLUMNS], dtype=torch.int32), device)
 
     def load(self, slot: int, rows: Tensor) -> None:
         """Set the rows [P, C] of the first P positions of a request."""
-        self._table[slot, : len(rows)] = rows
+        first = slot * self._length
+        self._positions[first : first + len(rows)] = rows
 
     def before(self, slots: Tensor, index: Tensor, switching: bool) -> dict[str, Tensor]:
         """The columns of the position before ``index`` [N], as [N] int64; the start of thinking before the first."""
