@@ -14,4 +14,7 @@ export RAY_worker_niceness=0
 # idle, then what starts engines, which imports vLLM and verl once for all that follows.
 mapfile -t runs < <(grep -rlE 'mark\.verl' tests --include='test_*.py' | sort)
 mapfile -t engines < <(grep -rlE 'mark\.vllm' tests --include='test_*.py' | sort)
-exec python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 "${runs[@]}" "${engines[@]}" tests
+# Files alone: pytest would put those of a folder that is named too into the folder's order.
+mapfile -t rest < <(grep -rLE 'mark\.(vllm|verl)' tests --include='test_*.py' | sort)
+exec python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 \
+    "${runs[@]}" "${engines[@]}" "${rest[@]}"
