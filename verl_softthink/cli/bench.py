@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from verl_softthink.cli import problem_options as options
-from verl_softthink.config.settings import MOST_CANDIDATES
 from verl_softthink.standalone import choose_platform
 
 bench = typer.Typer(no_args_is_help=True, help="Ratios measured in one run, interleaved; medians.")
@@ -23,6 +22,14 @@ def _known_law(name: str) -> str:
         raise typer.BadParameter(str(error)) from error
 
 
+def _possible_width(candidates: int) -> int:
+    from verl_softthink.config.settings import MOST_CANDIDATES
+
+    if candidates > MOST_CANDIDATES:
+        raise typer.BadParameter(f"{candidates} candidates: a mixture has at most {MOST_CANDIDATES}")
+    return candidates
+
+
 @bench.command("rollout")
 def bench_rollout(
     model: Annotated[Path | None, typer.Option(help="Checkpoint; the pocket reasoner by default.")] = None,
@@ -30,7 +37,7 @@ def bench_rollout(
     batch: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 32,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens per response.")] = 128,
     repeats: Annotated[int, typer.Option(min=1)] = 5,
-    candidates: Annotated[int, typer.Option(min=1, max=MOST_CANDIDATES, help="Candidates of a mixture.")] = 5,
+    candidates: Annotated[int, typer.Option(min=1, help="Candidates of a mixture.", callback=_possible_width)] = 5,
     compile_step: Annotated[
         bool, typer.Option(help="Fuse the soft step with torch.compile; a CPU needs a C++ compiler, and a minute.")
     ] = False,
