@@ -10,11 +10,13 @@ if [ $# -gt 0 ]; then
 fi
 # Ray starts its workers at nice 15: anything else on the machine would starve them.
 export RAY_worker_niceness=0
-# Two processes share the tests, a file each at a time: whole runs first, for a long file at the end would leave a core
-# idle, then what starts engines, which imports vLLM and verl once for all that follows.
+# Two processes share the tests, a file each at a time: first the fast tests, then those that start engines and whole
+# runs, which wait for one another's imports more than they compute. Whole runs first, for a long file at the end would
+# leave a core idle.
+status=0
+python -m pytest -q -m "not vllm and not verl" -n 2 --dist loadfile --durations=25 || status=$?
 mapfile -t runs < <(grep -rlE 'mark\.verl' tests --include='test_*.py' | sort)
 mapfile -t engines < <(grep -rlE 'mark\.vllm' tests --include='test_*.py' | sort)
-# Files alone: pytest would put those of a folder that is named too into the folder's order.
-mapfile -t rest < <(grep -rLE 'mark\.(vllm|verl)' tests --include='test_*.py' | sort)
-exec python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25 \
-    "${runs[@]}" "${engines[@]}" "${rest[@]}"
+python -m pytest -q -m "vllm or verl" -n 2 --dist loadfile --no-loadscope-reorder --durations=25 \
+    "${runs[@]}" "${engines[@]}" || status=$?
+exit $status

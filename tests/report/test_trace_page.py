@@ -230,7 +230,10 @@ def test_a_drawn_embedding_is_said_to_be_shown_without_its_noise(tokenizer, soft
     ("law", "text"),
     [
         (LAW, "gumbel, tau 0.5, noise scale 1"),
-        (LawSettings(name="gaussian", gamma=0.5), "gaussian, gamma 0.5, fed embedding, shown likeliest"),
+        (
+            LawSettings(name="gaussian", gamma=0.5),
+            "gaussian, gamma 0.5, fed embedding, shown likeliest, covariance isotropic",
+        ),
         (LawSettings(name="deterministic"), "deterministic"),
     ],
 )

@@ -12,7 +12,7 @@ from vllm.exceptions import VLLMValidationError
 from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
 
 from verl_softthink.rollout.phase.markers import MAX_TEXT_MARKERS
-from verl_softthink.rollout.state import SoftState
+from verl_softthink.rollout.settings_table import SettingsTable
 from verl_softthink.rollout.vllm.frontend import check_text_only
 from verl_softthink.rollout.vllm.memory import check_reserved, history_bytes_of, reserve_history
 from verl_softthink.trace import failure_at, unpack_rows
@@ -122,7 +122,7 @@ def test_a_request_that_the_worker_cannot_take_in_ends_alone(llm, alone, monkeyp
     def fail(*args):
         raise IndexError("as a mistake in it would")
 
-    monkeypatch.setattr(SoftState, "_set_parameters", fail)
+    monkeypatch.setattr(SettingsTable, "write", fail)
     for length in (None, 150):
         output, canary = generate(llm, params(soft()), params(), length=length)
         assert list(canary.token_ids) == alone
