@@ -153,6 +153,27 @@ def test_unbiased_for_the_mean_with_the_noise_held(scale):
     assert np.abs(deviation(samples, moving)).max() > 3.0
 
 
+@pytest.mark.parametrize(("scale", "missing", "direction"), [(0.5, 0.2, 0.99), (1.0, 0.45, 0.97)])
+def test_what_the_held_covariance_costs(scale, missing, direction):
+    """Medians over random rewards: the share of the law's gradient that the score leaves out, and the cosine to it."""
+    rng = np.random.default_rng(0)
+    shares, cosines = [], []
+    for _ in range(60):
+        theta, (first, second), bend = 1.5 * rng.normal(size=3), rng.normal(size=(2, 3)), rng.normal(size=(3, 3))
+
+        def reward(w, first=first, second=second, bend=bend):
+            return np.tanh(w @ first) + 0.5 * np.sin(w @ second) + 0.3 * ((w @ bend) * w).sum(-1)
+
+        def expected(moved, of_noise, reward=reward):
+            return oracle.expected_reward(softmax(moved), softmax(of_noise), scale, reward)
+
+        held = quadrature.gradient(lambda moved, at=theta, expected=expected: expected(moved, at), theta)
+        whole = quadrature.gradient(lambda moved, expected=expected: expected(moved, moved), theta)
+        shares.append(np.linalg.norm(whole - held) / np.linalg.norm(whole))
+        cosines.append(held @ whole / np.linalg.norm(held) / np.linalg.norm(whole))
+    assert missing / 4 < np.median(shares) < missing and direction < np.median(cosines) < 1
+
+
 def test_isotropic_noise_off_the_plane_is_variance_without_signal():
     """The same reward of 64 more noisy coordinates, none of which the model steers: the same mean, more variance."""
     rows = 50_000
